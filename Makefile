@@ -1,0 +1,52 @@
+# Two commands on a fresh machine: `make run` and `make test`. Everything lives in .venv and .demo.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := .demo
+SHARED := ../shared
+
+.PHONY: run test setup lint faults bench lock dictionary clean
+
+run: setup
+	rm -rf $(DEMO)
+	$(BIN)/collab sample $(DEMO)/snapshot --works 3000 --days 8
+	COLLAB_HOME=$(DEMO)/home $(BIN)/collab run --source openalex-snapshot --snapshot $(DEMO)/snapshot --each-night
+	COLLAB_HOME=$(DEMO)/home $(BIN)/collab verify
+	COLLAB_HOME=$(DEMO)/home $(BIN)/collab report
+
+test: setup lint
+	$(BIN)/pytest
+
+# Slow suites: killed runs at many more moments, and measurements beside named rivals.
+faults: setup
+	$(BIN)/pytest -m slow
+
+bench: setup
+	$(BIN)/python -m pip install --quiet "dlt[duckdb]>=1.31"
+	$(BIN)/python tests/bench/throughput.py
+	$(BIN)/python tests/bench/refresh.py
+
+lint: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: requirements.lock pyproject.toml
+	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or newer is needed')"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+# The lock names no address: pip takes the files from wherever the machine is set up to look.
+lock:
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile pyproject.toml --extra dev --extra s3 --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --output-file requirements.lock
+
+dictionary: setup
+	$(BIN)/collab dictionary --write schemas/DICTIONARY.md
+
+clean:
+	rm -rf $(VENV) $(DEMO) .bench .pytest_cache .mypy_cache .ruff_cache .hypothesis

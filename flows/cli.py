@@ -1,0 +1,237 @@
+"""The command line.
+
+Each command calls exactly what the schedule calls; expected failures are one line and an exit code (design section 9).
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import sys
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from flows import show
+from schemas.errors import CollabError, UsageError, VerifyFailed
+from schemas.fields import load_definitions
+from schemas.settings import load_settings
+from tasks import verify as tables
+from tasks.dictionary import render_dictionary
+from tasks.publish import publish as write_release
+from tasks.quarantine import find_record, open_records
+from tasks.report import read_report, read_status
+from tasks.sample import write_sample
+from tasks.sources.openalex_snapshot import open_snapshot
+from tasks.warehouse import Warehouse, utc_now
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Country collaboration in AI research, counted in the open.",
+)
+quarantine_app = typer.Typer(no_args_is_help=True, help="Records that could not be loaded.")
+app.add_typer(quarantine_app, name="quarantine")
+console = Console()
+
+SnapshotOption = Annotated[
+    str | None,
+    typer.Option(help="Root of an OpenAlex snapshot: folder, s3://bucket or https://. Default: COLLAB_SNAPSHOT."),
+]
+PlainOption = Annotated[bool, typer.Option("--no-prefect", help="Run the same steps without Prefect.")]
+SOURCES = ("openalex-snapshot",)
+
+
+def command(target: typer.Typer, name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register a command that turns expected failures into one line and their exit code."""
+
+    def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def guarded(*args: Any, **kwargs: Any) -> None:
+            logging.basicConfig(
+                level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr
+            )
+            try:
+                function(*args, **kwargs)
+            except CollabError as exc:
+                Console(stderr=True, soft_wrap=True).print(
+                    f"collab {name}: {exc}", style="bold red", markup=False, highlight=False
+                )
+                raise typer.Exit(exc.exit_code) from None
+
+        target.command(name)(guarded)
+        return guarded
+
+    return register
+
+
+def _day(text: str | None, option: str) -> date | None:
+    if text is None:
+        return None
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"{option}: {text!r} is not a date", "write it as 2026-11-22") from None
+
+
+@command(app, "run")
+def run(
+    source: Annotated[str, typer.Option(help="Where works come from: " + ", ".join(SOURCES))] = SOURCES[0],
+    snapshot: SnapshotOption = None,
+    until: Annotated[str | None, typer.Option(help="Newest partition date to take in, such as 2026-11-22.")] = None,
+    each_night: Annotated[
+        bool, typer.Option(help="One run per partition date, in order, as if run every night.")
+    ] = False,
+    no_prefect: PlainOption = False,
+) -> None:
+    """Take in what is new at the source and publish it."""
+    if source not in SOURCES:
+        raise UsageError(f"unknown source {source!r}", "known: " + ", ".join(SOURCES))
+    last = _day(until, "--until")
+    settings = load_settings(snapshot=snapshot)
+    nights: list[date | None] = [last]
+    if each_night:
+        days = sorted({part.day for part in open_snapshot(settings).read_manifest()})
+        nights = [day for day in days if last is None or day <= last]
+    for night in nights:
+        line = _run_flow("nightly", no_prefect, snapshot=settings.snapshot, until=night)
+        console.print(f"{night or 'night'}: {line}", markup=False, highlight=False)
+
+
+def _run_flow(name: str, no_prefect: bool, **parameters: Any) -> str:
+    """Run a flow with or without Prefect; a failure comes back as the error that caused it."""
+    from flows import nightly  # imports Prefect, which takes seconds: not for the other commands
+
+    if no_prefect:
+        steps = {"nightly": nightly.run_night, "quarantine-retry": nightly.run_retry}[name]
+        return nightly.with_night(steps, nightly.directly, **parameters)
+    flow: Any = {"nightly": nightly.nightly, "quarantine-retry": nightly.quarantine_retry}[name]
+    return str(flow(**parameters))
+
+
+@command(app, "verify")
+def verify() -> None:
+    """Compare the tables with their rebuild and with the ledger; exit 1 on any difference."""
+    with Warehouse.open(load_settings(), create=False) as warehouse, warehouse.transaction() as conn:
+        findings = tables.verify(conn)
+    show.findings(console, findings)
+    wrong = [finding.check for finding in findings if finding.differences]
+    if wrong:
+        raise VerifyFailed(
+            f"{len(wrong)} of {len(findings)} checks found differences: {', '.join(wrong)}",
+            "keep a copy of the warehouse, then `collab rebuild`",
+        )
+
+
+@command(app, "rebuild")
+def rebuild() -> None:
+    """Count the mart again from the stored works; differences go to the ledger with reason `definition`."""
+    with Warehouse.open(load_settings(), create=False) as warehouse, warehouse.transaction() as conn:
+        changed = tables.rebuild(conn)
+    console.print("rebuilt; cells that differed: " + ", ".join(f"{name} {count}" for name, count in changed.items()))
+
+
+@command(app, "publish")
+def publish() -> None:
+    """Write a release and make it current."""
+    settings = load_settings()
+    with Warehouse.open(settings, create=False) as warehouse:
+        release = write_release(warehouse, settings, force=True)
+    if release is None:
+        raise UsageError("nothing has been loaded yet", "`collab run` loads and publishes")
+    console.print(f"release {release.release_id} in {release.folder}", markup=False, highlight=False, soft_wrap=True)
+
+
+@command(app, "status")
+def status() -> None:
+    """Freshness, last batches, broken rules, quarantine; exit 1 when stale, stopped or unfinished."""
+    settings = load_settings()
+    with Warehouse.open(settings, create=False) as warehouse, warehouse.reading() as conn:
+        found = read_status(conn, settings, utc_now())
+    show.status(console, found, settings)
+    if not found.is_good:
+        raise typer.Exit(1)
+
+
+@command(app, "report")
+def report(field: Annotated[str, typer.Option(help="Field of research, such as ai or healthcare.")] = "ai") -> None:
+    """What the tables say: counts per batch, top countries and pairs, what changed and why, where the release lies."""
+    if field not in load_definitions().names:
+        raise UsageError(f"unknown field {field!r}", "known: " + ", ".join(load_definitions().names))
+    settings = load_settings()
+    with Warehouse.open(settings, create=False) as warehouse, warehouse.reading() as conn:
+        found = read_report(conn, settings, field)
+    show.report(console, found)
+
+
+@command(app, "sample")
+def sample(
+    folder: Annotated[Path, typer.Argument(help="Empty folder to write into.")],
+    works: Annotated[int, typer.Option(min=1, help="Works in all.")] = 3000,
+    days: Annotated[int, typer.Option(min=1, help="Nights over which they arrive and change.")] = 8,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 1,
+) -> None:
+    """Write a synthetic snapshot with updates, late versions, deletions and broken records."""
+    made = write_sample(folder, works=works, days=days, seed=seed)
+    console.print(
+        f"{made.records:,} records over {len(made.days)} days ({made.days[0]} to {made.days[-1]}),"
+        f" {made.deletions} deletions, in {folder}"
+    )
+
+
+@command(app, "dictionary")
+def dictionary(
+    write: Annotated[Path | None, typer.Option(help="Write it to this file instead of printing it.")] = None,
+) -> None:
+    """The data dictionary: every table and column, with its rule and unit."""
+    if write is None:
+        sys.stdout.write(render_dictionary())
+    else:
+        write.write_text(render_dictionary(), encoding="utf-8")
+
+
+@command(app, "check")
+def check() -> None:
+    """Settings in force (secrets masked) and whether warehouse and source can be opened."""
+    settings = load_settings()
+    show.settings(console, settings)
+    with Warehouse.open(settings, create=False) as warehouse:
+        show.properties(console, warehouse.properties())
+    if settings.snapshot:
+        parts = open_snapshot(settings).read_manifest()
+        records = sum(part.records for part in parts)
+        console.print(f"snapshot: {len(parts)} parts, {records:,} records, {parts[0].day} to {parts[-1].day}")
+
+
+@command(quarantine_app, "list")
+def quarantine_list() -> None:
+    """Open records, newest first."""
+    with Warehouse.open(load_settings(), create=False) as warehouse, warehouse.reading() as conn:
+        show.quarantine(console, open_records(conn))
+
+
+@command(quarantine_app, "show")
+def quarantine_show(key: Annotated[str, typer.Argument(help="Key from `collab quarantine list`.")]) -> None:
+    """One record, whole, with what was wrong."""
+    with Warehouse.open(load_settings(), create=False) as warehouse, warehouse.reading() as conn:
+        show.quarantined(console, find_record(conn, key))
+
+
+@command(quarantine_app, "retry")
+def quarantine_retry(no_prefect: PlainOption = False) -> None:
+    """Send the open records the way of every record again, after a fix."""
+    console.print(_run_flow("quarantine-retry", no_prefect))
+
+
+def main() -> None:
+    """Entry point of the `collab` script."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

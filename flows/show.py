@@ -1,0 +1,229 @@
+"""Draws what the commands found, for a terminal.
+
+Text from sources is printed as it is, never as markup, with control characters made visible.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from schemas.settings import PREFIX, Settings
+from schemas.territories import territory_names
+from tasks.report import Report, Status
+from tasks.verify import Finding
+
+COUNTS = (
+    "fetched",
+    "new",
+    "updated",
+    "unchanged",
+    "superseded",
+    "out_of_scope",
+    "quarantined",
+    "listed",
+    "applied",
+    "absent",
+)
+LONGEST_CELL = 120
+
+
+def safe(value: object) -> str:
+    """Text that a terminal cannot mistake for commands."""
+    text = "" if value is None else str(value)
+    text = "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text[: LONGEST_CELL + 1]
+    )
+    return text if len(text) <= LONGEST_CELL else text[:LONGEST_CELL] + "..."
+
+
+def _table(
+    console: Console, title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], *, text_columns: int = 1
+) -> None:
+    drawn = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=None, pad_edge=False)
+    for number, name in enumerate(columns):
+        drawn.add_column(name.replace("_", " "), justify="left" if number < text_columns else "right", overflow="fold")
+    for row in rows:
+        drawn.add_row(
+            *(
+                f"{cell:,}" if isinstance(cell, int) and not isinstance(cell, bool) else safe(cell).replace("[", "\\[")
+                for cell in row
+            )
+        )
+    console.print(drawn)
+    console.print()
+
+
+def _batches(console: Console, rows: Sequence[Any]) -> None:
+    columns = ("batch", *COUNTS)
+    short = [row.batch_id.split("/", 1)[-1] for row in rows]
+    _table(
+        console,
+        "Batches",
+        columns,
+        [(name, *(getattr(row, c) for c in COUNTS)) for name, row in zip(short, rows, strict=True)],
+    )
+    console.print(
+        "fetched = new + updated + unchanged + superseded + out of scope + quarantined; listed = applied + absent",
+        style="dim",
+    )
+    console.print()
+
+
+def report(console: Console, found: Report) -> None:
+    """The readable end of a run."""
+    _batches(console, found.batches)
+    if found.world is None:
+        console.print(f"No counted works yet in field {found.field}.")
+        return
+    world, names = found.world, territory_names()
+    title = (
+        f"{found.field}, {found.year}, policy iso: {world.papers:,} works, {world.papers_international:,} international"
+    )
+    at_most = world.papers_international + world.papers_undetermined
+    title += (
+        f" (up to {at_most:,} with undetermined), {_percent(world.papers_with_unknown, world.papers)} partly unknown"
+    )
+    rows: list[Sequence[object]] = [
+        (
+            names[r.territory],
+            r.papers,
+            f"{r.fractional:.1f}",
+            _bounds(r.papers_international, r.papers_undetermined, r.papers),
+        )
+        for r in found.countries
+    ]
+    _table(console, title, ("country", "works", "fractional", "international_rate"), rows)
+    pairs = [
+        (
+            f"{names[r.territory_a]} - {names[r.territory_b]}",
+            r.papers,
+            r.papers_bilateral,
+            _percent(r.papers_with_unknown, r.papers),
+            f"{r.score:.1f}",
+            r.citations,
+        )
+        for r in found.pairs
+    ]
+    title = (
+        f"Top country pairs, {found.field}, {found.year} (works: a lower bound; unknown: some author is not located)"
+    )
+    _table(console, title, ("pair", "works", "bilateral", "unknown", "score", "citations"), pairs)
+    changes = [
+        (f"{r.territory_a}-{r.territory_b} {r.year}", f"{r.papers:+,}", r.reason, f"{r.citations:+,}")
+        for r in found.changes
+    ]
+    _table(
+        console,
+        f"What the last batch changed, and why ({safe(found.changed_by)})",
+        ("cell", "works", "reason", "citations"),
+        changes,
+    )
+    if found.release is not None:
+        console.print(f"Release: {found.release.resolve()}", soft_wrap=True, markup=False, highlight=False)
+        line = (
+            f"import duckdb; duckdb.connect('{found.release}/atlas.duckdb', read_only=True).sql('FROM pair_rates').df()"
+        )
+        console.print(
+            f'Open it: python -c "{line.replace(".df()", ".show()")}"', soft_wrap=True, markup=False, highlight=False
+        )
+        console.print(
+            f"or       pandas.read_parquet('{found.release}/pair_year.parquet')",
+            soft_wrap=True,
+            markup=False,
+            highlight=False,
+        )
+
+
+def status(console: Console, found: Status, settings: Settings) -> None:
+    """State for a maintainer, what to do first."""
+    if found.last_batch is None:
+        console.print("Nothing has been loaded yet: `collab run`", style="bold red")
+        return
+    _batches(console, list(reversed(found.batches)))
+    if found.broken_rules:
+        rows = [
+            (r.rule, r.severity, r.batch_id.split("/", 1)[-1], r.observed, r.expected, r.sample)
+            for r in found.broken_rules
+        ]
+        _table(
+            console,
+            "Rules broken in these batches",
+            ("rule", "severity", "batch", "observed", "expected", "sample"),
+            rows,
+            text_columns=6,
+        )
+    for line in found.stopped:
+        console.print(f"STOPPED {line}; mend the cause or the limit, then `collab run`", style="bold red", markup=False)
+    for landing in found.unfinished:
+        console.print(f"UNFINISHED {landing}; `collab run` goes on from there", style="bold red", markup=False)
+    if found.is_stale:
+        console.print(
+            f"STALE: the last batch is older than {settings.stale_hours} hours; `collab run`", style="bold red"
+        )
+    console.print(
+        f"last batch {found.last_batch.batch_id} at {found.last_batch.finished_at:%Y-%m-%d %H:%M} UTC",
+        markup=False,
+        highlight=False,
+    )
+    release = found.release.release_id if found.release else "none"
+    console.print(f"release {release}; {found.open_quarantine} open records in quarantine", markup=False)
+
+
+def findings(console: Console, found: Sequence[Finding]) -> None:
+    """Result of a verification."""
+    rows = [(finding.check, finding.rows, finding.differences, finding.sample) for finding in found]
+    _table(console, "Verification", ("check", "rows", "differences", "first_difference"), rows)
+
+
+def settings(console: Console, found: Settings) -> None:
+    """Settings in force. Secrets print as stars, because they are secret types."""
+    rows = [
+        (PREFIX + name.upper(), getattr(found, name), info.description) for name, info in Settings.model_fields.items()
+    ]
+    _table(console, "Settings", ("variable", "value", "meaning"), [(a, str(b), c) for a, b, c in rows], text_columns=3)
+
+
+def properties(console: Console, found: Mapping[str, str]) -> None:
+    """Properties of a warehouse."""
+    _table(console, "Warehouse", ("property", "value"), list(found.items()), text_columns=2)
+
+
+def quarantine(console: Console, rows: Sequence[Any]) -> None:
+    """Open records."""
+    listed = [
+        (row.source_key, row.rule, row.stage, row.path, row.reason, f"{row.quarantined_at:%Y-%m-%d}") for row in rows
+    ]
+    _table(
+        console,
+        f"{len(rows)} open records in quarantine",
+        ("key", "rule", "stage", "path", "reason", "since"),
+        listed,
+        text_columns=6,
+    )
+
+
+def quarantined(console: Console, row: Any) -> None:
+    """One record, whole."""
+    for name, value in row._mapping.items():
+        if name != "raw":
+            console.print(f"{name:18} {safe(value)}", markup=False, highlight=False, soft_wrap=True)
+    raw = (
+        bytes(row.raw).decode("utf-8", "backslashreplace")
+        if row.raw is not None
+        else "(not kept: above the size limit, see landed_at)"
+    )
+    console.print(
+        "".join(char if char.isprintable() else " " for char in raw), markup=False, highlight=False, soft_wrap=True
+    )
+
+
+def _percent(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.0f} %" if whole else "-"
+
+
+def _bounds(international: int, undetermined: int, papers: int) -> str:
+    return f"{_percent(international, papers)} to {_percent(international + undetermined, papers)}"

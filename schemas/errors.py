@@ -1,0 +1,91 @@
+"""Errors an operator can act on. Each message says what failed and where; `hint` names the next command.
+
+Everything else that is raised is a bug and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class CollabError(Exception):
+    """Base of all expected failures: printed as one line, the process leaves with `exit_code`."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} -> {self.hint}" if self.hint else self.message
+
+    def __reduce__(self) -> tuple[type[CollabError], tuple[Any, ...]]:
+        return type(self), (self.message, self.hint)  # survives the way back from a worker process
+
+
+class UsageError(CollabError):
+    """A setting or an option is wrong. Correct it and call again; nothing was touched."""
+
+    exit_code = 2
+
+
+class SourceError(CollabError):
+    """The source is missing, unreadable or contradicts itself.
+
+    Nothing of the window was loaded; mend or wait, then run again.
+    """
+
+
+class SourceUnavailable(SourceError):
+    """The source did not answer or the connection broke. Tried again a few times; if it lasts, run again later."""
+
+
+class LandingError(CollabError):
+    """Raw parts could not be written, or no longer match their recorded sha256.
+
+    Free space or remove the named folder, then run again.
+    """
+
+
+class WarehouseError(CollabError):
+    """The warehouse cannot be used as it is: locked, of another version, or of another scope.
+
+    The hint says which command helps.
+    """
+
+
+class GateStopped(CollabError):
+    """A `stop` rule failed. The batch was rolled back: the tables are as before. Look at the figures, mend the cause,
+    run again.
+
+    `findings` are the results of all rules of the batch, rows of ops.validation_result.
+    """
+
+    def __init__(self, message: str, hint: str = "", findings: tuple[Any, ...] = ()) -> None:
+        super().__init__(message, hint)
+        self.findings = findings
+
+    def __reduce__(self) -> tuple[type[CollabError], tuple[Any, ...]]:
+        return type(self), (self.message, self.hint, self.findings)
+
+
+class PublishError(CollabError):
+    """The release could not be written.
+
+    The warehouse is right, the former release stays current; run `collab publish`.
+    """
+
+
+class VerifyFailed(CollabError):
+    """Live tables differ from their rebuild or from the ledger.
+
+    Keep the warehouse file, report it, then run `collab rebuild`.
+    """
+
+
+class BudgetExhausted(CollabError):
+    """The source's daily budget is used up and progress is saved. Run again after the reset; nothing is lost."""
+
+    exit_code = 3

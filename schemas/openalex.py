@@ -1,0 +1,128 @@
+"""The source contract: an OpenAlex Work as msgspec Structs, only the fields we use.
+
+Covers the 2026 shape of API and snapshot and the older shapes of 2021 to 2025, where a field has moved but means the
+same (`raw_affiliation_string`, `host_venue`, `display_name` for a missing title). Keys we do not name are skipped by
+the decoder. Authorships, references and the abstract stay undecoded (`msgspec.Raw`) until the work is known to be in
+scope.
+Facts: ../shared/reference/sources.md 1.7.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Raw, Struct
+
+NonNegative = Annotated[int, Meta(ge=0)]
+EMPTY_LIST = Raw(b"[]")
+NULL = Raw(b"null")
+
+
+class Institution(Struct, gc=False):
+    """An institution as linked by OpenAlex; `country_code` can be null although the authorship has countries."""
+
+    id: str | None = None
+    display_name: str | None = None
+    ror: str | None = None
+    country_code: str | None = None
+    type: str | None = None
+
+
+class Affiliation(Struct, gc=False):
+    """One raw string and the institutions OpenAlex found in it; the list can hold null."""
+
+    raw_affiliation_string: str | None = None
+    institution_ids: list[str | None] | None = None
+
+
+class Author(Struct, gc=False):
+    """The author of an authorship; `id` can be null."""
+
+    id: str | None = None
+
+
+class Authorship(Struct, gc=False):
+    """One author of one work. `raw_affiliation_string` (singular) is the shape before 2023."""
+
+    author: Author | None = None
+    institutions: list[Institution] | None = None
+    is_corresponding: bool | None = None
+    raw_affiliation_strings: list[str | None] | None = None
+    raw_affiliation_string: str | None = None
+    affiliations: list[Affiliation] | None = None
+
+
+class Subfield(Struct, gc=False):
+    """Second level of the topic tree; `id` is a URL such as https://openalex.org/subfields/1702."""
+
+    id: str | None = None
+
+
+class Topic(Struct, gc=False):
+    """A topic of a work, best first."""
+
+    id: str | None = None
+    subfield: Subfield | None = None
+
+
+class Keyword(Struct, gc=False):
+    """A keyword; `id` is a URL ending in a slug."""
+
+    id: str | None = None
+
+
+class Venue(Struct, gc=False):
+    """Journal, conference or repository."""
+
+    display_name: str | None = None
+
+
+class Location(Struct, gc=False):
+    """Where a work is hosted."""
+
+    source: Venue | None = None
+
+
+class Work(Struct, gc=False):
+    """One line of a snapshot part, or one item of an API page."""
+
+    id: str
+    updated_date: str
+    doi: str | None = None
+    title: str | None = None
+    display_name: str | None = None
+    publication_year: int | None = None
+    publication_date: str | None = None
+    language: str | None = None
+    type: str | None = None
+    is_retracted: bool | None = None
+    is_xpac: bool | None = None
+    cited_by_count: int | None = None
+    authors_count: NonNegative | None = None
+    is_authors_truncated: bool | None = None
+    primary_location: Location | None = None
+    host_venue: Venue | None = None
+    primary_topic: Topic | None = None
+    topics: list[Topic] | None = None
+    keywords: list[Keyword | str] | None = None
+    authorships: Raw = EMPTY_LIST
+    referenced_works: Raw = EMPTY_LIST
+    abstract_inverted_index: Raw = NULL
+
+    @property
+    def venue(self) -> str | None:
+        """Display name of the journal, conference or repository."""
+        place = (self.primary_location.source if self.primary_location else None) or self.host_venue
+        return place.display_name if place else None
+
+    @property
+    def any_title(self) -> str | None:
+        """Title; `display_name` where the record has no `title`."""
+        return self.title or self.display_name
+
+
+work_decoder = msgspec.json.Decoder(Work)
+authorships_decoder = msgspec.json.Decoder(list[Authorship] | None)
+references_decoder = msgspec.json.Decoder(list[str | None] | None)
+abstract_decoder = msgspec.json.Decoder(dict[str, list[int]] | str | None)

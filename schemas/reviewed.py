@@ -1,0 +1,39 @@
+"""Reads the reviewed reference data that ships with the package (schemas/data: CSV and TOML, each with its source
+and date)."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from functools import cache
+from importlib.resources import files
+
+DATA = files("schemas") / "data"
+
+
+def _lines(name: str) -> list[str]:
+    return (DATA / name).read_text(encoding="utf-8").splitlines()
+
+
+def read_table(name: str) -> list[dict[str, str]]:
+    """Rows of a CSV, `#` lines skipped.
+
+    Cells stay text, so the code NA (Namibia) is never read as missing (trap T12).
+    """
+    return list(csv.DictReader(line for line in _lines(name) if not line.startswith("#")))
+
+
+def read_caption(name: str) -> str:
+    """The `#` lines of a CSV as one text: what the file says and where it comes from."""
+    return " ".join(line.lstrip("# ") for line in _lines(name) if line.startswith("#"))
+
+
+@cache
+def definitions_digest() -> str:
+    """Twelve hex digits over every file of schemas/data: warehouses with the same digest count by the same
+    definitions."""
+    digest = hashlib.sha256()
+    for path in sorted([*DATA.iterdir(), *(DATA / "policies").iterdir()], key=str):
+        if path.is_file():
+            digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:12]

@@ -1,0 +1,122 @@
+"""The one reader of the environment. All settings have the prefix COLLAB_, such as COLLAB_HOME."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from schemas.errors import UsageError
+
+# Nothing phones home. Set before anything imports Prefect or Great Expectations; a user who sets them explicitly keeps
+# the last word.
+for _name, _value in {
+    "GX_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+}.items():
+    os.environ.setdefault(_name, _value)
+
+PREFIX = "COLLAB_"
+
+
+class Settings(BaseSettings):
+    """Everything that can be set, with its default. `collab check` prints the values in force, secrets masked."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, env_ignore_empty=True)
+
+    home: Path = Field(Path("data"), description="folder of warehouse, landing, staging and releases")
+    warehouse_url: str | None = Field(
+        None, description="SQLAlchemy URL; default duckdb:///$COLLAB_HOME/warehouse.duckdb"
+    )
+    snapshot: str | None = Field(
+        None, description="root of an OpenAlex snapshot: folder, s3://bucket or https:// address"
+    )
+    scope: Literal["ai", "all"] = Field(
+        "ai", description="ai: works admitted by fields.toml; all: every work, field `all` exists too"
+    )
+    openalex_api_key: SecretStr | None = Field(None, description="key for the OpenAlex API; never logged or stored")
+
+    batch_works: int = Field(50_000, ge=1, le=1_000_000, description="most works in one load transaction")
+    workers: int = Field(0, ge=0, le=64, description="processes that parse and locate; 0 = one per core, at most 4")
+    memory_limit: str = Field(
+        "600MB", pattern=r"^\d+(MB|GB)$", description="memory DuckDB may use before it spills to disk"
+    )
+
+    max_record_bytes: int = Field(20_000_000, ge=10_000, description="longer records are quarantined unread")
+    max_expansion: int = Field(
+        200, ge=10, description="a compressed part that unpacks to more than this many times its size is refused"
+    )
+
+    keep_releases: int = Field(7, ge=1, description="published releases that stay on disk")
+    keep_landing: int = Field(30, ge=0, description="landed windows that stay on disk")
+    stale_hours: int = Field(26, ge=1, description="`collab status` is red when the last success is older")
+
+    max_rewritten_share: float = Field(
+        0.2, gt=0, le=1, description="stop when a batch rewrites more of the stored works (citations not counted)"
+    )
+    max_quarantined_share: float = Field(
+        0.05, gt=0, le=1, description="stop when more of a batch of at least 1,000 records is quarantined"
+    )
+    band_sigmas: float = Field(
+        4.0, gt=0, description="width of the drift bands over the last 30 batches, in standard deviations"
+    )
+    max_year_change: float = Field(
+        0.2, gt=0, description="stop when a batch changes a complete year's papers by more than this share"
+    )
+
+    @field_validator("home")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().resolve()
+
+    @property
+    def url(self) -> str:
+        """SQLAlchemy URL of the warehouse."""
+        return self.warehouse_url or f"duckdb:///{self.home / 'warehouse.duckdb'}"
+
+    @property
+    def landing(self) -> Path:
+        """Folder of raw parts, one folder a window."""
+        return self.home / "landing"
+
+    @property
+    def staging(self) -> Path:
+        """Folder of typed, located batches on their way into the warehouse; empty between runs."""
+        return self.home / "staging"
+
+    @property
+    def published(self) -> Path:
+        """Folder of releases and the link `current`."""
+        return self.home / "published"
+
+    @property
+    def processes(self) -> int:
+        """Number of worker processes, `workers` resolved."""
+        return self.workers or min(4, os.cpu_count() or 1)
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read the environment; `overrides` (options of a command) win where they are not None.
+
+    Raises:
+        UsageError: a COLLAB_ variable is unknown or its value does not fit.
+    """
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    for name in sorted(os.environ):
+        if name.startswith(PREFIX) and not name.startswith(PREFIX + "TEST_") and name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            raise UsageError(
+                f"{name} is not a setting",
+                f"did you mean {close[0]}?" if close else "`collab check` lists all settings",
+            )
+    try:
+        return Settings(**{k: v for k, v in overrides.items() if v is not None})
+    except ValidationError as exc:
+        first = exc.errors(include_input=False, include_url=False)[0]
+        name = PREFIX + str(first["loc"][0]).upper() if first["loc"] else "settings"
+        raise UsageError(f"{name}: {first['msg']}", "`collab check` lists all settings") from None

@@ -1,0 +1,608 @@
+"""Every table and column of the warehouse, declared once. Data dictionary, staging, validation, publishing and
+migrations derive from here.
+
+Schemas: `ops` (what happened), `core` (one row set per work), `mart` (what analysts read). The logical key of a table
+is in `info["key"]`: on DuckDB key constraints on large tables made aggregates 10 to 30 times slower, so there
+delete+insert inside one transaction keeps keys unique and `collab verify` checks it.
+Naming: `_id` identifies, `_year` / `_at` / `_date` say when (UTC), `is_` is a truth value; one quantity has one name
+everywhere.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Date,
+    DateTime,
+    Double,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Numeric,
+    String,
+    Table,
+    Text,
+)
+from sqlalchemy.types import TypeEngine
+
+from schemas.rules import NEXT_YEAR, Rule, between, in_set, matches, not_in_set, not_null
+from schemas.territories import language_codes, territory_names, work_types
+
+WAREHOUSE_VERSION = 1
+SHARE_SCALE = 10**9
+COUNTRY_SOURCES = ("override", "string_over_institution", "institution", "string", "ror_name", "none")
+REASONS = (
+    "undone",
+    "definition",
+    "deleted",
+    "new",
+    "out_of_scope",
+    "eligibility",
+    "corrected",
+    "reclassified",
+    "citations",
+)
+EXCLUDED_REASONS = ("retracted", "type", "duplicate_doi")
+SEEN_STATES = ("stored", "out_of_scope", "deleted")
+INSTITUTION_TYPES = frozenset("archive company education facility funder government healthcare nonprofit other".split())
+
+metadata = MetaData()
+
+
+def column(
+    name: str,
+    type_: TypeEngine[Any] | type[TypeEngine[Any]],
+    text: str,
+    *rules: Rule,
+    null: bool = False,
+    unit: str = "",
+) -> Column[Any]:
+    """A documented column: `text` says the rule behind the value in an analyst's words, `unit` what one of it is."""
+    return Column(name, type_, nullable=null, comment=text, info={"unit": unit, "rules": rules})
+
+
+def table(schema: str, name: str, text: str, *columns: Column[Any], key: tuple[str, ...], small: bool = False) -> Table:
+    """A documented table. `small` tables carry a real primary key on every engine."""
+    for item in columns:
+        item.primary_key = small and item.name in key
+    return Table(name, metadata, *columns, schema=schema, comment=text, info={"key": key, "small": small})
+
+
+def key_columns(of: Table) -> tuple[str, ...]:
+    """Logical key of a table."""
+    return tuple(of.info["key"])
+
+
+def measures(of: Table) -> tuple[str, ...]:
+    """Columns of a mart table that are sums over works."""
+    return tuple(c.name for c in of.columns if c.name not in of.info["key"])
+
+
+def _share(name: str, text: str, *rules: Rule) -> Column[Any]:
+    return column(name, Numeric(18, 9), text, *rules, unit="works")
+
+
+def _work_id() -> Column[Any]:
+    return column("work_id", BigInteger, "number in the OpenAlex id: W2741809807 is 2741809807")
+
+
+def _batch_id(null: bool = False) -> Column[Any]:
+    return column("batch_id", String, "batch that wrote the row", null=null)
+
+
+# ops: what happened
+
+meta = table(
+    "ops",
+    "meta",
+    "What this warehouse is: version, scope, digest of the definitions.",
+    column("name", String, "name of the property"),
+    column("value", String, "its value"),
+    key=("name",),
+    small=True,
+)
+
+batch = table(
+    "ops",
+    "batch",
+    "One load transaction. fetched = new + updated + unchanged + superseded + out_of_scope + quarantined;"
+    " listed = applied + absent.",
+    _batch_id(),
+    column("landing_id", String, "landed window the batch was read from"),
+    column("source", String, "openalex-snapshot, ..."),
+    column("window_name", String, "what was asked of the source, such as a range of partition dates"),
+    column("kind", String, "works or deletions"),
+    column("first_record", BigInteger, "ordinal of the first record in the landed window, from 0", unit="records"),
+    column("end_record", BigInteger, "ordinal after the last record", unit="records"),
+    column("window_records", BigInteger, "records of the whole window", unit="records"),
+    column("fetched", BigInteger, "records read from the source", unit="records"),
+    column("new", BigInteger, "works stored for the first time, or again after a removal", unit="records"),
+    column("updated", BigInteger, "stored works whose content changed", unit="records"),
+    column("unchanged", BigInteger, "versions with the content that is stored already", unit="records"),
+    column(
+        "superseded",
+        BigInteger,
+        "versions older than one already seen, or than another one of the same batch",
+        unit="records",
+    ),
+    column("out_of_scope", BigInteger, "records of works outside the scope or the core corpus", unit="records"),
+    column("quarantined", BigInteger, "records that could not be read or broke a reject rule", unit="records"),
+    column("listed", BigInteger, "deletions listed by the source", unit="records"),
+    column("applied", BigInteger, "listed deletions that removed a stored work", unit="records"),
+    column(
+        "absent",
+        BigInteger,
+        "listed deletions of works that are not stored, or stored in a newer version",
+        unit="records",
+    ),
+    column("landing_uri", String, "folder of the landed raw parts"),
+    column("sha256", String, "digest over the landed parts"),
+    column("code_version", String, "version of collab-atlas"),
+    column("definitions", String, "digest of schemas/data"),
+    column("started_at", DateTime, "UTC"),
+    column("finished_at", DateTime, "UTC, just before the commit"),
+    key=("batch_id",),
+    small=True,
+)
+
+part = table(
+    "ops",
+    "part",
+    "Files of a source that are completely loaded, as its manifest described them.",
+    column("source", String, "openalex-snapshot, ..."),
+    column("path", String, "path below the root of the source"),
+    column("records", BigInteger, "records according to the manifest", unit="records"),
+    column("bytes", BigInteger, "bytes according to the manifest", unit="bytes"),
+    column("sha256", String, "digest of the landed copy"),
+    _batch_id(),
+    key=("source", "path"),
+    small=True,
+)
+
+seen = table(
+    "ops",
+    "seen",
+    "Newest valid version of every work that is or was stored, or was listed as deleted."
+    " Orders versions whatever their order of arrival.",
+    _work_id(),
+    column("source_updated_at", DateTime, "updated_date of the version, UTC; end of the day for a deletion"),
+    column("tie_hash", BigInteger, "orders versions of one updated_date: BLAKE2b-64 of the raw record"),
+    column("state", String, "stored, out_of_scope or deleted"),
+    key=("work_id",),
+)
+
+quarantine = table(
+    "ops",
+    "quarantine",
+    "Records that could not be loaded, whole, with the reason. A retry or a newer good version resolves them.",
+    column("source_key", String, "id of the record at its source, or part and line where it could not be read"),
+    column("version", BigInteger, "BLAKE2b-64 of the raw record: the same record is listed once"),
+    _batch_id(),
+    column("work_id", BigInteger, "number of the work, where it could be read", null=True),
+    column("source_updated_at", DateTime, "updated_date of the version, UTC, where it could be read", null=True),
+    column("stage", String, "read, parse, locate or validate"),
+    column("rule", String, "id of the rule that was broken"),
+    column("reason", Text, "what was wrong, in words"),
+    column("path", String, "where in the record, such as $.authorships[0].author.id", null=True),
+    column("raw", LargeBinary, "the record as fetched; null above the size limit, then see the landed part", null=True),
+    column("landed_at", String, "landed part and line"),
+    column("quarantined_at", DateTime, "UTC"),
+    column("resolved_at", DateTime, "UTC; null while open", null=True),
+    column("resolution", String, "retried, superseded or deleted", null=True),
+    key=("source_key", "version"),
+    small=True,
+)
+
+repair = table(
+    "ops",
+    "repair",
+    "Values that were mended, before and after.",
+    _batch_id(),
+    _work_id(),
+    column("column_name", String, "table.column that was mended"),
+    column("rule", String, "id of the rule"),
+    column("before", Text, "value as fetched, cut at 200 characters", null=True),
+    column("after", Text, "value as stored", null=True),
+    key=("batch_id", "work_id", "column_name", "rule", "before"),
+)
+
+validation_result = table(
+    "ops",
+    "validation_result",
+    "What each expectation saw in each batch.",
+    _batch_id(),
+    column("suite", String, "table or group of rules"),
+    column("rule", String, "id of the rule"),
+    column("severity", String, "reject, repair, warn or stop"),
+    column(
+        "success",
+        Boolean,
+        "whether nothing unexpected was seen; null: not evaluated, too little to judge by",
+        null=True,
+    ),
+    column("observed", String, "observed value, or share of unexpected values"),
+    column("expected", String, "limit or rule in words"),
+    column("unexpected_count", BigInteger, "values that broke the rule", unit="values"),
+    column("element_count", BigInteger, "values looked at", unit="values"),
+    column("sample", Text, "up to five unexpected values", null=True),
+    key=("batch_id", "suite", "rule"),
+)
+
+metric = table(
+    "ops",
+    "metric",
+    "Figures of a batch that the drift gates compare with the last 30 batches.",
+    _batch_id(),
+    column("name", String, "such as share_with_country"),
+    column("value", Double, "value in this batch"),
+    column("works", BigInteger, "works it was measured on", unit="works"),
+    key=("batch_id", "name"),
+)
+
+release = table(
+    "ops",
+    "release",
+    "Published releases.",
+    column("release_id", String, "UTC date and a running number"),
+    column("last_batch_id", String, "newest batch in the release"),
+    column("batches", BigInteger, "batches committed so far", unit="batches"),
+    column("manifest_sha256", String, "digest of manifest.json"),
+    column("published_at", DateTime, "UTC"),
+    key=("release_id",),
+    small=True,
+)
+
+# core: one row set per work
+
+work = table(
+    "core",
+    "work",
+    "Stored works, counted or not.",
+    _work_id(),
+    column("corpus", String, "openalex, or the name of a venue list; corpora overlap and are never summed"),
+    column(
+        "doi",
+        String,
+        "DOI in lower case without the resolver's address",
+        matches(
+            "doi_shape",
+            "repair",
+            r"^10\.\d{4,9}/\S+$",
+            "a DOI has a registrant and a suffix; another shape is stored as null",
+        ),
+        null=True,
+    ),
+    column(
+        "title",
+        Text,
+        "title, cut at 2,000 characters",
+        not_null("title_missing", "warn", "a work without title cannot be classified by it"),
+        null=True,
+    ),
+    column("publication_date", Date, "as given by the source", null=True),
+    column(
+        "year",
+        Integer,
+        "publication year",
+        not_null("year_missing", "reject", "a work without year belongs to no cell"),
+        between(
+            "year_range",
+            "reject",
+            1900,
+            NEXT_YEAR,
+            "years before 1900 or after next year are errors of the source (trap T23)",
+        ),
+    ),
+    column(
+        "type",
+        String,
+        "OpenAlex type; older Crossref names are translated",
+        in_set(
+            "type_unknown",
+            "warn",
+            work_types().known,
+            "an unknown type is stored but not counted until work_types.csv knows it",
+        ),
+    ),
+    column(
+        "language",
+        String,
+        "ISO 639-1 code",
+        in_set("language_unknown", "warn", language_codes(), "not an ISO 639-1 code"),
+        null=True,
+    ),
+    column("venue", String, "journal, conference or repository of the primary location", null=True),
+    column(
+        "is_retracted",
+        Boolean,
+        "retracted according to the source; null there is read as false",
+        not_null("retraction_unknown", "repair", "null means not known to be retracted"),
+    ),
+    column("is_counted", Boolean, "whether the work counts: not retracted, type in the allow-list, first of its DOI"),
+    column("excluded_reason", String, "retracted, type or duplicate_doi", null=True),
+    column(
+        "cited_by_count",
+        BigInteger,
+        "citations according to the source",
+        between("citations_negative", "reject", 0, None, "a count cannot be negative"),
+        unit="citations",
+    ),
+    column("authors_count", Integer, "authors in the record", unit="authors"),
+    column("authors_located", Integer, "authors with at least one known country", unit="authors"),
+    column(
+        "authors_truncated",
+        Boolean,
+        "whether the source cut the author list; such a work is not located",
+        in_set("authors_cut", "warn", [False], "a list cut at 100 authors hides countries (trap T16)"),
+    ),
+    column("references_count", Integer, "works it cites according to the record", unit="works"),
+    column("content_hash", BigInteger, "BLAKE2b-64 over all columns we store of the work; equal means unchanged"),
+    column("place_hash", BigInteger, "the same over year, authors, affiliations and territories"),
+    column("field_hash", BigInteger, "the same over the fields"),
+    column("reference_hash", BigInteger, "the same over the references"),
+    _batch_id(),
+    key=("work_id",),
+)
+
+authorship = table(
+    "core",
+    "authorship",
+    "Authors of a work, in order.",
+    _work_id(),
+    column(
+        "position",
+        Integer,
+        "1 for the first author",
+        between("position_range", "reject", 1, None, "positions start at 1"),
+    ),
+    column(
+        "author_id",
+        BigInteger,
+        "number in the OpenAlex author id; null where the source does not know",
+        not_in_set(
+            "author_sentinel",
+            "repair",
+            [9999999999, 5317838346],
+            "placeholders for a null or deleted author (trap T28)",
+        ),
+        null=True,
+    ),
+    column("is_corresponding", Boolean, "corresponding author"),
+    key=("work_id", "position"),
+)
+
+affiliation = table(
+    "core",
+    "affiliation",
+    "Evidence for the country of an author: one row for each raw string and institution linked to it.",
+    _work_id(),
+    column("position", Integer, "author"),
+    column("seq", Integer, "row of the author, from 1"),
+    column(
+        "unit",
+        Integer,
+        "unit of the author that shares are split by: a distinct raw string; null where the row is evidence only",
+        null=True,
+    ),
+    column(
+        "institution_id",
+        BigInteger,
+        "number in the OpenAlex institution id",
+        between("institution_sentinel", "repair", 1, None, "I-1 is a placeholder (trap T4) and is stored as null"),
+        null=True,
+    ),
+    column(
+        "ror",
+        String,
+        "ROR id without its address",
+        matches("ror_shape", "warn", r"^0[a-z0-9]{8}$", "not a ROR id"),
+        null=True,
+    ),
+    column(
+        "institution_type",
+        String,
+        "ROR type",
+        in_set("institution_type", "warn", INSTITUTION_TYPES, "not a ROR type"),
+        null=True,
+    ),
+    column("raw_string", Text, "affiliation as printed, cut at 4,000 characters", null=True),
+    column(
+        "institution_country",
+        String,
+        "country code of the linked institution as given, aliases and historical codes mended",
+        null=True,
+    ),
+    column(
+        "country",
+        String,
+        "country decided for the row; ZZ is unknown",
+        in_set("country_code", "reject", territory_names(), "not an active ISO 3166-1 code, XK or ZZ (traps T12, T13)"),
+    ),
+    column(
+        "country_source",
+        String,
+        "rule that decided: " + ", ".join(COUNTRY_SOURCES),
+        in_set("country_source", "reject", COUNTRY_SOURCES, "unknown rule"),
+    ),
+    column("is_conflict", Boolean, "the string names a country that contradicts the linked institution's"),
+    key=("work_id", "position", "seq"),
+)
+
+institution = table(
+    "core",
+    "institution",
+    "Institutions as last described by any valid version of a work in scope.",
+    column("institution_id", BigInteger, "number in the OpenAlex institution id"),
+    column("ror", String, "ROR id without its address", null=True),
+    column("name", String, "display name", null=True),
+    column(
+        "country",
+        String,
+        "country code as given",
+        not_null("institution_country", "warn", "an institution without country code"),
+        null=True,
+    ),
+    column("type", String, "ROR type", null=True),
+    column("source_updated_at", DateTime, "updated_date of the work version that described it"),
+    column("tie_hash", BigInteger, "orders descriptions of one date: BLAKE2b-64 of the description"),
+    key=("institution_id",),
+)
+
+work_field = table(
+    "core",
+    "work_field",
+    "Fields of a work. Fields overlap and are never summed.",
+    _work_id(),
+    column("field", String, "id in fields.toml, or all"),
+    column("rule", String, "first rule that matched"),
+    key=("work_id", "field"),
+)
+
+reference = table(
+    "core",
+    "reference",
+    "Who cites whom, as far as listed.",
+    column("citing_work_id", BigInteger, "citing work"),
+    column("cited_work_id", BigInteger, "cited work, stored or not"),
+    key=("citing_work_id", "cited_work_id"),
+)
+
+work_policy = table(
+    "core",
+    "work_policy",
+    "What a territory policy makes of a work as a whole.",
+    _work_id(),
+    column("policy", String, "territory policy"),
+    column("territories", Integer, "distinct known territories", unit="territories"),
+    _share("unknown_share", "share of the work whose country is unknown; the work is located if it is 0"),
+    key=("work_id", "policy"),
+)
+
+work_territory = table(
+    "core",
+    "work_territory",
+    "Share of each territory in a work, per policy. The shares of a work sum to exactly 1; ZZ is a territory here.",
+    _work_id(),
+    column("policy", String, "territory policy"),
+    column("territory", String, "code; ZZ is unknown"),
+    _share(
+        "share",
+        "each author weighs 1/authors, split equally over the author's units, each unit equally over its known"
+        " countries (Nature Index)",
+        between("share_range", "reject", 0, 1, "a share lies between 0 and 1"),
+    ),
+    column("authors", Integer, "authors linked to the territory", unit="authors"),
+    column("only_author", Integer, "position of the author if just one author links the territory", null=True),
+    key=("work_id", "policy", "territory"),
+)
+
+CORE = (work, authorship, affiliation, work_field, reference, work_policy, work_territory)
+
+# -------------------------------------------------------------------------------------------------------------- mart:
+# what analysts read
+
+_CELL = ("corpus", "policy", "field", "year")
+
+
+def _cell_columns() -> list[Column[Any]]:
+    return [
+        column("corpus", String, "openalex, or the name of a venue list; never sum over corpora"),
+        column("policy", String, "territory policy the row was counted by"),
+        column("field", String, "field of research; fields overlap, never sum over them"),
+        column("year", Integer, "publication year"),
+    ]
+
+
+def _papers(name: str, text: str) -> Column[Any]:
+    return column(name, BigInteger, text, unit="works")
+
+
+def mart_table(name: str, text: str, keys: list[Column[Any]], *sums: Column[Any]) -> Table:
+    """A mart table and its ledger: the ledger row is the delta one batch and reason added to one cell."""
+    key = (*_CELL, *(c.name for c in keys))
+    made = table("mart", name, text, *_cell_columns(), *keys, *sums, key=key)
+    ledger = [
+        _batch_id(),
+        column("reason", String, "why the cell changed, the first that holds: " + ", ".join(REASONS)),
+        *(Column(c.name, c.type, nullable=False, comment=c.comment, info=c.info) for c in made.columns),
+    ]
+    made.info["ledger"] = table(
+        "ops",
+        f"{name}_change",
+        f"Signed ledger of mart.{name}: what each batch added to each cell, and why. Its sum is the table.",
+        *ledger,
+        key=("batch_id", "reason", *key),
+    )
+    return made
+
+
+def ledger_of(mart: Table) -> Table:
+    """Ledger of a mart table."""
+    found: Table = mart.info["ledger"]
+    return found
+
+
+_UNDETERMINED = "works with at most one known territory and an unknown part: may be international or not"
+
+world_year = mart_table(
+    "world_year",
+    "All counted works of a field and year. Denominator of every share.",
+    [],
+    _papers("papers", "counted works, each once"),
+    _papers("papers_international", "works with two or more known territories: a lower bound"),
+    _papers("papers_domestic", "works with one territory and every author located"),
+    _papers("papers_undetermined", _UNDETERMINED),
+    _papers("papers_with_unknown", "works with an unknown part"),
+    _papers("papers_without_country", "works of which no country is known"),
+    column("fractional_unknown", Numeric(38, 9), "sum of the unknown shares", unit="works"),
+    column("links", BigInteger, "pairs of known territories, summed over works: |T|(|T|-1)/2", unit="pairs"),
+    column("citations", BigInteger, "citations of the counted works", unit="citations"),
+    _papers("excluded_retracted", "stored works not counted because retracted"),
+    _papers("excluded_type", "stored works not counted because of their type"),
+    _papers("excluded_duplicate_doi", "stored works not counted because another work of the corpus has their DOI"),
+)
+
+country_year = mart_table(
+    "country_year",
+    "Works of a territory. The row ZZ counts works with an unknown part.",
+    [column("territory", String, "code; ZZ is unknown")],
+    _papers("papers", "whole counting: 1 for each work with an author in the territory"),
+    column(
+        "fractional",
+        Numeric(38, 9),
+        "sum of the territory's shares; over all territories with ZZ it equals the world's papers",
+        unit="works",
+    ),
+    _papers("papers_international", "works with another known territory: a lower bound"),
+    _papers("papers_domestic", "works with no other territory and every author located"),
+    _papers("papers_undetermined", _UNDETERMINED),
+    column("links", BigInteger, "other known territories, summed over works: |T|-1", unit="pairs"),
+    column("citations", BigInteger, "citations of the territory's works, whole", unit="citations"),
+)
+
+pair_year = mart_table(
+    "pair_year",
+    "Works with authors in both territories, a before b in the alphabet. Small pairs are kept.",
+    [
+        column("territory_a", String, "first territory of the pair"),
+        column("territory_b", String, "second territory of the pair"),
+    ],
+    _papers("papers", "1 for each work with both territories: a lower bound, unknown authors may add more"),
+    _papers("papers_with_unknown", "those of them with an unknown part"),
+    _papers("papers_bilateral", "those with no third known territory"),
+    _papers("papers_multilateral", "those with a third known territory"),
+    _papers("papers_dual_only", "those in which one single author links both territories"),
+    column(
+        "score",
+        Numeric(38, 9),
+        "sum of both territories' shares (Nature Index bilateral collaboration score)",
+        unit="works",
+    ),
+    column("citations", BigInteger, "citations of these works, whole", unit="citations"),
+)
+
+MART = (world_year, country_year, pair_year)

@@ -1,0 +1,103 @@
+"""Keeps the mart equal to the sum of the contributions of all stored works: by increments, or from scratch.
+
+Both ways use the same selects (schemas/contributions.py). All sums are integers or decimals, so increment, rebuild and
+ledger agree exactly.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, FromClause, Select, Table
+
+from schemas.contributions import CONTRIBUTIONS, STORED, Relations
+from schemas.tables import MART, key_columns, ledger_of, measures
+from tasks.warehouse import clear_scratch, scratch
+
+
+def apply_increment(
+    conn: Connection, before: Relations, after: Relations, reasons: FromClause, batch_id: str
+) -> dict[str, Table]:
+    """Add to ledger and mart what a set of works contributes after a batch, minus what it contributed before.
+
+    Args:
+        before, after: rows of the changed works only.
+        reasons: relation (work_id, reason) of these works.
+
+    Returns:
+        Per mart table, the temporary table of the cells that changed and by how much.
+    """
+    touched = {}
+    for mart in MART:
+        define = CONTRIBUTIONS[mart]
+        signed = sa.union_all(_signed(define(after), mart, 1), _signed(define(before), mart, -1)).subquery()
+        key, sums = key_columns(mart), measures(mart)
+        by_reason = scratch(
+            conn,
+            f"delta_{mart.name}",
+            _nonzero(
+                sa.select(reasons.c.reason, *(signed.c[name] for name in key), *_sums(signed, mart))
+                .join_from(signed, reasons, signed.c.work_id == reasons.c.work_id)
+                .group_by(reasons.c.reason, *(signed.c[name] for name in key)),
+                mart,
+            ),
+        )
+        ledger = ledger_of(mart)
+        conn.execute(
+            sa.insert(ledger).from_select(
+                ["batch_id", "reason", *key, *sums],
+                sa.select(sa.literal(batch_id), by_reason.c.reason, *(by_reason.c[name] for name in (*key, *sums))),
+            )
+        )
+        touched[mart.name] = cells = scratch(
+            conn,
+            f"cells_{mart.name}",
+            _nonzero(
+                sa.select(*(by_reason.c[name] for name in key), *_sums(by_reason, mart)).group_by(
+                    *(by_reason.c[name] for name in key)
+                ),
+                mart,
+            ),
+        )
+        clear_scratch(conn, by_reason.name)
+        _add_cells(conn, mart, cells)
+    return touched
+
+
+def _add_cells(conn: Connection, mart: Table, cells: Table) -> None:
+    """Add deltas to the mart; a cell goes when all its measures are zero."""
+    key, sums = key_columns(mart), measures(mart)
+    same = sa.and_(*(mart.c[name] == cells.c[name] for name in key))
+    is_filled = conn.scalar(sa.select(sa.exists(sa.select(1).select_from(mart))))
+    if is_filled:
+        conn.execute(sa.update(mart).values({name: mart.c[name] + cells.c[name] for name in sums}).where(same))
+    missing = sa.select(*(cells.c[name] for name in (*key, *sums))).where(
+        ~sa.exists(sa.select(1).select_from(mart).where(same))
+    )
+    conn.execute(sa.insert(mart).from_select([*key, *sums], missing))
+    if is_filled:
+        conn.execute(sa.delete(mart).where(sa.and_(*(mart.c[name] == 0 for name in sums))))
+
+
+def rebuilt(mart: Table) -> Select[Any]:
+    """The whole of a mart table, from scratch."""
+    every = CONTRIBUTIONS[mart](STORED).subquery()
+    key = key_columns(mart)
+    return sa.select(*(every.c[name] for name in key), *_sums(every, mart)).group_by(*(every.c[name] for name in key))
+
+
+def _signed(contributions: Select[Any], mart: Table, sign: int) -> Select[Any]:
+    rows = contributions.subquery()
+    key, sums = key_columns(mart), measures(mart)
+    values = [rows.c[name] if sign > 0 else (-rows.c[name]).label(name) for name in sums]
+    return sa.select(rows.c.work_id, *(rows.c[name] for name in key), *values)
+
+
+def _sums(rows: FromClause, mart: Table) -> list[sa.ColumnElement[Any]]:
+    return [sa.cast(sa.func.sum(rows.c[name]), mart.c[name].type).label(name) for name in measures(mart)]
+
+
+def _nonzero(summed: Select[Any], mart: Table) -> Select[Any]:
+    rows = summed.subquery()
+    return sa.select(*rows.c).where(sa.or_(*(rows.c[name] != 0 for name in measures(mart))))

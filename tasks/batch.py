@@ -1,0 +1,292 @@
+"""One batch: a slice of a landing on its way into the warehouse, and the transaction that makes it count.
+
+`stage`, `validate` and `load` are the steps; a batch whose transaction did not commit has left nothing but files that
+the next run removes.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, datetime, time
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from schemas import tables as t
+from schemas.errors import GateStopped
+from schemas.reviewed import definitions_digest
+from schemas.settings import Settings
+from schemas.staging import STAGED, arrow_schema
+from tasks import quarantine
+from tasks.derive import Deriver, Reading
+from tasks.gates import measure_gates, staged_metrics
+from tasks.land import DELETIONS, WORKS, Landing, check_landing, read_lines
+from tasks.load import CATEGORIES, load_deletions, load_works
+from tasks.parse import BadRecord, hash64, parse_work_id
+from tasks.validate import Report, Result, check_gates, read_staged, validate_staged
+from tasks.warehouse import Warehouse, attach_arrow, code_version, detach_arrow, utc_now
+
+DELETIONS_PER_BATCH = 1_000_000
+LAST_TIE = 2**63 - 1  # a deletion ends its day: it comes after every version of that day
+REJECTED = pa.schema([("stage_id", pa.int64())])
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Records first..end-1 of a landing."""
+
+    batch_id: str
+    landing: Landing
+    folder: Path
+    first: int
+    end: int
+    started_at: datetime
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A committed batch: its row in ops.batch, what the rules saw, and the largest changes of cells."""
+
+    row: dict[str, Any]
+    results: list[Result]
+
+
+def batches_of(landing: Landing, folder: Path, loaded: int, batch_works: int) -> Iterator[Batch]:
+    """Batches of a landing that are still to be loaded; `loaded` records are committed already."""
+    size = batch_works if landing.kind == WORKS else DELETIONS_PER_BATCH
+    for first in range(loaded, landing.records, size):
+        end = min(first + size, landing.records)
+        yield Batch(
+            f"{landing.source}/{landing.landing_id}/{first // size:04d}", landing, folder, first, end, utc_now()
+        )
+
+
+def stage(batch: Batch, deriver: Deriver, settings: Settings) -> Path:
+    """Parse and locate the records of a batch into the staging folder.
+
+    Raises:
+        LandingError: a landed part is missing or was changed.
+    """
+    check_landing(batch.folder, batch.landing)
+    folder = settings.staging / batch.batch_id
+    lines = read_lines(batch.folder, batch.landing, batch.first, batch.end, settings.max_record_bytes)
+    if batch.landing.kind == DELETIONS:
+        folder.mkdir(parents=True, exist_ok=True)
+        _stage_deletions([line.raw or b"" for line in lines], batch, folder)
+    else:
+        deriver.derive(lines, Reading(settings.scope, batch.landing.lists_cut, settings.max_record_bytes), folder)
+    return folder
+
+
+def validate(folder: Path) -> Report:
+    """Run the record rules on a staged batch."""
+    return validate_staged(folder)
+
+
+def load(warehouse: Warehouse, batch: Batch, folder: Path, report: Report, settings: Settings) -> Outcome:
+    """Commit a batch, or nothing.
+
+    Raises:
+        GateStopped: a stop rule failed; the tables are as before, the findings are in ops.validation_result.
+    """
+    try:
+        with warehouse.transaction() as conn:
+            outcome, findings = _load_in(conn, batch, folder, report, settings)
+            if findings.stopped_by:
+                raise _stopped(batch, outcome, findings)
+    except GateStopped as stop:
+        with warehouse.transaction() as conn:
+            _store_results(conn, batch.batch_id, list(stop.findings))
+        raise
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return outcome
+
+
+def _load_in(
+    conn: Connection, batch: Batch, folder: Path, report: Report, settings: Settings
+) -> tuple[Outcome, Report]:
+    now = utc_now()
+    rejected = {r.stage_id: r for r in report.rejections}
+    staged = {name: read_staged(folder, name) for name in STAGED}
+    staged["rejected"] = pa.table([pa.array(sorted(rejected), pa.int64())], schema=REJECTED)
+    if batch.landing.kind == DELETIONS:
+        staged["deletion"] = read_staged(folder, "deletion")
+    stage_of = {name: attach_arrow(conn, f"stage_{name}", data) for name, data in staged.items()}
+
+    counts = dict.fromkeys((*CATEGORIES, "listed", "applied", "absent"), 0)
+    if batch.landing.kind == DELETIONS:
+        change = load_deletions(conn, stage_of["deletion"], stage_of, batch.batch_id)
+    else:
+        change = load_works(conn, stage_of, batch.batch_id)
+    counts |= change.counts
+    counts["quarantined"] = quarantine.hold(conn, _refused(batch, staged, rejected, settings), batch.batch_id, now)
+    quarantine.close_overtaken(conn, now)
+    counts["fetched"] = batch.end - batch.first if batch.landing.kind == WORKS else counts["quarantined"]
+    _store_repairs(conn, stage_of, batch.batch_id)
+    metrics = staged_metrics(folder)
+    gates = measure_gates(conn, counts, change, metrics, batch.landing.source, settings)
+    findings = check_gates(gates)
+    results = [*report.results, *findings.results]
+    _store_results(conn, batch.batch_id, results)
+    row = _batch_row(batch, counts)
+    conn.execute(t.batch.insert(), row)
+    works = len(staged["work"])
+    if metrics:
+        conn.execute(
+            t.metric.insert(),
+            [{"batch_id": batch.batch_id, "name": n, "value": v, "works": works} for n, v in metrics.items()],
+        )
+    if batch.end == batch.landing.records:
+        _store_parts(conn, batch)
+    detach_arrow(conn, [f"stage_{name}" for name in staged])
+    return Outcome(row, results), findings
+
+
+def _batch_row(batch: Batch, counts: dict[str, int]) -> dict[str, Any]:
+    landing = batch.landing
+    return {
+        "batch_id": batch.batch_id,
+        "landing_id": landing.landing_id,
+        "source": landing.source,
+        "window_name": landing.window,
+        "kind": landing.kind,
+        "first_record": batch.first,
+        "end_record": batch.end,
+        "window_records": landing.records,
+        **counts,
+        "landing_uri": f"{landing.source}/{landing.landing_id}",
+        "sha256": landing.sha256,
+        "code_version": code_version(),
+        "definitions": definitions_digest(),
+        "started_at": batch.started_at,
+        "finished_at": utc_now(),
+    }
+
+
+def _refused(
+    batch: Batch, staged: dict[str, pa.Table], rejected: dict[int, Any], settings: Settings
+) -> list[dict[str, Any]]:
+    """Rows for ops.quarantine: records that parse or locate could not use, and those that broke a reject rule, each
+    with its raw bytes."""
+    rows = {row.pop("stage_id"): row for row in staged["problem"].to_pylist()}
+    if rejected:
+        versions = staged["version"].filter(
+            pc.is_in(staged["version"]["stage_id"], pa.array(sorted(rejected), pa.int64()))
+        )
+        for version in versions.to_pylist():
+            why = rejected[version["stage_id"]]
+            rows[version["stage_id"]] = {
+                "source_key": f"W{version['work_id']}",
+                "version": version["tie_hash"],
+                "work_id": version["work_id"],
+                "source_updated_at": version["source_updated_at"],
+                "stage": "validate",
+                "rule": why.rule,
+                "reason": why.reason,
+                "path": why.path,
+                "landed_at": "",
+            }
+    if rows:
+        for line in read_lines(batch.folder, batch.landing, batch.first, batch.end, settings.max_record_bytes):
+            if line.stage_id in rows:
+                rows[line.stage_id] |= {"raw": line.raw, "landed_at": line.landed_at}
+    return list(rows.values())
+
+
+def _stage_deletions(lines: list[bytes], batch: Batch, folder: Path) -> None:
+    """Staged deletions, one per work (the last date counts); a line of another shape is a problem like any other
+    record."""
+    newest: dict[int, datetime] = {}
+    problems = []
+    for offset, raw in enumerate(lines):
+        text = raw.decode("utf-8", "replace").strip()
+        row = next(csv.reader(io.StringIO(text)), [])
+        try:
+            work_id = parse_work_id(row[0])
+            ends_at = datetime.combine(date.fromisoformat(row[1]), time.max)
+        except (BadRecord, IndexError, ValueError) as exc:
+            reason = exc.reason if isinstance(exc, BadRecord) else "expected a work id and a date"
+            landed_at = f"{batch.landing.source}/{batch.landing.landing_id}:{batch.first + offset + 1}"
+            problems.append(
+                (
+                    batch.first + offset,
+                    landed_at,
+                    hash64(raw),
+                    None,
+                    None,
+                    "read",
+                    "deletion_shape",
+                    reason,
+                    None,
+                    landed_at,
+                )
+            )
+            continue
+        newest[work_id] = max(ends_at, newest.get(work_id, ends_at))
+    for name in STAGED:
+        rows = problems if name == "problem" else []
+        _write(folder, name, _columns(rows, arrow_schema(name)))
+    schema = pa.schema([("work_id", pa.int64()), ("source_updated_at", pa.timestamp("us")), ("tie_hash", pa.int64())])
+    _write(folder, "deletion", _columns([(work_id, ends_at, LAST_TIE) for work_id, ends_at in newest.items()], schema))
+
+
+def _columns(rows: list[tuple[Any, ...]], schema: pa.Schema) -> pa.Table:
+    columns = list(zip(*rows, strict=True)) if rows else [()] * len(schema)
+    return pa.table(
+        [pa.array(values, field.type) for values, field in zip(columns, schema, strict=True)], schema=schema
+    )
+
+
+def _write(folder: Path, name: str, data: pa.Table) -> None:
+    with pa.OSFile(str(folder / f"{name}.arrow"), "wb") as sink, pa.ipc.new_file(sink, data.schema) as writer:
+        writer.write_table(data)
+
+
+def _store_results(conn: Connection, batch_id: str, results: list[Result]) -> None:
+    conn.execute(
+        sa.delete(t.validation_result).where(t.validation_result.c.batch_id == batch_id)
+    )  # of an attempt that was stopped
+    if results:
+        conn.execute(t.validation_result.insert(), [{"batch_id": batch_id, **r._asdict()} for r in results])
+
+
+def _store_repairs(conn: Connection, stage_of: dict[str, Any], batch_id: str) -> None:
+    """Keep repairs of the versions that are stored; those of unchanged versions are known already."""
+    repair = stage_of["repair"]
+    stored = sa.select(t.work.c.work_id).where(t.work.c.batch_id == batch_id)
+    values = [sa.literal(batch_id) if c.name == "batch_id" else repair.c[c.name] for c in t.repair.columns]
+    rows = sa.select(*values).distinct().where(repair.c.work_id.in_(stored))
+    conn.execute(sa.insert(t.repair).from_select(t.repair.columns.keys(), rows))
+
+
+def _store_parts(conn: Connection, batch: Batch) -> None:
+    landing = batch.landing
+    paths = [part.path for part in landing.parts]
+    conn.execute(sa.delete(t.part).where(t.part.c.source == landing.source, t.part.c.path.in_(paths)))
+    rows = [
+        {
+            "source": landing.source,
+            "path": p.path,
+            "records": p.records,
+            "bytes": p.bytes,
+            "sha256": p.sha256,
+            "batch_id": batch.batch_id,
+        }
+        for p in landing.parts
+    ]
+    conn.execute(t.part.insert(), rows)
+
+
+def _stopped(batch: Batch, outcome: Outcome, findings: Report) -> GateStopped:
+    broken = "; ".join(f"{r.rule} is {r.observed}, limit {r.expected}" for r in findings.stopped_by)
+    hint = "nothing of it was loaded; see `collab status`, mend the cause or the limit, then run again"
+    return GateStopped(f"batch {batch.batch_id} stopped: {broken}", hint, tuple(outcome.results))

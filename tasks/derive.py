@@ -1,0 +1,222 @@
+"""Raw lines in, staged Arrow tables out: parse, classify and locate each record of a batch.
+
+The lines are cut into chunks; several processes work on them when the batch is large. The result does not depend on how
+many.
+"""
+
+from __future__ import annotations
+
+import gc
+import multiprocessing
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+
+from schemas.fields import Subject, load_definitions
+from schemas.staging import STAGED, arrow_schema
+from schemas.territories import UNKNOWN
+from tasks.locate import Located, locate
+from tasks.parse import CORPUS, BadRecord, Institution, ParsedWork, Version, hash64, parse_work, read_version, read_work
+
+CHUNK_RECORDS = 1_000
+_encode = msgspec.msgpack.Encoder().encode
+Rows = dict[str, list[tuple[Any, ...]]]
+
+
+class Line(NamedTuple):
+    """One raw record and where it was landed. `raw` is None for a record above the size limit."""
+
+    stage_id: int
+    landed_at: str
+    raw: bytes | None
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How the records of a source are to be read."""
+
+    scope: str
+    lists_cut: bool
+    max_record_bytes: int
+
+
+def derive_lines(lines: Iterable[Line], reading: Reading) -> dict[str, pa.RecordBatch]:
+    """Staged rows of some records: one Arrow record batch per staged table, shapes as in schemas/staging.py."""
+    rows: Rows = {name: [] for name in STAGED}
+    was_enabled = gc.isenabled()
+    gc.disable()  # the rows are a million small tuples without cycles; looking for cycles took a third of the time
+    try:
+        for line in lines:
+            _derive_one(line, reading, rows)
+    finally:
+        if was_enabled:
+            gc.enable()
+    return {name: _to_arrow(name, found) for name, found in rows.items()}
+
+
+def _derive_one(line: Line, reading: Reading, rows: Rows) -> None:
+    version: Version | None = None
+    try:
+        if line.raw is None:
+            raise BadRecord("read", "record_too_large", f"longer than {reading.max_record_bytes} bytes")
+        outline = read_work(line.raw)
+        version = read_version(outline, line.raw)
+        fields = [] if outline.is_xpac else load_definitions().classify(Subject.of(outline), scope=reading.scope)
+        if fields:
+            work = parse_work(outline, version, lists_cut=reading.lists_cut)
+            _append_work(line.stage_id, work, locate(work), fields, rows)
+        rows["version"].append((line.stage_id, *version, bool(fields)))
+    except BadRecord as bad:
+        key = f"W{version.work_id}" if version else line.landed_at
+        tie = version.tie_hash if version else hash64((line.raw or b"").strip())
+        identity = (version.work_id, version.updated_at) if version else (None, None)
+        rows["problem"].append(
+            (line.stage_id, key, tie, *identity, bad.stage, bad.rule, bad.reason, bad.path, line.landed_at)
+        )
+
+
+def _append_work(stage_id: int, work: ParsedWork, located: Located, fields: list[tuple[str, str]], rows: Rows) -> None:
+    work_id, updated_at, _ = work.version
+    authorships = [(at, author.author_id, author.is_corresponding) for at, author in enumerate(work.authors, start=1)]
+    affiliations = []
+    institutions: set[Institution] = set()
+    for row in located.rows:
+        found = row.institution
+        if found and found.id:
+            institutions.add(found)
+        evidence = (found and found.id, found and found.ror, found and found.type, row.raw_string)
+        decision = (row.institution_country, row.country, row.country_source, row.is_conflict)
+        affiliations.append((row.position, row.seq, row.unit, *evidence, *decision))
+    territories = [(policy, *territory) for policy, found in located.by_policy.items() for territory in found]
+    place_hash = hash64(_encode((work.year, authorships, affiliations, territories)))
+    field_hash = hash64(_encode(fields))
+    reference_hash = hash64(_encode(work.references))
+    described = (CORPUS, work.doi, work.title, work.publication_date, work.year, work.type, work.language, work.venue)
+    counted = (work.is_retracted, work.cited_by_count, len(work.authors), located.authors_located)
+    facts = (*described, *counted, work.authors_truncated, work.references_count)
+    content_hash = hash64(_encode((facts, place_hash, field_hash, reference_hash)))
+
+    rows["work"].append((stage_id, work_id, *facts, content_hash, place_hash, field_hash, reference_hash))
+    rows["authorship"] += [(stage_id, work_id, *row) for row in authorships]
+    rows["affiliation"] += [(stage_id, work_id, *row) for row in affiliations]
+    rows["work_field"] += [(stage_id, work_id, *row) for row in fields]
+    rows["reference"] += [(stage_id, work_id, cited) for cited in work.references]
+    rows["work_territory"] += [(stage_id, work_id, *row) for row in territories]
+    for policy, parts in located.by_policy.items():
+        unknown = sum(part.share for part in parts if part.territory == UNKNOWN)
+        rows["work_policy"].append(
+            (stage_id, work_id, policy, sum(part.territory != UNKNOWN for part in parts), unknown)
+        )
+    rows["institution"] += [
+        (stage_id, it.id, it.ror, it.name, it.country, it.type, updated_at, _description_hash(it))
+        for it in sorted(institutions, key=str)
+    ]
+    rows["repair"] += [(stage_id, work_id, *repair) for repair in work.repairs]
+
+
+@lru_cache(maxsize=50_000)
+def _description_hash(institution: Institution) -> int:
+    return hash64(_encode(institution))
+
+
+def _to_arrow(name: str, rows: Sequence[tuple[Any, ...]]) -> pa.RecordBatch:
+    schema = arrow_schema(name)
+    columns: Sequence[Sequence[Any]] = list(zip(*rows, strict=True)) if rows else [()] * len(schema)
+    return pa.record_batch(
+        [_array(values, field.type) for values, field in zip(columns, schema, strict=True)], schema=schema
+    )
+
+
+def _array(values: Sequence[Any], type_: pa.DataType) -> pa.Array:
+    if not pa.types.is_decimal(type_):
+        return pa.array(values, type_)
+    low = np.fromiter(
+        values, np.int64, len(values)
+    )  # shares are integers of 1e-9: a decimal128 is that integer in 16 bytes
+    return pa.Array.from_buffers(type_, len(values), [None, pa.py_buffer(np.column_stack((low, low >> 63)).tobytes())])
+
+
+class Deriver(AbstractContextManager["Deriver"]):
+    """Derives batches in `processes` processes; the pool starts with the first batch that is large enough to pay
+    for it."""
+
+    def __init__(self, processes: int, on_records: Callable[[int], None] = lambda _: None) -> None:
+        self._processes = processes
+        self._on_records = on_records
+        self._pool: ProcessPoolExecutor | None = None
+
+    def derive(self, lines: Iterator[Line], reading: Reading, folder: Path) -> dict[str, int]:
+        """Write one Arrow IPC file per staged table into `folder` and return the rows of each."""
+        folder.mkdir(parents=True, exist_ok=True)
+        rows = dict.fromkeys(STAGED, 0)
+        with ExitStack() as stack:
+            writers = {
+                name: stack.enter_context(
+                    pa.ipc.new_file(
+                        stack.enter_context(pa.OSFile(str(folder / f"{name}.arrow"), "wb")), arrow_schema(name)
+                    )
+                )
+                for name in STAGED
+            }
+            for derived in self._chunks(lines, reading):
+                for name, batch in derived.items():
+                    writers[name].write_batch(batch)
+                    rows[name] += batch.num_rows
+                self._on_records(derived["version"].num_rows + derived["problem"].num_rows)
+        return rows
+
+    def _chunks(self, lines: Iterator[Line], reading: Reading) -> Iterator[Mapping[str, pa.RecordBatch]]:
+        pending: deque[Future[dict[str, pa.RecordBatch]]] = deque()
+        chunk = _take(lines, CHUNK_RECORDS)
+        following = _take(lines, CHUNK_RECORDS)
+        if self._processes == 1 or not following:
+            while chunk:
+                yield derive_lines(chunk, reading)
+                chunk, following = following, _take(lines, CHUNK_RECORDS)
+            return
+        pool = self._started_pool()
+        while chunk:
+            pending.append(pool.submit(derive_lines, chunk, reading))
+            chunk, following = following, _take(lines, CHUNK_RECORDS)
+            if len(pending) > 2 * self._processes:  # bounds memory: at most this many chunks are under way
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+
+    def _started_pool(self) -> ProcessPoolExecutor:
+        if self._pool is None:
+            spawn = multiprocessing.get_context("spawn")  # fork is unsafe beside the threads of Prefect and Arrow
+            self._pool = ProcessPoolExecutor(self._processes, mp_context=spawn, initializer=_die_with_parent)
+        return self._pool
+
+    def __exit__(self, *exc: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+            self._pool = None
+
+
+def _die_with_parent() -> None:
+    """A worker whose parent was killed would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+
+        def follow() -> None:
+            parent.join()
+            os._exit(1)
+
+        threading.Thread(target=follow, daemon=True).start()
+
+
+def _take(lines: Iterator[Line], count: int) -> list[Line]:
+    return [line for _, line in zip(range(count), lines, strict=False)]

@@ -1,0 +1,268 @@
+"""Figures of a batch as a whole, measured inside its load transaction, and the limits they are held to.
+
+Cell rules look at the cells the batch touched; drift gates compare with the last 30 batches of the same source, once
+there are 10 of them and at least 1,000 works (real daily partitions hold a median of 3 works: nothing can be judged
+from those).
+"""
+
+from __future__ import annotations
+
+import statistics
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import sqlalchemy as sa
+from sqlalchemy import Connection, Table
+
+from schemas import tables as t
+from schemas.expectations import Gate
+from schemas.rules import Severity
+from schemas.settings import Settings
+from schemas.territories import UNKNOWN
+from tasks.load import Change
+from tasks.validate import read_staged
+
+HISTORY = 30
+FEWEST_BATCHES = 10
+FEWEST_WORKS = 1_000
+LOAD_REASONS_NOT_REWRITING = ("new", "citations", "definition")
+# UTF-8 read as Latin-1: a capital letter with tilde or circumflex, then a sign from the upper half (trap T7).
+MOJIBAKE = r"[ÃÂ][\x{80}-\x{BF}]|â€"
+# (name, severity, smallest width of the band): a share may always move by its smallest width
+DRIFT: tuple[tuple[str, Severity, float], ...] = (
+    ("share_with_country", "stop", 0.05),
+    ("conflict_rate", "warn", 0.02),
+    ("string_fallback_rate", "warn", 0.05),
+    ("mojibake_rate", "warn", 0.01),
+)
+
+
+def staged_metrics(folder: Path) -> dict[str, float]:
+    """Shares measured on the staged works of a batch; empty for a batch without works in scope."""
+    work = read_staged(folder, "work").select(["authors_located"])
+    if not len(work):
+        return {}
+    rows = read_staged(folder, "affiliation").select(["country_source", "is_conflict", "raw_string"])
+    return {
+        "share_with_country": _share(pc.greater(work["authors_located"], 0)),
+        "conflict_rate": _share(rows["is_conflict"]),
+        "string_fallback_rate": _share(pc.equal(rows["country_source"], "string")),
+        "mojibake_rate": _share(pc.fill_null(pc.match_substring_regex(rows["raw_string"], MOJIBAKE), False)),
+    }
+
+
+def _share(flags: pa.ChunkedArray) -> float:
+    return float(pc.mean(flags).as_py() or 0.0) if len(flags) else 0.0
+
+
+def measure_gates(
+    conn: Connection, counts: dict[str, int], change: Change, metrics: dict[str, float], source: str, settings: Settings
+) -> list[Gate]:
+    """All gates of a batch, measured on the state it would leave behind."""
+    categories = sum(
+        counts[name] for name in ("new", "updated", "unchanged", "superseded", "out_of_scope", "quarantined")
+    )
+    gates = [
+        Gate(
+            "conservation", "stop", counts["fetched"] - categories, 0, 0, "every record fetched must be accounted for"
+        ),
+        Gate(
+            "deletions_conserved",
+            "stop",
+            counts["listed"] - counts["applied"] - counts["absent"],
+            0,
+            0,
+            "every deletion listed must be accounted for",
+        ),
+        Gate(
+            "quarantined_share",
+            "stop",
+            counts["quarantined"] / max(counts["fetched"], 1),
+            0,
+            settings.max_quarantined_share,
+            "so many bad records mean that the source has changed, not that records are bad",
+            counts["fetched"] >= FEWEST_WORKS,
+        ),
+        *_cell_gates(conn, change.cells),
+    ]
+    history = _history(conn, source)
+    works = counts["fetched"] - counts["quarantined"] - counts["out_of_scope"]
+    is_judged = works >= FEWEST_WORKS and len(history) >= FEWEST_BATCHES
+    gates += _rewrite_gates(conn, change, settings, is_judged)
+    for name, severity, least in DRIFT:
+        earlier = [figures[name] for figures in history if name in figures]
+        if name not in metrics:
+            continue
+        middle = statistics.fmean(earlier) if earlier else metrics[name]
+        width = max(settings.band_sigmas * statistics.pstdev(earlier), least) if earlier else least
+        why = f"within {width:.3f} of the mean of the last {len(earlier)} batches"
+        gates.append(
+            Gate(
+                name,
+                severity,
+                metrics[name],
+                middle - width,
+                middle + width,
+                why,
+                is_judged and len(earlier) >= FEWEST_BATCHES,
+            )
+        )
+    return gates
+
+
+def _cell_gates(conn: Connection, cells: dict[str, Table]) -> list[Gate]:
+    def touched(mart: Table) -> Any:
+        changed = cells[mart.name]
+        return sa.and_(*(mart.c[name] == changed.c[name] for name in t.key_columns(mart)))
+
+    def count(query: sa.Select[Any]) -> float:
+        return float(conn.scalar(query) or 0)
+
+    def number_of(mart: Table, *conditions: Any) -> sa.Select[Any]:
+        return sa.select(sa.func.count()).join_from(mart, cells[mart.name], touched(mart)).where(*conditions)
+
+    world, country, pair = t.world_year, t.country_year, t.pair_year
+    negative = sum(count(number_of(mart, sa.or_(*(mart.c[name] < 0 for name in t.measures(mart))))) for mart in t.MART)
+    cell = ("corpus", "policy", "field", "year")
+
+    def same_cell(left: Any, right: Any) -> Any:
+        return sa.and_(*(left.c[name] == right.c[name] for name in cell))
+
+    sides = [country.alias(name) for name in ("side_a", "side_b")]
+    too_large_pairs = count(
+        sa.select(sa.func.count())
+        .join_from(pair, cells[pair.name], touched(pair))
+        .outerjoin(sides[0], sa.and_(same_cell(sides[0], pair), sides[0].c.territory == pair.c.territory_a))
+        .outerjoin(sides[1], sa.and_(same_cell(sides[1], pair), sides[1].c.territory == pair.c.territory_b))
+        .where(
+            sa.or_(
+                pair.c.papers > sa.func.coalesce(sides[0].c.papers, 0),
+                pair.c.papers > sa.func.coalesce(sides[1].c.papers, 0),
+            )
+        )
+    )
+    too_large_countries = count(
+        sa.select(sa.func.count())
+        .join_from(country, cells[country.name], touched(country))
+        .outerjoin(world, same_cell(world, country))
+        .where(country.c.papers > sa.func.coalesce(world.c.papers, 0))
+    )
+    sums = (
+        sa.select(*(country.c[name] for name in cell), sa.func.sum(country.c.fractional).label("total"))
+        .where(sa.exists(sa.select(1).select_from(cells[world.name]).where(same_cell(cells[world.name], country))))
+        .group_by(*(country.c[name] for name in cell))
+        .subquery()
+    )
+    unequal = count(
+        sa.select(sa.func.count())
+        .join_from(world, cells[world.name], touched(world))
+        .outerjoin(sums, same_cell(sums, world))
+        .where(sa.func.coalesce(sums.c.total, 0) != world.c.papers)
+    )
+    disordered = count(
+        number_of(
+            pair,
+            sa.or_(
+                pair.c.territory_a >= pair.c.territory_b, pair.c.territory_a == UNKNOWN, pair.c.territory_b == UNKNOWN
+            ),
+        )
+    )
+    return [
+        Gate("negative_cells", "stop", negative, 0, 0, "no cell can hold a negative number of works"),
+        Gate("pair_order", "stop", disordered, 0, 0, "a pair is stored once, a before b, and never with ZZ"),
+        Gate(
+            "pairs_above_country",
+            "stop",
+            too_large_pairs,
+            0,
+            0,
+            "a pair cannot have more papers than one of its countries",
+        ),
+        Gate(
+            "countries_above_world",
+            "stop",
+            too_large_countries,
+            0,
+            0,
+            "a country cannot have more papers than the world",
+        ),
+        Gate(
+            "shares_below_world",
+            "stop",
+            unequal,
+            0,
+            0,
+            "shares over all territories with ZZ must equal the world's papers",
+        ),
+    ]
+
+
+def _rewrite_gates(conn: Connection, change: Change, settings: Settings, is_judged: bool) -> list[Gate]:
+    stored = conn.scalar(sa.select(sa.func.count()).select_from(t.work)) or 0
+    of = change.affected.c
+    rewritten = (
+        conn.scalar(
+            sa.select(sa.func.count())
+            .select_from(change.affected)
+            .where(of.was_stored, of.reason.not_in(["citations", "deleted"]))
+        )
+        or 0
+    )
+    deltas, world = t.ledger_of(t.world_year), t.world_year
+    last_complete_year = datetime.now(UTC).year - 2
+    moved = (
+        sa.select(world.c.papers, sa.func.sum(deltas.c.papers).label("delta"))
+        .join_from(deltas, world, sa.and_(*(deltas.c[name] == world.c[name] for name in t.key_columns(world))))
+        .where(
+            deltas.c.batch_id == sa.bindparam("batch"),
+            deltas.c.reason.not_in(LOAD_REASONS_NOT_REWRITING),
+            world.c.year <= last_complete_year,
+        )
+        .where(world.c.papers >= FEWEST_WORKS)
+        .group_by(*(world.c[name] for name in t.key_columns(world)), world.c.papers)
+        .subquery()
+    )
+    largest = conn.scalar(
+        sa.select(sa.func.max(sa.func.abs(moved.c.delta) * 1.0 / moved.c.papers)), {"batch": change.batch_id}
+    )
+    return [
+        Gate(
+            "rewritten_share",
+            "stop",
+            rewritten / max(stored, 1),
+            0,
+            settings.max_rewritten_share,
+            "mass rewrites are errors of the source (trap T22)",
+            is_judged,
+        ),
+        Gate(
+            "year_change",
+            "stop",
+            float(largest or 0),
+            0,
+            settings.max_year_change,
+            "a complete year moves by corrections only, and slowly",
+            is_judged,
+        ),
+    ]
+
+
+def _history(conn: Connection, source: str) -> list[dict[str, float]]:
+    """Figures of the last batches of the source that were large enough to be judged, newest first."""
+    recent = (
+        sa.select(t.metric.c.batch_id)
+        .join_from(t.metric, t.batch, t.batch.c.batch_id == t.metric.c.batch_id)
+        .where(t.batch.c.source == source, t.metric.c.works >= FEWEST_WORKS)
+        .group_by(t.metric.c.batch_id, t.batch.c.finished_at)
+        .order_by(t.batch.c.finished_at.desc())
+        .limit(HISTORY)
+    )
+    found: dict[str, dict[str, float]] = {}
+    for batch_id, name, value in conn.execute(
+        sa.select(t.metric.c.batch_id, t.metric.c.name, t.metric.c.value).where(t.metric.c.batch_id.in_(recent))
+    ):
+        found.setdefault(batch_id, {})[name] = value
+    return list(found.values())

@@ -1,0 +1,219 @@
+"""Puts raw parts on local disk, byte for byte, before anything looks into them: everything after this can be replayed
+without the source.
+
+A landing is written to a temporary name and renamed when it is whole, so a folder without that name is complete. Its
+manifest holds sha256, bytes and records of each part; the records were counted by unpacking every part once, which also
+finds cut or damaged files before anything is loaded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import shutil
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+from isal import igzip
+
+from schemas.errors import LandingError, SourceError
+from tasks.derive import Line
+
+MANIFEST = "manifest.json"
+WORKS, DELETIONS = "works", "deletions"
+BLOCK = 1 << 20
+
+
+class LandedPart(msgspec.Struct, frozen=True):
+    """One landed file. `path` is its path at the source."""
+
+    name: str
+    path: str
+    sha256: str
+    bytes: int
+    records: int
+
+
+class Landing(msgspec.Struct, frozen=True):
+    """A landed window. `lists_cut`: whether the source cuts author lists at 100."""
+
+    landing_id: str
+    source: str
+    window: str
+    kind: str
+    lists_cut: bool
+    parts: tuple[LandedPart, ...]
+
+    @property
+    def records(self) -> int:
+        """Records of all parts."""
+        return sum(part.records for part in self.parts)
+
+    @property
+    def sha256(self) -> str:
+        """Digest over the digests of the parts."""
+        return hashlib.sha256("".join(part.sha256 for part in self.parts).encode()).hexdigest()
+
+
+class Incoming(NamedTuple):
+    """A part on its way: its path at the source, blocks of bytes, and what the source says about it (None: nothing)."""
+
+    path: str
+    blocks: Iterable[bytes]
+    bytes: int | None
+    records: int | None
+
+
+def land(folder: Path, landing: Landing, incoming: Iterable[Incoming], max_expansion: int) -> Landing:
+    """Copy parts into `folder`/<source>/<landing_id>; an existing whole landing is kept as it is.
+
+    Args:
+        landing: identity of the landing; its parts are filled in.
+
+    Raises:
+        SourceError: a part is cut, damaged, expands beyond bounds, or is not what the source says.
+        LandingError: the disk is full or the folder cannot be written.
+    """
+    target = folder / landing.source / landing.landing_id
+    if (target / MANIFEST).exists():
+        return read_landing(target)
+    temporary = target.with_name(f".{target.name}.tmp")
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        parts = []
+        for number, part in enumerate(incoming):
+            name = f"part-{number:04d}.{'csv' if landing.kind == DELETIONS else 'jsonl'}.gz"
+            digest, size = _copy(part, temporary / name)
+            records = count_records(temporary / name, max_expansion, shown_as=part.path)
+            if part.records is not None and records != part.records:
+                raise SourceError(
+                    f"{part.path} holds {records} records, the manifest says {part.records}", "fetch the snapshot again"
+                )
+            parts.append(LandedPart(name, part.path, digest, size, records))
+        whole = msgspec.structs.replace(landing, parts=tuple(parts))
+        (temporary / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(whole), indent=1))
+        temporary.rename(target)
+    except OSError as exc:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise LandingError(
+            f"cannot land {landing.landing_id} in {target.parent}: {exc.strerror or exc}",
+            "free space or mend permissions, then run again",
+        ) from None
+    except SourceError:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    return whole
+
+
+def _copy(part: Incoming, file: Path) -> tuple[str, int]:
+    digest, size = hashlib.sha256(), 0
+    with file.open("wb") as out:
+        for block in part.blocks:
+            digest.update(block)
+            size += out.write(block)
+        out.flush()
+        os.fsync(out.fileno())
+    if part.bytes is not None and size != part.bytes:
+        raise SourceError(
+            f"{part.path} has {size} bytes, the manifest says {part.bytes}",
+            "the copy is cut or was replaced meanwhile; fetch it again",
+        )
+    return digest.hexdigest(), size
+
+
+def count_records(file: Path, max_expansion: int, *, shown_as: str) -> int:
+    """Lines of a compressed part; every line is a record, also a blank one.
+
+    Raises:
+        SourceError: damaged or cut, or it unpacks to more than `max_expansion` times its size.
+    """
+    limit = max(file.stat().st_size * max_expansion, BLOCK)
+    total, records, last = 0, 0, b"\n"
+    try:
+        with igzip.open(file, "rb") as unpacked:
+            while block := unpacked.read(BLOCK):
+                total += len(block)
+                if total > limit:
+                    raise SourceError(
+                        f"{shown_as} unpacks to more than {max_expansion} times its size",
+                        "if that is right, raise COLLAB_MAX_EXPANSION",
+                    )
+                records += block.count(b"\n")
+                last = block[-1:]
+    except (EOFError, zlib.error, OSError) as exc:  # BadGzipFile and isal's errors are among these
+        raise SourceError(f"{shown_as} is cut or not a gzip file: {exc}", "fetch it again") from None
+    return records + (last != b"\n")
+
+
+def read_landing(folder: Path) -> Landing:
+    """Manifest of a landing.
+
+    Raises:
+        LandingError: missing or damaged.
+    """
+    try:
+        return msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Landing)
+    except (OSError, msgspec.MsgspecError) as exc:
+        raise LandingError(f"landing {folder} is damaged: {exc}", "remove the folder and run again") from None
+
+
+def check_landing(folder: Path, landing: Landing) -> None:
+    """Compare every part with its sha256.
+
+    Raises:
+        LandingError: a part is missing or was changed since it was landed.
+    """
+    for part in landing.parts:
+        file = folder / part.name
+        try:
+            with file.open("rb") as content:
+                found = hashlib.file_digest(content, "sha256").hexdigest()
+        except OSError as exc:
+            raise LandingError(f"landed part {file}: {exc.strerror}", "remove the folder and run again") from None
+        if found != part.sha256:
+            raise LandingError(f"landed part {file} was changed since it was landed", "remove the folder and run again")
+
+
+def read_lines(folder: Path, landing: Landing, first: int, end: int, max_record_bytes: int) -> Iterator[Line]:
+    """Records first..end-1 of a landing, in order; a record above the size limit comes without its bytes."""
+    ordinal = 0
+    for part in landing.parts:
+        if ordinal + part.records <= first:
+            ordinal += part.records
+            continue
+        with igzip.open(folder / part.name, "rb") as unpacked:
+            for number, raw in enumerate(_bounded_lines(unpacked, max_record_bytes)):
+                if ordinal >= end:
+                    return
+                if ordinal >= first:
+                    yield Line(ordinal, f"{landing.source}/{landing.landing_id}/{part.name}:{number + 1}", raw)
+                ordinal += 1
+
+
+def _bounded_lines(unpacked: io.BufferedIOBase, limit: int) -> Iterator[bytes | None]:
+    while line := unpacked.readline(limit + 1):
+        if len(line) <= limit:
+            yield line
+            continue
+        yield None
+        while line and not line.endswith(b"\n"):
+            line = unpacked.readline(limit + 1)
+
+
+def prune(folder: Path, keep: set[str], newest: int) -> None:
+    """Remove landings beyond the `newest` ones, and temporary ones of runs that were killed; `keep` (landing ids)
+    stay in any case."""
+    for source in folder.iterdir() if folder.exists() else ():
+        found = sorted(
+            (entry for entry in source.iterdir() if entry.is_dir()),
+            key=lambda entry: entry.stat().st_mtime,
+            reverse=True,
+        )
+        whole = [entry for entry in found if not entry.name.startswith(".")]
+        for entry in [e for e in found if e.name.startswith(".")] + [e for e in whole[newest:] if e.name not in keep]:
+            shutil.rmtree(entry, ignore_errors=True)

@@ -1,0 +1,183 @@
+"""The steps of one night, as plain methods: plan, land, parse and locate, validate, load, publish.
+
+`flows/nightly.py` says in which order; each method also works alone, without Prefect. What a night has to do follows
+from the warehouse: state lives nowhere else.
+"""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from datetime import date
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from schemas import tables as t
+from schemas.errors import SourceError
+from schemas.settings import Settings
+from tasks import batch as batches
+from tasks import quarantine
+from tasks.batch import Batch, Outcome
+from tasks.derive import Deriver
+from tasks.land import DELETIONS, WORKS, Incoming, Landing, land, prune
+from tasks.publish import Release, publish
+from tasks.sources import openalex_snapshot as source
+from tasks.validate import Report
+from tasks.warehouse import Warehouse
+
+
+class Night(AbstractContextManager["Night"]):
+    """An open warehouse, a source, and what is needed to bring the one up to date with the other."""
+
+    def __init__(
+        self, settings: Settings, *, until: date | None = None, on_records: Callable[[int], None] = lambda _: None
+    ) -> None:
+        """Open the warehouse and clear away what a killed run left behind.
+
+        Args:
+            until: newest date of the source to take in.
+            on_records: told how many records have been parsed and located since the last call.
+
+        Raises:
+            WarehouseError: see Warehouse.open.
+        """
+        self.settings = settings
+        self.until = until
+        self.warehouse = Warehouse.open(settings)
+        self._deriver = Deriver(settings.processes, on_records)
+        self._snapshot: source.Snapshot | None = None
+        self._manifest: list[source.Part] = []
+        shutil.rmtree(settings.staging, ignore_errors=True)
+
+    def __exit__(self, *exc: object) -> None:
+        self._deriver.__exit__(*exc)
+        self.warehouse.close()
+
+    @property
+    def snapshot(self) -> source.Snapshot:
+        """The snapshot that the settings name, opened when it is first needed."""
+        if self._snapshot is None:
+            self._snapshot = source.open_snapshot(self.settings)
+        return self._snapshot
+
+    def plan(self) -> list[source.Window]:
+        """Windows of works that are still to be landed."""
+        self._manifest = self.snapshot.read_manifest()
+        with self.warehouse.reading() as conn:
+            rows = conn.execute(
+                sa.select(t.part.c.path, t.part.c.records, t.part.c.bytes).where(t.part.c.source == source.SOURCE)
+            ).all()
+        known = {path: source.Known(records, size) for path, records, size in rows}
+        return source.plan_windows(self._manifest, known, self.until, self.settings.batch_works)
+
+    def land_works(self, window: source.Window) -> Landing:
+        """Copy the parts of a window.
+
+        Raises:
+            SourceError: a part is not what the manifest says, or the manifest changed meanwhile.
+        """
+        identity = self._identify(window.name, WORKS, tuple((part.path, part.records) for part in window.parts))
+        incoming = (
+            Incoming(part.path, self.snapshot.root.blocks(self.snapshot.path_of(part)), part.bytes, part.records)
+            for part in window.parts
+        )
+        landing = land(self.settings.landing, identity, incoming, self.settings.max_expansion)
+        if self.snapshot.read_manifest() != self._manifest:
+            raise SourceError(
+                "the snapshot was replaced while it was being read",
+                "wait until it is complete, then run again: loaded windows are kept",
+            )
+        return landing
+
+    def land_deletions(self) -> Landing | None:
+        """Copy the cumulative list of deleted ids up to the night's date; None if the snapshot has none, or none
+        that was not applied already."""
+        found = self.snapshot.read_deletions(self.until)
+        if found is None or not found[1]:
+            return None
+        content, lines = found
+        identity = self._identify(f"deletions-{self.until or 'all'}", DELETIONS, ((source.DELETED_IDS, lines),))
+        packed = gzip.compress(content, compresslevel=1, mtime=0)
+        landing = land(
+            self.settings.landing,
+            identity,
+            [Incoming(source.DELETED_IDS, [packed], None, lines)],
+            self.settings.max_expansion,
+        )
+        with self.warehouse.reading() as conn:
+            applied = conn.scalar(
+                sa.select(t.part.c.sha256).where(t.part.c.source == source.SOURCE, t.part.c.path == source.DELETED_IDS)
+            )
+        return None if applied == landing.parts[0].sha256 else landing
+
+    def land_quarantine(self) -> Landing | None:
+        """Copy the open records of the quarantine, to send them the way of every record again."""
+        with self.warehouse.reading() as conn:
+            raws = quarantine.raw_of_open_records(conn)
+        if not raws:
+            return None
+        identity = self._identify("retry", WORKS, (("open-records", len(raws)),), origin=quarantine.SOURCE)
+        content = b"".join(raw.rstrip(b"\n") + b"\n" for raw in raws)
+        packed = gzip.compress(content, compresslevel=1, mtime=0)
+        return land(
+            self.settings.landing,
+            identity,
+            [Incoming("open-records", [packed], None, None)],
+            self.settings.max_expansion,
+        )
+
+    def batches(self, landing: Landing) -> Iterator[Batch]:
+        """Batches of a landing that are not committed yet."""
+        with self.warehouse.reading() as conn:
+            loaded = conn.scalar(
+                sa.select(sa.func.max(t.batch.c.end_record)).where(
+                    t.batch.c.landing_id == landing.landing_id, t.batch.c.source == landing.source
+                )
+            )
+        folder = self.settings.landing / landing.source / landing.landing_id
+        return batches.batches_of(landing, folder, loaded or 0, self.settings.batch_works)
+
+    def derive(self, batch: Batch) -> Path:
+        """Parse and locate a batch; returns its staging folder."""
+        return batches.stage(batch, self._deriver, self.settings)
+
+    def validate(self, folder: Path) -> Report:
+        """Hold a staged batch against the record rules."""
+        return batches.validate(folder)
+
+    def load(self, batch: Batch, folder: Path, report: Report) -> Outcome:
+        """Commit a batch, or nothing."""
+        return batches.load(self.warehouse, batch, folder, report, self.settings)
+
+    def publish(self) -> Release | None:
+        """Publish what was loaded since the last release; None if that is nothing."""
+        release = publish(self.warehouse, self.settings)
+        with self.warehouse.reading() as conn:
+            unfinished = conn.scalars(
+                sa.select(t.batch.c.landing_id)
+                .group_by(t.batch.c.landing_id)
+                .having(sa.func.max(t.batch.c.end_record) < sa.func.max(t.batch.c.window_records))
+            )
+            prune(self.settings.landing, set(unfinished), self.settings.keep_landing)
+        return release
+
+    def _identify(
+        self, window: str, kind: str, content: tuple[tuple[str, int], ...], origin: str = source.SOURCE
+    ) -> Landing:
+        """Identity of a landing: window and how often the same window was loaded before, so that a killed run finds
+        its own landing again."""
+        of = t.batch.c
+        with self.warehouse.reading() as conn:
+            landings = conn.execute(
+                sa.select(of.landing_id, sa.func.max(of.end_record), sa.func.max(of.window_records))
+                .where(of.source == origin, of.window_name == window)
+                .group_by(of.landing_id)
+            ).all()
+        complete = sum(1 for _, end, records in landings if end >= records)
+        records = sum(count for _, count in content)
+        is_partial = any(end < total and total == records for _, end, total in landings)
+        generation = complete if is_partial or complete == len(landings) else len(landings)
+        return Landing(f"{window}.r{generation}", origin, window, kind, False, ())

@@ -1,0 +1,352 @@
+"""Turns one raw record into a typed work, or says exactly why it cannot.
+
+Pure functions. `read_work` decodes the outline (enough to decide the scope), `parse_work` the rest. Values that can be
+mended are mended and listed as repairs; what cannot be used raises `BadRecord` with the path inside the record, and the
+record goes to quarantine.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from hashlib import blake2b
+from typing import NamedTuple, TypeVar
+
+import msgspec
+
+from schemas import openalex
+from schemas.territories import work_types
+
+T = TypeVar("T")
+CORPUS = "openalex"
+LIST_LIMIT = 100  # list answers of the API hold at most this many authors
+TITLE_LIMIT = 2_000
+STRING_LIMIT = 4_000
+EVIDENCE_LIMIT = 200
+CODE_LIMIT = 40
+
+_PREFIX_LENGTH = len("https://openalex.org/W")
+_work_ids = re.compile(r"(?:https://openalex\.org/W[1-9][0-9]{0,17}(?:\n|\Z))*")
+_work_id = re.compile(r"https://openalex\.org/W([1-9][0-9]{0,17})")
+_author_id = re.compile(r"https://openalex\.org/A([1-9][0-9]{0,17})")
+_institution_id = re.compile(r"https://openalex\.org/I(-1|[1-9][0-9]{0,17})")
+_doi = re.compile(r"10\.[0-9]{4,9}/\S+")
+_ror = re.compile(r"https://ror\.org/(0[a-z0-9]{8})")
+_control = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_author_sentinels = frozenset({9999999999, 5317838346})
+
+
+class BadRecord(Exception):
+    """The record cannot be used: `rule` names what it broke, `path` where."""
+
+    def __init__(self, stage: str, rule: str, reason: str, path: str | None = None) -> None:
+        super().__init__(reason)
+        self.stage, self.rule, self.reason, self.path = stage, rule, reason, path
+
+
+class Repair(NamedTuple):
+    """A value that was mended."""
+
+    column: str
+    rule: str
+    before: str | None
+    after: str | None
+
+
+class Version(NamedTuple):
+    """Identity and order of one version of a work."""
+
+    work_id: int
+    updated_at: datetime
+    tie_hash: int
+
+
+class Institution(NamedTuple):
+    """A linked institution; `id` is null for institutions known by name only."""
+
+    id: int | None
+    ror: str | None
+    name: str | None
+    country: str | None
+    type: str | None
+
+
+class Address(NamedTuple):
+    """One raw affiliation string with the institutions linked to it."""
+
+    raw_string: str
+    institutions: tuple[Institution, ...]
+
+
+class Author(NamedTuple):
+    """One author: addresses as printed, and institutions that no address is tied to."""
+
+    author_id: int | None
+    is_corresponding: bool
+    addresses: tuple[Address, ...]
+    loose_institutions: tuple[Institution, ...]
+
+
+@dataclass(slots=True)
+class ParsedWork:
+    """A work in our terms, countries not yet decided."""
+
+    version: Version
+    doi: str | None
+    title: str | None
+    publication_date: date | None
+    year: int | None
+    type: str
+    language: str | None
+    venue: str | None
+    is_retracted: bool
+    cited_by_count: int
+    authors: list[Author]
+    authors_truncated: bool
+    references: list[int]
+    references_count: int
+    repairs: list[Repair] = field(default_factory=list)
+
+
+def hash64(data: bytes) -> int:
+    """BLAKE2b-64 as a signed integer, as the warehouse stores it."""
+    return int.from_bytes(blake2b(data, digest_size=8).digest(), "little", signed=True)
+
+
+def clean(text: str, limit: int) -> str:
+    """Text without control characters (PostgreSQL refuses NUL, terminals obey escapes), cut at `limit` characters."""
+    text = text[:limit]
+    return text if text.isprintable() else _control.sub(" ", text)
+
+
+def read_work(line: bytes) -> openalex.Work:
+    """Decode the outline of a record.
+
+    Raises:
+        BadRecord: not JSON, nested too deeply, or a field of another type than the contract says.
+    """
+    try:
+        return openalex.work_decoder.decode(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
+        raise _bad("parse", exc) from None
+    except RecursionError:
+        raise BadRecord("parse", "json_depth", "nested too deeply") from None
+
+
+def read_version(work: openalex.Work, line: bytes) -> Version:
+    """Identity of a record: number, date of change (UTC) and tie-break.
+
+    Raises:
+        BadRecord: the id or the date has another shape than the contract says.
+    """
+    return Version(parse_work_id(work.id), _utc(work.updated_date), hash64(line.strip()))
+
+
+def parse_work_id(identifier: str) -> int:
+    """Number in an OpenAlex work id.
+
+    Raises:
+        BadRecord: it is not one.
+    """
+    return _number(_work_id, identifier, "work_id_shape", "$.id")
+
+
+def parse_work(work: openalex.Work, version: Version, *, lists_cut: bool) -> ParsedWork:
+    """Everything of an outlined work that we store.
+
+    Args:
+        lists_cut: whether the source cuts author lists at 100, so that a full list of 100 must be suspected.
+
+    Raises:
+        BadRecord: authorships or references do not fit the contract.
+    """
+    authorships = _decode(openalex.authorships_decoder, work.authorships, "$.authorships") or []
+    references = _decode(openalex.references_decoder, work.referenced_works, "$.referenced_works") or []
+    repairs: list[Repair] = []
+    title, venue = work.any_title, work.venue
+    return ParsedWork(
+        version=version,
+        doi=_parse_doi(work.doi, repairs),
+        title=_bounded(title, TITLE_LIMIT, "work.title", repairs) if title else None,
+        publication_date=_parse_date(work.publication_date, repairs),
+        year=work.publication_year,
+        type=_parse_type(work.type, repairs),
+        language=_code(work.language),
+        venue=clean(venue, TITLE_LIMIT) if venue else None,
+        is_retracted=_parse_flag(work.is_retracted, repairs),
+        cited_by_count=work.cited_by_count or 0,
+        authors=[_parse_author(item, at, repairs) for at, item in enumerate(authorships)],
+        authors_truncated=bool(work.is_authors_truncated)
+        or (work.authors_count or 0) > len(authorships)
+        or (lists_cut and len(authorships) >= LIST_LIMIT),
+        references=_parse_references(references),
+        references_count=len(references),
+        repairs=repairs,
+    )
+
+
+def _parse_references(identifiers: list[str | None]) -> list[int]:
+    """Numbers of the cited works, sorted, each once.
+
+    Most ids of a record are here, so the good case is checked in one go.
+    """
+    given = [identifier for identifier in identifiers if identifier]
+    joined = "\n".join(given)
+    if not _work_ids.fullmatch(joined) or joined.count("\n") >= max(len(given), 1):
+        for identifier in given:
+            _number(_work_id, identifier, "reference_shape", "$.referenced_works[...]")
+    return sorted({int(identifier[_PREFIX_LENGTH:]) for identifier in given})
+
+
+def _parse_author(item: openalex.Authorship, at: int, repairs: list[Repair]) -> Author:
+    institutions = {}
+    for number, raw in enumerate(item.institutions or ()):
+        found = _parse_institution(raw, f"$.authorships[{at}].institutions[{number}].id", repairs)
+        institutions[raw.id or f"#{number}"] = found
+    linked: dict[str, dict[str, Institution]] = {}
+    tied: set[str] = set()
+    for affiliation in item.affiliations or ():
+        if affiliation.raw_affiliation_string:
+            links = linked.setdefault(affiliation.raw_affiliation_string, {})
+            for key in affiliation.institution_ids or ():
+                if key:
+                    links[key] = institutions.get(key) or _parse_institution(
+                        openalex.Institution(id=key),
+                        f"$.authorships[{at}].affiliations[...].institution_ids[...]",
+                        repairs,
+                    )
+                    tied.add(key)
+    for text in item.raw_affiliation_strings or ([item.raw_affiliation_string] if item.raw_affiliation_string else []):
+        if text:
+            linked.setdefault(text, {})
+    if (
+        not item.affiliations and len(linked) == 1
+    ):  # before 2023 there was one string, and the institutions were found in it
+        only = next(iter(linked))
+        linked[only] = dict(institutions)
+        tied = set(institutions)
+    loose = tuple(sorted((found for key, found in institutions.items() if key not in tied), key=_by_id))
+    addresses = tuple(
+        Address(
+            _bounded(text, STRING_LIMIT, "affiliation.raw_string", repairs), tuple(sorted(links.values(), key=_by_id))
+        )
+        for text, links in sorted(
+            linked.items()
+        )  # the source lists them in any order, and order is no change of content
+    )
+    return Author(_parse_author_id(item.author, at, repairs), bool(item.is_corresponding), addresses, loose)
+
+
+def _by_id(institution: Institution) -> tuple[int, str]:
+    return institution.id or 0, institution.name or ""
+
+
+def _parse_author_id(author: openalex.Author | None, at: int, repairs: list[Repair]) -> int | None:
+    if author is None or author.id is None:
+        return None
+    number = _number(_author_id, author.id, "author_id_shape", f"$.authorships[{at}].author.id")
+    if number in _author_sentinels:
+        repairs.append(Repair("authorship.author_id", "author_sentinel", str(number), None))
+        return None
+    return number
+
+
+def _parse_institution(raw: openalex.Institution, path: str, repairs: list[Repair]) -> Institution:
+    number = _number(_institution_id, raw.id, "institution_id_shape", path) if raw.id else None
+    if number == -1:
+        repairs.append(Repair("affiliation.institution_id", "institution_sentinel", "-1", None))
+        number = None
+    ror = _ror.fullmatch(raw.ror) if raw.ror else None
+    name = clean(raw.display_name, TITLE_LIMIT) if raw.display_name else None
+    return Institution(number, ror[1] if ror else _code(raw.ror), name, _code(raw.country_code), _code(raw.type))
+
+
+def _parse_doi(raw: str | None, repairs: list[Repair]) -> str | None:
+    if not raw:
+        return None
+    doi = raw.strip().lower()
+    for prefix in ("https://doi.org/", "http://doi.org/", "https://dx.doi.org/", "http://dx.doi.org/", "doi:"):
+        doi = doi.removeprefix(prefix)
+    if _doi.fullmatch(doi) and _control.search(doi) is None:
+        return doi
+    repairs.append(Repair("work.doi", "doi_shape", clean(raw, EVIDENCE_LIMIT), None))
+    return None
+
+
+def _parse_date(raw: str | None, repairs: list[Repair]) -> date | None:
+    if raw is None:
+        return None
+    try:
+        return date.fromisoformat(raw)
+    except ValueError:
+        repairs.append(Repair("work.publication_date", "date_shape", clean(raw, EVIDENCE_LIMIT), None))
+        return None
+
+
+def _parse_type(raw: str | None, repairs: list[Repair]) -> str:
+    raw = _code(raw)
+    if raw is None:
+        return "unknown"
+    translated = work_types().crossref.get(raw)
+    if translated is None or raw in work_types().known:
+        return raw
+    repairs.append(Repair("work.type", "type_crossref", raw, translated))
+    return translated
+
+
+def _parse_flag(raw: bool | None, repairs: list[Repair]) -> bool:
+    if raw is None:
+        repairs.append(Repair("work.is_retracted", "retraction_unknown", None, "false"))
+    return bool(raw)
+
+
+def _code(raw: str | None) -> str | None:
+    return clean(raw, CODE_LIMIT) if raw else None
+
+
+def _bounded(text: str, limit: int, column: str, repairs: list[Repair]) -> str:
+    if len(text) > limit:
+        repairs.append(
+            Repair(
+                column,
+                "text_too_long",
+                f"{clean(text, EVIDENCE_LIMIT)}... ({len(text)} characters)",
+                f"first {limit} characters",
+            )
+        )
+    return clean(text, limit)
+
+
+def _number(shape: re.Pattern[str], identifier: str, rule: str, path: str) -> int:
+    match = shape.fullmatch(identifier)
+    if match is None:
+        raise BadRecord("parse", rule, f"{clean(identifier, EVIDENCE_LIMIT)!r} is not an id of this kind", path)
+    return int(match[1])
+
+
+def _utc(text: str) -> datetime:
+    try:
+        stamp = datetime.fromisoformat(text)
+    except ValueError:
+        raise BadRecord(
+            "parse", "updated_date_shape", f"{clean(text, EVIDENCE_LIMIT)!r} is not a date", "$.updated_date"
+        ) from None
+    return (
+        stamp.astimezone(UTC).replace(tzinfo=None) if stamp.tzinfo else stamp
+    )  # OpenAlex writes UTC without saying so
+
+
+def _decode(decoder: msgspec.json.Decoder[T], raw: msgspec.Raw, path: str) -> T:
+    try:
+        return decoder.decode(raw)
+    except msgspec.MsgspecError as exc:
+        raise _bad("parse", exc, path) from None
+    except RecursionError:
+        raise BadRecord("parse", "json_depth", "nested too deeply", path) from None
+
+
+def _bad(stage: str, exc: Exception, root: str = "$") -> BadRecord:
+    reason, _, path = str(exc).partition(" - at `")
+    rule = "contract" if isinstance(exc, msgspec.ValidationError) else "json"
+    return BadRecord(stage, rule, reason, root + path.rstrip("`").removeprefix("$") if path else root)

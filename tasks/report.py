@@ -1,0 +1,155 @@
+"""What a person wants to know of a warehouse: how fresh it is, what the last batches did, what the tables say, what
+changed and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from schemas import tables as t
+from schemas.settings import Settings
+from tasks.ledger import changes_since
+
+CELL_SHOWN = {"policy": "iso", "corpus": "openalex"}
+
+
+@dataclass(frozen=True)
+class Status:
+    """State of a warehouse for a maintainer."""
+
+    last_batch: sa.Row[Any] | None
+    batches: list[sa.Row[Any]]
+    broken_rules: list[sa.Row[Any]]
+    stopped: list[str]
+    open_quarantine: int
+    unfinished: list[str]
+    release: sa.Row[Any] | None
+    is_stale: bool
+
+    @property
+    def is_good(self) -> bool:
+        """Whether a tired maintainer may go back to bed."""
+        return self.last_batch is not None and not self.is_stale and not self.stopped and not self.unfinished
+
+
+def read_status(conn: Connection, settings: Settings, now: datetime) -> Status:
+    """Freshness, the last batches, rules they broke, batches that were stopped or are unfinished."""
+    of = t.batch.c
+    batches = list(conn.execute(sa.select(t.batch).order_by(of.finished_at.desc()).limit(10)))
+    ids = [row.batch_id for row in batches]
+    result = t.validation_result.c
+    broken = list(
+        conn.execute(
+            sa.select(t.validation_result)
+            .where(result.batch_id.in_(ids), result.success.is_(False))
+            .order_by(result.severity, result.rule)
+        )
+    )
+    never_loaded = result.batch_id.not_in(sa.select(of.batch_id))
+    stopped = list(
+        conn.execute(
+            sa.select(t.validation_result).where(never_loaded, result.success.is_(False), result.severity == "stop")
+        )
+    )
+    unfinished = conn.scalars(
+        sa.select(of.landing_id)
+        .group_by(of.landing_id)
+        .having(sa.func.max(of.end_record) < sa.func.max(of.window_records))
+    )
+    last = batches[0] if batches else None
+    return Status(
+        last_batch=last,
+        batches=batches,
+        broken_rules=broken,
+        stopped=[f"{row.batch_id}: {row.rule} is {row.observed}, limit {row.expected}" for row in stopped],
+        open_quarantine=conn.scalar(
+            sa.select(sa.func.count()).select_from(t.quarantine).where(t.quarantine.c.resolved_at.is_(None))
+        )
+        or 0,
+        unfinished=list(unfinished),
+        release=conn.execute(sa.select(t.release).order_by(t.release.c.published_at.desc()).limit(1)).one_or_none(),
+        is_stale=last is None or now - last.finished_at > timedelta(hours=settings.stale_hours),
+    )
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the tables say."""
+
+    batches: list[sa.Row[Any]]
+    year: int | None
+    field: str
+    world: sa.Row[Any] | None
+    pairs: list[sa.Row[Any]]
+    countries: list[sa.Row[Any]]
+    changes: list[sa.Row[Any]]
+    changed_by: str | None
+    release: Path | None
+
+
+def read_report(conn: Connection, settings: Settings, field: str) -> Report:
+    """The last batches; countries and pairs of the last complete year under policy `iso`; cells that the last batch
+    moved most, with reasons.
+
+    The last complete year is the last but one before the newest year with works: indexing lags, and the newest years
+    are always incomplete.
+    """
+    world, country, pair = t.world_year, t.country_year, t.pair_year
+    newest = conn.scalar(sa.select(sa.func.max(world.c.year)).where(world.c.field == field, world.c.papers > 0))
+    year = newest - 2 if newest else None
+
+    def in_cell(mart: sa.Table) -> sa.ColumnElement[bool]:
+        return sa.and_(mart.c.field == field, mart.c.year == year, *(mart.c[n] == v for n, v in CELL_SHOWN.items()))
+
+    last = conn.execute(
+        sa.select(t.batch.c.batch_id, t.batch.c.finished_at).order_by(t.batch.c.finished_at.desc()).limit(2)
+    ).all()
+    moved = changes_since(last[1].finished_at if len(last) > 1 else None).order_by(None).subquery()
+    changes = (
+        sa.select(moved)
+        .where(
+            moved.c.aggregate == "pair_year",
+            moved.c.policy == CELL_SHOWN["policy"],
+            moved.c.field == field,
+            moved.c.papers != 0,
+        )
+        .order_by(
+            sa.func.abs(moved.c.papers).desc(),
+            moved.c.year.desc(),
+            moved.c.territory_a,
+            moved.c.territory_b,
+            moved.c.reason,
+        )
+        .limit(8)
+    )
+    current = settings.published / "current"
+    return Report(
+        batches=list(reversed(list(conn.execute(sa.select(t.batch).order_by(t.batch.c.finished_at.desc()).limit(20))))),
+        year=year,
+        field=field,
+        world=conn.execute(sa.select(world).where(in_cell(world))).one_or_none(),
+        pairs=list(
+            conn.execute(
+                sa.select(pair)
+                .where(in_cell(pair))
+                .order_by(pair.c.papers.desc(), pair.c.territory_a, pair.c.territory_b)
+                .limit(10)
+            )
+        ),
+        countries=list(
+            conn.execute(
+                sa.select(country)
+                .where(in_cell(country), country.c.territory != "ZZ")
+                .order_by(country.c.papers.desc(), country.c.territory)
+                .limit(10)
+            )
+        ),
+        changes=list(conn.execute(changes)),
+        changed_by=last[0].batch_id if last else None,
+        release=current if current.exists() else None,
+    )

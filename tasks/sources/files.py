@@ -1,0 +1,81 @@
+"""Reads files below one root: a local folder, s3://bucket/prefix (anonymous unless the usual variables say
+otherwise) or https://."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import fsspec
+from fsspec.core import url_to_fs
+
+from schemas.errors import SourceError, SourceUnavailable, UsageError
+
+BLOCK = 1 << 20
+
+
+class Root:
+    """A place where files are read by their path below it."""
+
+    def __init__(self, address: str) -> None:
+        """Open a root.
+
+        Raises:
+            UsageError: the scheme is unknown or its driver is not installed.
+            SourceError: a local root does not exist.
+        """
+        self.address = address.rstrip("/") or "/"
+        options: dict[str, Any] = {"anon": True} if address.startswith("s3://") else {}
+        try:
+            self._fs, self._base = url_to_fs(self.address, **options)
+        except (ValueError, ImportError) as exc:
+            raise UsageError(
+                f"cannot open {self.address}: {exc}", "use a folder, s3://bucket or https://address"
+            ) from None
+        if "file" in _protocols(self._fs) and not Path(self._base).is_dir():
+            raise SourceError(
+                f"no folder {self._base}", "give the root of a snapshot: the folder that holds data/jsonl/works"
+            )
+
+    def exists(self, path: str) -> bool:
+        """Whether a file is there."""
+        try:
+            return bool(self._fs.exists(f"{self._base}/{path}"))
+        except OSError as exc:
+            raise self._failed(path, exc) from None
+
+    def read(self, path: str) -> bytes:
+        """A whole small file.
+
+        Raises:
+            SourceError: it is missing or cannot be read.
+        """
+        return b"".join(self.blocks(path))
+
+    def blocks(self, path: str) -> Iterator[bytes]:
+        """A file in blocks of at most 1 MiB.
+
+        Raises:
+            SourceError: it is missing or may not be read.
+            SourceUnavailable: the connection broke.
+        """
+        try:
+            with self._fs.open(f"{self._base}/{path}", "rb") as file:
+                while block := file.read(BLOCK):
+                    yield block
+        except (OSError, ValueError) as exc:
+            raise self._failed(path, exc) from None
+
+    def _failed(self, path: str, exc: Exception) -> SourceError:
+        cause = getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
+        kind = (
+            SourceError
+            if isinstance(exc, (FileNotFoundError, PermissionError, IsADirectoryError, ValueError))
+            else SourceUnavailable
+        )
+        return kind(f"{self.address}/{path}: {cause}", "check the address, then run again")
+
+
+def _protocols(fs: fsspec.AbstractFileSystem) -> tuple[str, ...]:
+    return (fs.protocol,) if isinstance(fs.protocol, str) else tuple(fs.protocol)
