@@ -19,7 +19,7 @@ from rich.console import Console
 from flows import show
 from schemas.errors import CollabError, UsageError, VerifyFailed
 from schemas.fields import load_definitions
-from schemas.settings import load_settings
+from schemas.settings import load_settings, quieten_prefect
 from tasks import verify as tables
 from tasks.dictionary import render_dictionary
 from tasks.publish import publish as write_release
@@ -37,13 +37,14 @@ app = typer.Typer(
 )
 quarantine_app = typer.Typer(no_args_is_help=True, help="Records that could not be loaded.")
 app.add_typer(quarantine_app, name="quarantine")
-console = Console()
 
 SnapshotOption = Annotated[
     str | None,
     typer.Option(help="Root of an OpenAlex snapshot: folder, s3://bucket or https://. Default: COLLAB_SNAPSHOT."),
 ]
 PlainOption = Annotated[bool, typer.Option("--no-prefect", help="Run the same steps without Prefect.")]
+WIDTH_OF_A_FILE = 130  # columns where nobody looks on, such as in a log
+console = Console() if sys.stdout.isatty() else Console(width=WIDTH_OF_A_FILE)
 SOURCES = ("openalex-snapshot",)
 
 
@@ -53,9 +54,6 @@ def command(target: typer.Typer, name: str) -> Callable[[Callable[..., Any]], Ca
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
         def guarded(*args: Any, **kwargs: Any) -> None:
-            logging.basicConfig(
-                level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr
-            )
             try:
                 function(*args, **kwargs)
             except CollabError as exc:
@@ -105,13 +103,26 @@ def run(
 
 def _run_flow(name: str, no_prefect: bool, **parameters: Any) -> str:
     """Run a flow with or without Prefect; a failure comes back as the error that caused it."""
+    quieten_prefect()
     from flows import nightly  # imports Prefect, which takes seconds: not for the other commands
+
+    _log_to_stderr()
 
     if no_prefect:
         steps = {"nightly": nightly.run_night, "quarantine-retry": nightly.run_retry}[name]
         return nightly.with_night(steps, nightly.directly, **parameters)
     flow: Any = {"nightly": nightly.nightly, "quarantine-retry": nightly.quarantine_retry}[name]
     return str(flow(**parameters))
+
+
+def _log_to_stderr() -> None:
+    """Show our own log lines, and leave those of libraries to themselves."""
+    lines = logging.StreamHandler(sys.stderr)
+    lines.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    log = logging.getLogger("collab")
+    log.handlers = [lines]
+    log.setLevel(logging.INFO)
+    log.propagate = False
 
 
 @command(app, "verify")

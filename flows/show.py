@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from sqlalchemy import make_url
 
 from schemas.settings import PREFIX, Settings
 from schemas.territories import territory_names
@@ -43,7 +44,8 @@ def safe(value: object) -> str:
 def _table(
     console: Console, title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], *, text_columns: int = 1
 ) -> None:
-    drawn = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=None, pad_edge=False)
+    console.print(title, style="bold", markup=False, highlight=False, soft_wrap=True)
+    drawn = Table(header_style="bold", box=None, pad_edge=False)
     for number, name in enumerate(columns):
         drawn.add_column(name.replace("_", " "), justify="left" if number < text_columns else "right", overflow="fold")
     for row in rows:
@@ -58,8 +60,8 @@ def _table(
 
 
 def _batches(console: Console, rows: Sequence[Any]) -> None:
-    columns = ("batch", *COUNTS)
-    short = [row.batch_id.split("/", 1)[-1] for row in rows]
+    columns = ("window", *COUNTS)
+    short = [_window(row.window_name) for row in rows]
     _table(
         console,
         "Batches",
@@ -71,6 +73,12 @@ def _batches(console: Console, rows: Sequence[Any]) -> None:
         style="dim",
     )
     console.print()
+
+
+def _window(name: str) -> str:
+    """Window of a batch, short: 2026-06-01_2026-06-03.0000 is 2026-06-01..06-03."""
+    dates = name.rsplit(".", 1)[0].split("_")
+    return dates[0] if len(dates) == 1 else f"{dates[0]}..{dates[1][5:] if dates[1][:4] == dates[0][:4] else dates[1]}"
 
 
 def report(console: Console, found: Report) -> None:
@@ -118,7 +126,7 @@ def report(console: Console, found: Report) -> None:
     ]
     _table(
         console,
-        f"What the last batch changed, and why ({safe(found.changed_by)})",
+        f"What changed since {found.changed_since}, and why",
         ("cell", "works", "reason", "citations"),
         changes,
     )
@@ -146,8 +154,7 @@ def status(console: Console, found: Status, settings: Settings) -> None:
     _batches(console, list(reversed(found.batches)))
     if found.broken_rules:
         rows = [
-            (r.rule, r.severity, r.batch_id.split("/", 1)[-1], r.observed, r.expected, r.sample)
-            for r in found.broken_rules
+            (r.rule, r.severity, r.batch_id.split("/")[1], r.observed, r.expected, r.sample) for r in found.broken_rules
         ]
         _table(
             console,
@@ -181,9 +188,9 @@ def findings(console: Console, found: Sequence[Finding]) -> None:
 
 def settings(console: Console, found: Settings) -> None:
     """Settings in force. Secrets print as stars, because they are secret types."""
-    rows = [
-        (PREFIX + name.upper(), getattr(found, name), info.description) for name, info in Settings.model_fields.items()
-    ]
+    values = {name: getattr(found, name) for name in Settings.model_fields}
+    values["warehouse_url"] = make_url(found.url).render_as_string(hide_password=True)
+    rows = [(PREFIX + name.upper(), values[name], info.description) for name, info in Settings.model_fields.items()]
     _table(console, "Settings", ("variable", "value", "meaning"), [(a, str(b), c) for a, b, c in rows], text_columns=3)
 
 

@@ -18,10 +18,16 @@ for _name, _value in {
     "GX_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_LOGGING_EXTRA_LOGGERS": "collab",  # our log lines show in the Prefect UI
 }.items():
     os.environ.setdefault(_name, _value)
 
 PREFIX = "COLLAB_"
+
+
+def quieten_prefect() -> None:
+    """Keep Prefect's own log lines off a terminal where our progress is shown. Call before Prefect is imported."""
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
 
 
 class Settings(BaseSettings):

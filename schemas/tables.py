@@ -179,7 +179,7 @@ quarantine = table(
     "ops",
     "quarantine",
     "Records that could not be loaded, whole, with the reason. A retry or a newer good version resolves them.",
-    column("source_key", String, "id of the record at its source, or part and line where it could not be read"),
+    column("source_key", String, "W and number of the work, or record- and digest where that could not be read"),
     column("version", BigInteger, "BLAKE2b-64 of the raw record: the same record is listed once"),
     _batch_id(),
     column("work_id", BigInteger, "number of the work, where it could be read", null=True),

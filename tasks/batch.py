@@ -216,19 +216,10 @@ def _stage_deletions(lines: list[bytes], batch: Batch, folder: Path) -> None:
         except (BadRecord, IndexError, ValueError) as exc:
             reason = exc.reason if isinstance(exc, BadRecord) else "expected a work id and a date"
             landed_at = f"{batch.landing.source}/{batch.landing.landing_id}:{batch.first + offset + 1}"
+            tie = hash64(raw)
+            key = f"record-{tie & (2**64 - 1):016x}"
             problems.append(
-                (
-                    batch.first + offset,
-                    landed_at,
-                    hash64(raw),
-                    None,
-                    None,
-                    "read",
-                    "deletion_shape",
-                    reason,
-                    None,
-                    landed_at,
-                )
+                (batch.first + offset, key, tie, None, None, "read", "deletion_shape", reason, None, landed_at)
             )
             continue
         newest[work_id] = max(ends_at, newest.get(work_id, ends_at))

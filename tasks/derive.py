@@ -78,8 +78,8 @@ def _derive_one(line: Line, reading: Reading, rows: Rows) -> None:
             _append_work(line.stage_id, work, locate(work), fields, rows)
         rows["version"].append((line.stage_id, *version, bool(fields)))
     except BadRecord as bad:
-        key = f"W{version.work_id}" if version else line.landed_at
-        tie = version.tie_hash if version else hash64((line.raw or b"").strip())
+        tie = version.tie_hash if version else hash64((line.raw or line.landed_at.encode()).strip())
+        key = f"W{version.work_id}" if version else f"record-{tie & (2**64 - 1):016x}"
         identity = (version.work_id, version.updated_at) if version else (None, None)
         rows["problem"].append(
             (line.stage_id, key, tie, *identity, bad.stage, bad.rule, bad.reason, bad.path, line.landed_at)

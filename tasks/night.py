@@ -7,6 +7,7 @@ from the warehouse: state lives nowhere else.
 from __future__ import annotations
 
 import gzip
+import hashlib
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -79,7 +80,7 @@ class Night(AbstractContextManager["Night"]):
         Raises:
             SourceError: a part is not what the manifest says, or the manifest changed meanwhile.
         """
-        identity = self._identify(window.name, WORKS, tuple((part.path, part.records) for part in window.parts))
+        identity = self._identify(window.name, WORKS, window.parts)
         incoming = (
             Incoming(part.path, self.snapshot.root.blocks(self.snapshot.path_of(part)), part.bytes, part.records)
             for part in window.parts
@@ -99,7 +100,7 @@ class Night(AbstractContextManager["Night"]):
         if found is None or not found[1]:
             return None
         content, lines = found
-        identity = self._identify(f"deletions-{self.until or 'all'}", DELETIONS, ((source.DELETED_IDS, lines),))
+        identity = self._identify(f"deletions-{self.until or 'all'}", DELETIONS, content)
         packed = gzip.compress(content, compresslevel=1, mtime=0)
         landing = land(
             self.settings.landing,
@@ -119,7 +120,7 @@ class Night(AbstractContextManager["Night"]):
             raws = quarantine.raw_of_open_records(conn)
         if not raws:
             return None
-        identity = self._identify("retry", WORKS, (("open-records", len(raws)),), origin=quarantine.SOURCE)
+        identity = self._identify("retry", WORKS, raws, origin=quarantine.SOURCE)
         content = b"".join(raw.rstrip(b"\n") + b"\n" for raw in raws)
         packed = gzip.compress(content, compresslevel=1, mtime=0)
         return land(
@@ -164,20 +165,19 @@ class Night(AbstractContextManager["Night"]):
             prune(self.settings.landing, set(unfinished), self.settings.keep_landing)
         return release
 
-    def _identify(
-        self, window: str, kind: str, content: tuple[tuple[str, int], ...], origin: str = source.SOURCE
-    ) -> Landing:
-        """Identity of a landing: window and how often the same window was loaded before, so that a killed run finds
-        its own landing again."""
+    def _identify(self, window: str, kind: str, content: object, origin: str = source.SOURCE) -> Landing:
+        """Identity of a landing: window, digest of what it will hold, and how often that was loaded before.
+
+        A run that was killed finds its own landing again; a window that changed meanwhile gets another.
+        """
+        digest = hashlib.sha256(repr(content).encode()).hexdigest()[:8]
         of = t.batch.c
         with self.warehouse.reading() as conn:
-            landings = conn.execute(
-                sa.select(of.landing_id, sa.func.max(of.end_record), sa.func.max(of.window_records))
-                .where(of.source == origin, of.window_name == window)
-                .group_by(of.landing_id)
-            ).all()
-        complete = sum(1 for _, end, records in landings if end >= records)
-        records = sum(count for _, count in content)
-        is_partial = any(end < total and total == records for _, end, total in landings)
-        generation = complete if is_partial or complete == len(landings) else len(landings)
-        return Landing(f"{window}.r{generation}", origin, window, kind, False, ())
+            loaded = conn.scalar(
+                sa.select(sa.func.count(of.landing_id.distinct())).where(
+                    of.source == origin,
+                    of.landing_id.startswith(f"{window}.{digest}.", autoescape=True),
+                    of.end_record == of.window_records,
+                )
+            )
+        return Landing(f"{window}.{digest}.r{loaded}", origin, window, kind, False, ())

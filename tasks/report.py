@@ -88,13 +88,13 @@ class Report:
     pairs: list[sa.Row[Any]]
     countries: list[sa.Row[Any]]
     changes: list[sa.Row[Any]]
-    changed_by: str | None
+    changed_since: str
     release: Path | None
 
 
 def read_report(conn: Connection, settings: Settings, field: str) -> Report:
-    """The last batches; countries and pairs of the last complete year under policy `iso`; cells that the last batch
-    moved most, with reasons.
+    """The last batches; countries and pairs of the last complete year under policy `iso`; cells that
+    moved most since the release before, with reasons.
 
     The last complete year is the last but one before the newest year with works: indexing lags, and the newest years
     are always incomplete.
@@ -106,10 +106,9 @@ def read_report(conn: Connection, settings: Settings, field: str) -> Report:
     def in_cell(mart: sa.Table) -> sa.ColumnElement[bool]:
         return sa.and_(mart.c.field == field, mart.c.year == year, *(mart.c[n] == v for n, v in CELL_SHOWN.items()))
 
-    last = conn.execute(
-        sa.select(t.batch.c.batch_id, t.batch.c.finished_at).order_by(t.batch.c.finished_at.desc()).limit(2)
-    ).all()
-    moved = changes_since(last[1].finished_at if len(last) > 1 else None).order_by(None).subquery()
+    releases = conn.execute(sa.select(t.release).order_by(t.release.c.published_at.desc()).limit(2)).all()
+    former = releases[1] if len(releases) > 1 else None
+    moved = changes_since(former.published_at if former else None).order_by(None).subquery()
     changes = (
         sa.select(moved)
         .where(
@@ -150,6 +149,6 @@ def read_report(conn: Connection, settings: Settings, field: str) -> Report:
             )
         ),
         changes=list(conn.execute(changes)),
-        changed_by=last[0].batch_id if last else None,
+        changed_since=f"release {former.release_id}" if former else "the beginning",
         release=current if current.exists() else None,
     )

@@ -23,6 +23,7 @@ from schemas.errors import UsageError
 FIRST_ID = 9_990_000_000
 FIRST_DAY = date(2026, 6, 1)
 PART_RECORDS = 50_000
+STAYS_AT_HOME = 0.88  # share of authors who work in the country of their team
 URL = "https://openalex.org/"
 _encode = msgspec.json.Encoder().encode
 Work = dict[str, Any]
@@ -138,6 +139,7 @@ class _World:
 
     rng: Random
     institutions: list[tuple[Work, str]] = field(default_factory=list)
+    nearby: dict[str | None, list[tuple[Work, str]]] = field(default_factory=dict)
     works: dict[int, Work] = field(default_factory=dict)
     former: list[Work] = field(default_factory=list)
     deleted: list[tuple[int, date]] = field(default_factory=list)
@@ -224,7 +226,7 @@ def _found_institutions(world: _World, count: int) -> None:
         known = number < len(_COUNTRIES)
         code, country, city, _ = _COUNTRIES[number] if known else world.rng.choices(_COUNTRIES, weights=weights)[0]
         name = f"Example University {number} of {city.split(',')[0]}"
-        institution = {
+        institution: Work = {
             "id": f"{URL}I{FIRST_ID + number}",
             "display_name": name,
             "ror": f"https://ror.org/0{number % 36**8:08x}"[:25],
@@ -232,7 +234,9 @@ def _found_institutions(world: _World, count: int) -> None:
             "type": world.rng.choice(_TYPES),
             "lineage": [f"{URL}I{FIRST_ID + number}"],
         }
-        world.institutions.append((institution, f"Department of Computer Science, {name}, {city}, {country}"))
+        found = (institution, f"Department of Computer Science, {name}, {city}, {country}")
+        world.institutions.append(found)
+        world.nearby.setdefault(institution["country_code"], []).append(found)
 
 
 def _new_work(world: _World, day: date) -> Work:
@@ -241,9 +245,8 @@ def _new_work(world: _World, day: date) -> Work:
     world.next_id += 1
     published = date(day.year - min(int(rng.expovariate(0.35)), 10), rng.randint(1, 12), rng.randint(1, 28))
     published = min(published, day)
-    named_after = (
-        number if rng.random() > 0.01 else max(number - rng.randint(1, 50), FIRST_ID)
-    )  # now and then a DOI stands on two works
+    has_own_doi = rng.random() > 0.01  # now and then a DOI stands on two works
+    named_after = number if has_own_doi else max(number - rng.randint(1, 50), FIRST_ID)
     doi = f"https://doi.org/10.99999/sample.{named_after}"
     references = [f"{URL}W{rng.randint(FIRST_ID, max(number - 1, FIRST_ID))}" for _ in range(rng.randint(5, 30))]
     authorships = _authorships(world, rng.choice([1, 2, 3, 3, 4, 4, 5, 6, 8]))
@@ -357,25 +360,25 @@ def _abstract(rng: Random, title: str) -> dict[str, list[int]]:
 
 
 def _authorships(world: _World, count: int) -> list[Work]:
-    return [_authorship(world, at, count) for at in range(count)]
+    home = world.rng.choice(world.institutions)[0]["country_code"]
+    return [_authorship(world, at, count, home) for at in range(count)]
 
 
-def _authorship(world: _World, at: int, count: int) -> Work:
+def _authorship(world: _World, at: int, count: int, home: str | None) -> Work:
     """One author: usually an institution and an address, else an address alone, several, a contradiction, or
     nothing."""
     rng = world.rng
     kind = rng.random()
-    picked = [] if kind < 0.08 else rng.sample(world.institutions, k=2 if kind > 0.94 else 1)
-    if 0.75 < kind < 0.9:  # most teams work in one country
-        picked = [world.institutions[int(rng.random() * min(12, len(world.institutions)))]]
-    linked = 0.08 <= kind < 0.12
+    pool = world.nearby[home] if rng.random() < STAYS_AT_HOME else world.institutions
+    picked = [] if kind < 0.04 else rng.sample(pool, k=min(2 if kind > 0.94 else 1, len(pool)))
+    is_unlinked = 0.04 <= kind < 0.1
     affiliations = [
-        {"raw_affiliation_string": address, "institution_ids": [] if linked else [institution["id"]]}
+        {"raw_affiliation_string": address, "institution_ids": [] if is_unlinked else [institution["id"]]}
         for institution, address in picked
     ]
-    if 0.12 <= kind < 0.125:
+    if 0.1 <= kind < 0.105:
         affiliations[0]["raw_affiliation_string"] = "Visiting Laboratory, Lyon, France"
-    institutions = [] if linked else [institution for institution, _ in picked]
+    institutions = [] if is_unlinked else [institution for institution, _ in picked]
     identifier = f"{URL}A{FIRST_ID + rng.randrange(200_000)}"
     return {
         "author_position": "first" if at == 0 else "last" if at == count - 1 else "middle",

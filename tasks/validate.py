@@ -21,7 +21,8 @@ from schemas.expectations import GATE_CHECK, GATES, SHARES, Check, Gate, build_s
 
 SAMPLE_SIZE = 5
 SAMPLE_CHARACTERS = 60
-_NAME_ROWS = {"result_format": "COMPLETE", "unexpected_index_column_names": ["stage_id"]}
+_NAMES = {"institution": ("I", "institution_id"), SHARES: ("record ", "stage_id"), GATES: ("gate ", "stage_id")}
+_WORK = ("W", "work_id")  # what a row is called in a sample
 
 
 class Result(NamedTuple):
@@ -83,7 +84,7 @@ def validate_staged(folder: Path) -> Report:
 def check_gates(gates: Sequence[Gate]) -> Report:
     """Check the figures of a batch as a whole: one row a gate, one expectation for all."""
     frame = pd.DataFrame([{"stage_id": at, "excess": gate.excess} for at, gate in enumerate(gates)])
-    (outcome,) = _validate(GATES, frame, [GATE_CHECK], _NAME_ROWS)
+    (outcome,) = _validate(GATES, frame, [GATE_CHECK], "COMPLETE")
     exceeded = {row["stage_id"] for row in outcome["result"].get("unexpected_index_list") or ()}
     results = [
         Result(
@@ -113,7 +114,7 @@ def _frame(folder: Path, suite: str, checks: Sequence[Check]) -> pd.DataFrame:
             .to_pandas()
         )
         return totals
-    columns = list(dict.fromkeys(["stage_id", *(check.column for check in checks)]))
+    columns = list(dict.fromkeys(["stage_id", _NAMES.get(suite, _WORK)[1], *(check.column for check in checks)]))
     staged = read_staged(folder, suite).select(columns)
     for at, field in enumerate(staged.schema):
         if pa.types.is_decimal(field.type):
@@ -146,7 +147,7 @@ def _run(suite: str, frame: pd.DataFrame, checks: Sequence[Check]) -> tuple[list
     for check, success in zip(checks, holds, strict=True):
         if success:
             results[check] = _result(check, {}, frame)
-    for group, result_format in ((broken, "SUMMARY"), (refusing, _NAME_ROWS)):
+    for group, result_format in ((broken, "SUMMARY"), (refusing, "COMPLETE")):
         for check, one in zip(group, _validate(suite, frame, group, result_format) if group else (), strict=True):
             results[check] = _result(check, one["result"], frame)
             for row in one["result"].get("unexpected_index_list") or ():
@@ -157,7 +158,10 @@ def _run(suite: str, frame: pd.DataFrame, checks: Sequence[Check]) -> tuple[list
     return [results[check] for check in checks], rejections
 
 
-def _validate(suite: str, frame: pd.DataFrame, checks: Sequence[Check], result_format: Any) -> list[dict[str, Any]]:
+def _validate(suite: str, frame: pd.DataFrame, checks: Sequence[Check], detail: str) -> list[dict[str, Any]]:
+    result_format: dict[str, Any] = {"result_format": detail}
+    if detail != "BOOLEAN_ONLY":
+        result_format["unexpected_index_column_names"] = sorted({"stage_id", _NAMES.get(suite, _WORK)[1]})
     batch = _batch_definition().get_batch({"dataframe": frame})
     outcome = batch.validate(build_suite(suite, checks), result_format=result_format)
     found = {(r.expectation_config.meta["rule"], r.expectation_config.kwargs["column"]): r for r in outcome.results}
@@ -186,9 +190,8 @@ def _batch_definition() -> Any:
 
 def _result(check: Check, found: dict[str, Any], frame: pd.DataFrame) -> Result:
     unexpected = int(found.get("unexpected_count") or 0)
-    sample = (
-        ", ".join(_shown(value) for value in list(found.get("partial_unexpected_list") or ())[:SAMPLE_SIZE]) or None
-    )
+    rows = found.get("partial_unexpected_index_list") or ()
+    sample = ", ".join(_named(check, row) for row in rows[:SAMPLE_SIZE]) or None
     observed = f"{unexpected} of {len(frame)}"
     return Result(
         check.suite,
@@ -203,6 +206,11 @@ def _result(check: Check, found: dict[str, Any], frame: pd.DataFrame) -> Result:
     )
 
 
+def _named(check: Check, row: dict[str, Any]) -> str:
+    prefix, key = _NAMES.get(check.suite, _WORK)
+    return f"{prefix}{row[key]}: {_shown(row.get(check.column))}"
+
+
 def _shown(value: Any) -> str:
-    text = ascii(value) if isinstance(value, str) else str(value)
+    text = ascii(value) if isinstance(value, str) else "null" if pd.isna(value) else str(value)
     return text if len(text) <= SAMPLE_CHARACTERS else text[: SAMPLE_CHARACTERS - 3] + "..."

@@ -1,0 +1,38 @@
+"""Fixtures: settings in a new folder, and the shared real data (skipped with a reason where it is absent)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from schemas.settings import Settings, load_settings
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+for name in [name for name in os.environ if name.startswith("COLLAB_") and not name.startswith("COLLAB_TEST_")]:
+    del os.environ[name]
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    if not SHARED.is_dir():
+        pytest.skip(f"real data is not here: no {SHARED.parent.name}/{SHARED.name} beside the project")
+    return SHARED
+
+
+@pytest.fixture
+def settings_for(tmp_path: Path) -> Callable[..., Settings]:
+    """Settings with a home in a new folder; keyword arguments as in Settings."""
+
+    def make(snapshot: Path | None = None, **more: object) -> Settings:
+        values = {
+            "home": tmp_path / "home",
+            "scope": "all",
+            "workers": 1,
+            "snapshot": str(snapshot) if snapshot else None,
+        } | more
+        return load_settings(**values)
+
+    return make

@@ -1,0 +1,167 @@
+"""Small synthetic works in the shape of OpenAlex, snapshots made of them, and a way to look at a warehouse's content."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from flows.nightly import Summary, directly, run_night
+from flows.progress import Lines
+from schemas import tables as t
+from schemas.settings import Settings
+from tasks.night import Night
+from tasks.warehouse import Warehouse
+
+URL = "https://openalex.org/"
+IGNORED = {"batch_id"}  # which batch wrote a row depends on how versions were grouped
+
+
+def institution(country: str | None, number: int | None = None, **more: Any) -> dict[str, Any]:
+    identifier = number if number is not None else 1 + sum(ord(c) * 256**at for at, c in enumerate(country or "none"))
+    return {
+        "id": f"{URL}I{identifier}",
+        "display_name": f"University {country}",
+        "ror": None,
+        "country_code": country,
+        "type": "education",
+    } | more
+
+
+def author(*countries: str | None, strings: Sequence[str] | None = None, corresponding: bool = False) -> dict[str, Any]:
+    """An author with one address and institution per country; `strings` replaces that by addresses without institutions."""
+    institutions = [institution(c) for c in countries]
+    affiliations = [
+        {"raw_affiliation_string": f"Dept {c}", "institution_ids": [i["id"]]}
+        for c, i in zip(countries, institutions, strict=True)
+    ]
+    if strings is not None:
+        institutions, affiliations = [], [{"raw_affiliation_string": s, "institution_ids": []} for s in strings]
+    return {
+        "author_position": "first",
+        "author": {"id": f"{URL}A1"},
+        "institutions": institutions,
+        "is_corresponding": corresponding,
+        "raw_affiliation_strings": [a["raw_affiliation_string"] for a in affiliations],
+        "affiliations": affiliations,
+    }
+
+
+def work(
+    number: int, authors: Sequence[dict[str, Any]] | None = None, *, updated: str = "2026-01-01T00:00:00", **more: Any
+) -> dict[str, Any]:
+    """A counted AI article of 2020; keyword arguments replace or add keys."""
+    return {
+        "id": f"{URL}W{number}",
+        "doi": None,
+        "title": f"Work {number}",
+        "publication_year": 2020,
+        "publication_date": "2020-05-05",
+        "language": "en",
+        "type": "article",
+        "is_retracted": False,
+        "cited_by_count": 1,
+        "authorships": [author("US"), author("CN")] if authors is None else list(authors),
+        "primary_topic": {"id": f"{URL}T10028", "subfield": {"id": f"{URL}subfields/1702"}},
+        "topics": [{"id": f"{URL}T10028", "subfield": {"id": f"{URL}subfields/1702"}}],
+        "referenced_works": [f"{URL}W1", f"{URL}W2"],
+        "abstract_inverted_index": None,
+        "updated_date": updated,
+    } | more
+
+
+def line(record: Mapping[str, Any] | bytes) -> bytes:
+    return record if isinstance(record, bytes) else json.dumps(record).encode()
+
+
+def write_snapshot(
+    root: Path,
+    partitions: Mapping[str, Iterable[Mapping[str, Any] | bytes]],
+    deleted: Mapping[int, str] | None = None,
+    **manifest: Any,
+) -> Path:
+    """A snapshot with one part per date; records are dicts or raw lines. Keyword arguments replace keys of the manifest."""
+    works = root / "data" / "jsonl" / "works"
+    files, total = [], 0
+    for day, records in sorted(partitions.items()):
+        part = works / f"updated_date={day}" / "part_0000.gz"
+        part.parent.mkdir(parents=True, exist_ok=True)
+        lines = [line(record) for record in records]
+        part.write_bytes(gzip.compress(b"".join(raw + b"\n" for raw in lines), mtime=0))
+        files.append(
+            {
+                "url": f"s3://openalex/data/jsonl/works/updated_date={day}/part_0000.gz",
+                "meta": {"content_length": part.stat().st_size, "record_count": len(lines)},
+            }
+        )
+        total += len(lines)
+    if deleted is not None:
+        rows = "".join(f"{URL}W{number},{day}\n" for number, day in deleted.items())
+        works.mkdir(parents=True, exist_ok=True)
+        (works / "deleted_ids.csv").write_text("work_id,deleted_date\n" + rows)
+    content = {
+        "date": "2026-01-01",
+        "format": "jsonl",
+        "entity": "works",
+        "record_count": total,
+        "content_length": 0,
+        "files": files,
+    } | manifest
+    works.mkdir(parents=True, exist_ok=True)
+    (works / "manifest.json").write_text(json.dumps(content))
+    return root
+
+
+def run(settings: Settings, until: date | None = None) -> Summary:
+    """One night without Prefect."""
+    summary = Summary()
+    with Night(settings, until=until) as night:
+        run_night(night, directly, Lines(), summary)
+    return summary
+
+
+def counts(summary: Summary) -> dict[str, int]:
+    """Counts of all batches of a night, zeros left out."""
+    names = (
+        "fetched",
+        "new",
+        "updated",
+        "unchanged",
+        "superseded",
+        "out_of_scope",
+        "quarantined",
+        "listed",
+        "applied",
+        "absent",
+    )
+    sums = {name: sum(outcome.row[name] for outcome in summary.outcomes) for name in names}
+    return {name: value for name, value in sums.items() if value}
+
+
+def contents(
+    warehouse: Warehouse, tables: Sequence[sa.Table] = (*t.CORE, t.institution, t.seen, *t.MART)
+) -> dict[str, list[tuple[Any, ...]]]:
+    """Rows of the tables, sorted, without what depends on grouping."""
+    found = {}
+    with warehouse.reading() as conn:
+        for table in tables:
+            columns = [c for c in table.columns if c.name not in IGNORED]
+            found[table.name] = sorted(conn.execute(sa.select(*columns)).tuples().all(), key=repr)
+    return found
+
+
+def rows(warehouse: Warehouse, query: sa.Select[Any]) -> list[dict[str, Any]]:
+    with warehouse.reading() as conn:
+        return [dict(row) for row in conn.execute(query).mappings()]
+
+
+def cell(warehouse: Warehouse, mart: sa.Table, **key: Any) -> dict[str, Any] | None:
+    """One cell of a mart table; keys default to the openalex corpus, policy iso, field all, year 2020."""
+    where = {"corpus": "openalex", "policy": "iso", "field": "all", "year": 2020} | key
+    found = rows(warehouse, sa.select(mart).where(*(mart.c[name] == value for name, value in where.items())))
+    return found[0] if found else None

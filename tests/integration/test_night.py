@@ -1,0 +1,443 @@
+"""Nights on small snapshots: what each kind of record does to the tables, and that twice is once."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from datetime import date
+from decimal import Decimal
+
+import pytest
+import sqlalchemy as sa
+
+from schemas import tables as t
+from schemas.errors import GateStopped, LandingError, SourceError, UsageError, WarehouseError
+from tasks.verify import verify
+from tasks.warehouse import Warehouse
+from tests.factory import URL, author, cell, contents, counts, rows, run, work, write_snapshot
+
+
+def right(settings) -> dict[str, list[tuple]]:
+    """Content of a warehouse that passes every check."""
+    with Warehouse.open(settings, create=False) as warehouse:
+        with warehouse.transaction() as conn:
+            wrong = [finding for finding in verify(conn) if finding.differences]
+        assert wrong == []
+        return contents(warehouse)
+
+
+def reasons(settings, mart=t.pair_year) -> dict[str, int]:
+    ledger = t.ledger_of(mart)
+    with Warehouse.open(settings) as warehouse:
+        found = rows(
+            warehouse,
+            sa.select(ledger.c.reason, sa.func.sum(ledger.c.papers).label("papers"))
+            .where(ledger.c.policy == "iso", ledger.c.field == "all")
+            .group_by(ledger.c.reason),
+        )
+    return {row["reason"]: int(row["papers"]) for row in found}
+
+
+def test_first_night_counts_pairs_with_unknown_part(tmp_path, settings_for):
+    works = [
+        work(11),
+        work(12, [author("US"), author("CN"), author()]),
+        work(13, [author("US", "DE")]),
+        work(14, [author()]),
+    ]
+    settings = settings_for(write_snapshot(tmp_path / "s", {"2026-01-01": works}))
+    assert counts(run(settings)) == {"fetched": 4, "new": 4}
+    right(settings)
+    with Warehouse.open(settings) as warehouse:
+        pair = cell(warehouse, t.pair_year, territory_a="CN", territory_b="US")
+        assert (pair["papers"], pair["papers_with_unknown"], pair["papers_bilateral"]) == (2, 1, 2)
+        assert pair["score"] == Decimal(
+            "1.666666667"
+        )  # 0.5 + 0.5, and 0.333333333 + 0.333333334: the remainder goes to the first code
+        assert cell(warehouse, t.pair_year, territory_a="DE", territory_b="US")["papers_dual_only"] == 1
+        world = cell(warehouse, t.world_year)
+        assert (
+            world["papers"],
+            world["papers_international"],
+            world["papers_undetermined"],
+            world["papers_without_country"],
+        ) == (4, 3, 1, 1)
+        assert cell(warehouse, t.country_year, territory="ZZ")["papers"] == 2
+        assert cell(warehouse, t.country_year, territory="US")["papers_domestic"] == 0
+
+
+def test_every_kind_of_change_has_its_reason(tmp_path, settings_for):
+    days = {
+        "2026-01-01": [work(11), work(12), work(13, doi="https://doi.org/10.1234/a"), work(14), work(15)],
+        "2026-01-02": [
+            work(11, [author("US"), author("DE")], updated="2026-01-02"),  # corrected
+            work(12, cited_by_count=7, updated="2026-01-02"),  # citations
+            work(14, is_retracted=True, updated="2026-01-02"),  # eligibility
+            work(15, updated="2026-01-02"),  # unchanged
+            work(
+                16, [author("US"), author("CN"), author("FR")], doi="https://doi.org/10.1234/A", updated="2026-01-02"
+            ),  # displaces 13
+            work(17, updated="2025-12-31"),
+        ],
+    }
+    settings = settings_for(write_snapshot(tmp_path / "s", days, deleted={12: "2026-01-02"}))
+    run(settings, date(2026, 1, 1))
+    assert reasons(settings) == {"new": 5}
+    night = run(settings)
+    assert counts(night) == {
+        "fetched": 11,
+        "new": 2,
+        "updated": 3,
+        "unchanged": 2,
+        "superseded": 4,
+        "listed": 1,
+        "applied": 1,
+    }
+    assert reasons(settings) == {"new": 9, "corrected": 0, "citations": 0, "eligibility": -2, "deleted": -1}
+    found = right(settings)
+    with Warehouse.open(settings) as warehouse:
+        standing = rows(
+            warehouse,
+            sa.select(t.work.c.work_id, t.work.c.excluded_reason).where(t.work.c.excluded_reason.is_not(None)),
+        )
+        assert standing == [
+            {"work_id": 13, "excluded_reason": "duplicate_doi"},
+            {"work_id": 14, "excluded_reason": "retracted"},
+        ]
+        world = cell(warehouse, t.world_year)
+        assert (world["papers"], world["excluded_retracted"], world["excluded_duplicate_doi"]) == (4, 1, 1)
+    assert counts(run(settings)) == {"fetched": 11, "unchanged": 6, "superseded": 5}
+    assert right(settings) == found
+
+
+def test_the_duplicate_counts_again_when_the_other_goes(tmp_path, settings_for):
+    doi = "https://doi.org/10.1234/a"
+    days = {"2026-01-01": [work(11, doi=doi), work(12, doi=doi), work(13, [author(), author("US")], doi=doi)]}
+    root = write_snapshot(tmp_path / "s", days)
+    settings = settings_for(root)
+    run(settings)
+    with Warehouse.open(settings) as warehouse:
+        assert cell(warehouse, t.world_year)["papers"] == 1
+        assert rows(warehouse, sa.select(t.work.c.work_id).where(t.work.c.is_counted)) == [
+            {"work_id": 11}
+        ]  # two authors located, lowest id
+    write_snapshot(root, days, deleted={11: "2026-01-01"})
+    run(settings)
+    with Warehouse.open(settings) as warehouse:
+        assert rows(warehouse, sa.select(t.work.c.work_id).where(t.work.c.is_counted)) == [{"work_id": 12}]
+    right(settings)
+    assert reasons(settings) == {"new": 1, "deleted": -1, "eligibility": 1}
+
+
+def test_deleted_works_return_only_in_newer_versions(tmp_path, settings_for):
+    settings = settings_for(
+        write_snapshot(tmp_path / "s", {"2026-01-01": [work(11)]}, deleted={11: "2026-01-05", 99: "2026-01-05"})
+    )
+    assert counts(run(settings)) == {"fetched": 1, "new": 1, "listed": 2, "applied": 1, "absent": 1}
+    days = {
+        "2026-01-01": [work(11)],
+        "2026-01-05": [work(11, updated="2026-01-05T23:59:59"), work(99, updated="2026-01-05")],
+        "2026-01-06": [work(11, updated="2026-01-06")],
+    }
+    write_snapshot(tmp_path / "s", days, deleted={11: "2026-01-05", 99: "2026-01-05"})
+    assert counts(run(settings)) == {"fetched": 4, "new": 1, "superseded": 3}
+    with Warehouse.open(settings) as warehouse:
+        assert rows(warehouse, sa.select(t.work.c.work_id)) == [{"work_id": 11}]
+    right(settings)
+
+
+def test_scope_ai_counts_the_rest_and_lets_go_of_what_leaves(tmp_path, settings_for):
+    other = {"id": f"{URL}T11276", "subfield": {"id": f"{URL}subfields/2105"}}
+    days = {
+        "2026-01-01": [work(11), work(12, primary_topic=other), work(13, is_xpac=True)],
+        "2026-01-02": [work(11, primary_topic=other, updated="2026-01-02")],
+    }
+    root = write_snapshot(tmp_path / "s", days)
+    settings = settings_for(root, scope="ai")
+    assert counts(run(settings, date(2026, 1, 1))) == {"fetched": 3, "new": 1, "out_of_scope": 2}
+    assert counts(run(settings)) == {"fetched": 4, "superseded": 1, "out_of_scope": 3}
+    with Warehouse.open(settings) as warehouse:
+        assert rows(warehouse, sa.select(t.work.c.work_id)) == []
+        assert rows(warehouse, sa.select(t.seen.c.work_id, t.seen.c.state)) == [
+            {"work_id": 11, "state": "out_of_scope"}
+        ]
+        ledger = t.ledger_of(t.world_year)
+        sums = (
+            sa.select(ledger.c.reason, sa.func.sum(ledger.c.papers).label("n"))
+            .where(ledger.c.field == "ai", ledger.c.policy == "iso")
+            .group_by(ledger.c.reason)
+        )
+        assert {row["reason"]: int(row["n"]) for row in rows(warehouse, sums)} == {"new": 1, "out_of_scope": -1}
+    right(settings)
+
+
+def test_policies_fold_hong_kong(tmp_path, settings_for):
+    settings = settings_for(
+        write_snapshot(
+            tmp_path / "s", {"2026-01-01": [work(11, [author("CN"), author("HK"), author("TW"), author("US")])]}
+        )
+    )
+    run(settings)
+    with Warehouse.open(settings) as warehouse:
+        found = rows(
+            warehouse,
+            sa.select(
+                t.work_territory.c.policy,
+                t.work_territory.c.territory,
+                t.work_territory.c.share,
+                t.work_territory.c.authors,
+            ),
+        )
+        shares = {(row["policy"], row["territory"]): (row["share"], row["authors"]) for row in found}
+        assert shares["iso", "HK"] == (Decimal("0.25"), 1)
+        assert shares["mainland-sar", "CN"] == (Decimal("0.5"), 2)
+        assert shares["greater-china", "CN"] == (Decimal("0.75"), 3)
+        assert (
+            cell(warehouse, t.pair_year, policy="greater-china", territory_a="CN", territory_b="US")["papers_bilateral"]
+            == 1
+        )
+        assert (
+            cell(warehouse, t.pair_year, policy="iso", territory_a="CN", territory_b="HK")["papers_multilateral"] == 1
+        )
+
+
+def test_bad_records_are_held_and_the_rest_is_loaded(tmp_path, settings_for):
+    bad = [
+        work(12, publication_year=2999),
+        b'{"id": "https://openalex.org/W13", "upd',
+        work(14, cited_by_count="many"),
+        b"[1]",
+        b"",
+    ]
+    settings = settings_for(write_snapshot(tmp_path / "s", {"2026-01-01": [work(11), *bad]}))
+    assert counts(run(settings)) == {"fetched": 6, "new": 1, "quarantined": 5}
+    with Warehouse.open(settings) as warehouse:
+        held = {row["rule"]: row for row in rows(warehouse, sa.select(t.quarantine))}
+        assert held["year_range"]["source_key"] == "W12"
+        assert held["contract"]["path"] in ("$", "$.cited_by_count")
+        assert json.loads(held["year_range"]["raw"])["publication_year"] == 2999
+        assert len(rows(warehouse, sa.select(t.quarantine))) == 5
+    assert counts(run(settings)) == {"fetched": 6, "unchanged": 1, "quarantined": 5}
+    with Warehouse.open(settings) as warehouse:
+        assert len(rows(warehouse, sa.select(t.quarantine))) == 5  # the same record is listed once
+    right(settings)
+
+
+def test_a_work_keeps_its_last_good_version_until_a_newer_good_one(tmp_path, settings_for):
+    days = {
+        "2026-01-01": [work(11)],
+        "2026-01-02": [work(11, publication_year=2999, updated="2026-01-02")],
+        "2026-01-03": [work(11, cited_by_count=5, updated="2026-01-03")],
+    }
+    settings = settings_for(write_snapshot(tmp_path / "s", days))
+    run(settings, date(2026, 1, 2))
+    with Warehouse.open(settings) as warehouse:
+        assert cell(warehouse, t.world_year)["papers"] == 1
+        assert rows(warehouse, sa.select(t.quarantine.c.resolved_at)) == [{"resolved_at": None}]
+    run(settings)
+    with Warehouse.open(settings) as warehouse:
+        assert cell(warehouse, t.world_year)["citations"] == 5
+        assert rows(warehouse, sa.select(t.quarantine.c.resolution)) == [{"resolution": "superseded"}]
+    right(settings)
+
+
+def test_large_windows_are_loaded_in_batches_and_go_on_where_they_were(tmp_path, settings_for, monkeypatch):
+    settings = settings_for(
+        write_snapshot(tmp_path / "s", {"2026-01-01": [work(n) for n in range(11, 36)]}), batch_works=10
+    )
+    import tasks.batch as batches
+
+    real = batches.load
+    calls = []
+
+    def fail_at_third(*args):
+        calls.append(1)
+        if len(calls) == 3:
+            raise RuntimeError("power cut")
+        return real(*args)
+
+    monkeypatch.setattr(batches, "load", fail_at_third)
+    with pytest.raises(RuntimeError, match="power cut"):
+        run(settings)
+    monkeypatch.setattr(batches, "load", real)
+    with Warehouse.open(settings) as warehouse:
+        assert [row["end_record"] for row in rows(warehouse, sa.select(t.batch).order_by(t.batch.c.end_record))] == [
+            10,
+            20,
+        ]
+        assert rows(warehouse, sa.select(t.part)) == []  # the part is not complete
+    assert counts(run(settings)) == {"fetched": 5, "new": 5}
+    assert len(right(settings)["work"]) == 25
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda works: (works / "manifest.json").unlink(), "no manifest"),
+        (lambda works: (works / "manifest.json").write_text('{"entity": "works", "record'), "manifest is cut"),
+        (
+            lambda works: edit(
+                works, lambda m: m["files"][0]["meta"].update(record_count=3) or m.update(record_count=3)
+            ),
+            "holds 2 records, the manifest says 3",
+        ),
+        (lambda works: edit(works, lambda m: m.update(record_count=9)), "record_count is 9"),
+        (lambda works: edit(works, lambda m: m["files"][0]["meta"].update(content_length=9)), "the manifest says 9"),
+        (
+            lambda works: edit(
+                works, lambda m: m["files"][0].update(url="s3://openalex/data/jsonl/works/../../etc/passwd")
+            ),
+            "refused url",
+        ),
+        (lambda works: edit(works, lambda m: m["files"][0].update(url="file:///etc/passwd")), "refused url"),
+        (lambda works: edit(works, lambda m: m.update(files=[], record_count=0)), "lists no parts"),
+        (lambda works: part_of(works).unlink(), "No such file"),
+        (lambda works: replace(works, lambda raw: raw[:-20]), "is cut or not a gzip file"),
+        (lambda works: replace(works, lambda raw: b"<html>" + raw[6:]), "is cut or not a gzip file"),
+        (lambda works: replace(works, lambda raw: gzip.compress(b"0" * 300_000_000)), "unpacks to more than"),
+    ],
+)
+def test_a_damaged_snapshot_is_one_clear_error_and_nothing_is_loaded(tmp_path, settings_for, spoil, message):
+    root = write_snapshot(tmp_path / "s", {"2026-01-01": [work(11), work(12)]})
+    settings = settings_for(root)
+    spoil(root / "data" / "jsonl" / "works")
+    with pytest.raises(SourceError, match=message):
+        run(settings)
+    with Warehouse.open(settings) as warehouse:
+        assert rows(warehouse, sa.select(t.batch)) == []
+    assert not (settings.published / "current").exists()
+    assert not list(settings.landing.glob("*/*"))
+
+
+def part_of(works):
+    return works / "updated_date=2026-01-01" / "part_0000.gz"
+
+
+def edit(works, change):
+    manifest = json.loads((works / "manifest.json").read_text())
+    change(manifest)
+    (works / "manifest.json").write_text(json.dumps(manifest))
+
+
+def replace(works, change):
+    """Change a part and keep the manifest's size true, so that the content itself is what is wrong."""
+    part_of(works).write_bytes(change(part_of(works).read_bytes()))
+    edit(works, lambda m: m["files"][0]["meta"].update(content_length=part_of(works).stat().st_size))
+
+
+def test_combined_manifest_and_records_that_move_between_partitions(tmp_path, settings_for):
+    days = {"2026-01-01": [work(11), work(12)], "2026-01-02": [work(13, updated="2026-01-02")]}
+    root = write_snapshot(tmp_path / "s", days)
+    works = root / "data" / "jsonl" / "works"
+    combined = {
+        "meta": {},
+        "entities": [
+            {"entity": "authors", "record_count": 0, "files": []},
+            json.loads((works / "manifest.json").read_text()),
+        ],
+    }
+    (works / "manifest.json").unlink()
+    (works.parent / "manifest.json").write_text(json.dumps(combined))
+    settings = settings_for(root)
+    assert counts(run(settings)) == {"fetched": 3, "new": 3}
+    moved = {
+        "2026-01-01": [work(12)],
+        "2026-01-02": [work(13, updated="2026-01-02")],
+        "2026-01-03": [work(11, cited_by_count=9, updated="2026-01-03")],
+    }
+    write_snapshot(root, moved)
+    assert counts(run(settings)) == {
+        "fetched": 3,
+        "updated": 1,
+        "unchanged": 2,
+    }  # the shrunken partition is among the last two dates
+    assert len(right(settings)["work"]) == 3
+
+
+def test_a_partition_that_grew_is_read_again_however_old(tmp_path, settings_for):
+    days = {f"2026-01-0{n}": [work(10 + n, updated=f"2026-01-0{n}")] for n in range(1, 6)}
+    root = write_snapshot(tmp_path / "s", days)
+    settings = settings_for(root)
+    run(settings)
+    days["2026-01-01"].append(work(99))
+    write_snapshot(root, days)
+    assert counts(run(settings)) == {"fetched": 4, "new": 1, "unchanged": 3}
+
+
+def test_a_snapshot_replaced_while_it_is_read_loads_nothing_of_that_window(tmp_path, settings_for, monkeypatch):
+    root = write_snapshot(tmp_path / "s", {"2026-01-01": [work(11)]})
+    settings = settings_for(root)
+    import tasks.night as night
+
+    real = night.land
+
+    def land_then_replace(*args):
+        landed = real(*args)
+        write_snapshot(root, {"2026-01-01": [work(11), work(12)]})
+        return landed
+
+    monkeypatch.setattr(night, "land", land_then_replace)
+    with pytest.raises(SourceError, match="replaced while it was being read"):
+        run(settings)
+    monkeypatch.setattr(night, "land", real)
+    assert counts(run(settings)) == {"fetched": 2, "new": 2}
+
+
+def test_a_landed_part_that_was_changed_is_refused(tmp_path, settings_for, monkeypatch):
+    settings = settings_for(write_snapshot(tmp_path / "s", {"2026-01-01": [work(11)]}))
+    import tasks.night as night
+
+    real = night.land
+
+    def land_then_spoil(*args):
+        landed = real(*args)
+        (settings.landing / landed.source / landed.landing_id / "part-0000.jsonl.gz").write_bytes(b"x")
+        return landed
+
+    monkeypatch.setattr(night, "land", land_then_spoil)
+    with pytest.raises(LandingError, match="was changed since it was landed"):
+        run(settings)
+
+
+def test_a_mass_rewrite_stops_the_batch_and_leaves_the_tables_alone(tmp_path, settings_for, monkeypatch):
+    import tasks.gates
+
+    monkeypatch.setattr(tasks.gates, "FEWEST_WORKS", 10)
+    days = {f"2026-01-{n:02}": [work(n * 100 + k, updated=f"2026-01-{n:02}") for k in range(10)] for n in range(1, 12)}
+    root = write_snapshot(tmp_path / "s", days)
+    settings = settings_for(root, batch_works=10)
+    run(settings)
+    before = right(settings)
+    days["2026-01-12"] = [
+        work(n * 100 + k, [author("FR"), author("CN")], updated="2026-01-12") for n in range(1, 12) for k in range(10)
+    ]
+    write_snapshot(root, days)
+    with pytest.raises(GateStopped, match="rewritten_share is 0.3"):
+        run(settings_for(root, batch_works=40))
+    assert right(settings) == before
+    with Warehouse.open(settings) as warehouse:
+        stopped = rows(
+            warehouse,
+            sa.select(t.validation_result).where(
+                t.validation_result.c.rule == "rewritten_share", t.validation_result.c.success.is_(False)
+            ),
+        )
+        assert len(stopped) == 1
+    run(settings_for(root, batch_works=40, max_rewritten_share=1))
+    right(settings)
+
+
+def test_a_warehouse_of_another_scope_or_version_is_refused(tmp_path, settings_for):
+    root = write_snapshot(tmp_path / "s", {"2026-01-01": [work(11)]})
+    run(settings_for(root))
+    with pytest.raises(WarehouseError, match="scope 'all'"):
+        Warehouse.open(settings_for(root, scope="ai"))
+    with Warehouse.open(settings_for(root)) as warehouse, warehouse.transaction() as conn:
+        conn.execute(sa.update(t.meta).values(value="99").where(t.meta.c.name == "warehouse_version"))
+    with pytest.raises(WarehouseError, match="version 99"):
+        Warehouse.open(settings_for(root))
+
+
+def test_a_run_without_a_snapshot_says_how_to_name_one(settings_for):
+    with pytest.raises(UsageError, match="--snapshot"):
+        run(settings_for(None))
