@@ -170,7 +170,11 @@ seen = table(
     " Orders versions whatever their order of arrival.",
     _work_id(),
     column("source_updated_at", DateTime, "updated_date of the version, UTC; end of the day for a deletion"),
-    column("tie_hash", BigInteger, "orders versions of one updated_date: BLAKE2b-64 of the raw record"),
+    column(
+        "tie_hash",
+        BigInteger,
+        "orders versions of one updated_date: linked institutions, then a digest of the raw record",
+    ),
     column("state", String, "stored, out_of_scope or deleted"),
     key=("work_id",),
 )
@@ -180,7 +184,7 @@ quarantine = table(
     "quarantine",
     "Records that could not be loaded, whole, with the reason. A retry or a newer good version resolves them.",
     column("source_key", String, "W and number of the work, or record- and digest where that could not be read"),
-    column("version", BigInteger, "BLAKE2b-64 of the raw record: the same record is listed once"),
+    column("version", BigInteger, "tie_hash of the record: the same record is listed once"),
     _batch_id(),
     column("work_id", BigInteger, "number of the work, where it could be read", null=True),
     column("source_updated_at", DateTime, "updated_date of the version, UTC, where it could be read", null=True),

@@ -30,7 +30,7 @@ from tasks.derive import Deriver, Reading
 from tasks.gates import measure_gates, staged_metrics
 from tasks.land import DELETIONS, WORKS, Landing, check_landing, read_lines
 from tasks.load import CATEGORIES, load_deletions, load_works
-from tasks.parse import BadRecord, hash64, parse_work_id
+from tasks.parse import BadRecord, parse_work_id, tie_hash
 from tasks.validate import Report, Result, check_gates, read_staged, validate_staged
 from tasks.warehouse import Warehouse, attach_arrow, code_version, detach_arrow, utc_now
 
@@ -216,8 +216,8 @@ def _stage_deletions(lines: list[bytes], batch: Batch, folder: Path) -> None:
         except (BadRecord, IndexError, ValueError) as exc:
             reason = exc.reason if isinstance(exc, BadRecord) else "expected a work id and a date"
             landed_at = f"{batch.landing.source}/{batch.landing.landing_id}:{batch.first + offset + 1}"
-            tie = hash64(raw)
-            key = f"record-{tie & (2**64 - 1):016x}"
+            tie = tie_hash(raw)
+            key = f"record-{tie:016x}"
             problems.append(
                 (batch.first + offset, key, tie, None, None, "read", "deletion_shape", reason, None, landed_at)
             )

@@ -27,7 +27,18 @@ from schemas.fields import Subject, load_definitions
 from schemas.staging import STAGED, arrow_schema
 from schemas.territories import UNKNOWN
 from tasks.locate import Located, locate
-from tasks.parse import CORPUS, BadRecord, Institution, ParsedWork, Version, hash64, parse_work, read_version, read_work
+from tasks.parse import (
+    CORPUS,
+    BadRecord,
+    Institution,
+    ParsedWork,
+    Version,
+    hash64,
+    parse_work,
+    read_version,
+    read_work,
+    tie_hash,
+)
 
 CHUNK_RECORDS = 1_000
 _encode = msgspec.msgpack.Encoder().encode
@@ -78,8 +89,8 @@ def _derive_one(line: Line, reading: Reading, rows: Rows) -> None:
             _append_work(line.stage_id, work, locate(work), fields, rows)
         rows["version"].append((line.stage_id, *version, bool(fields)))
     except BadRecord as bad:
-        tie = version.tie_hash if version else hash64((line.raw or line.landed_at.encode()).strip())
-        key = f"W{version.work_id}" if version else f"record-{tie & (2**64 - 1):016x}"
+        tie = version.tie_hash if version else tie_hash(line.raw or line.landed_at.encode())
+        key = f"W{version.work_id}" if version else f"record-{tie:016x}"
         identity = (version.work_id, version.updated_at) if version else (None, None)
         rows["problem"].append(
             (line.stage_id, key, tie, *identity, bad.stage, bad.rule, bad.reason, bad.path, line.landed_at)

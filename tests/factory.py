@@ -1,4 +1,5 @@
-"""Small synthetic works in the shape of OpenAlex, snapshots made of them, and a way to look at a warehouse's content."""
+"""Small synthetic works in the shape of OpenAlex, snapshots made of them, and a way to look at a warehouse's
+content."""
 
 from __future__ import annotations
 
@@ -34,7 +35,8 @@ def institution(country: str | None, number: int | None = None, **more: Any) -> 
 
 
 def author(*countries: str | None, strings: Sequence[str] | None = None, corresponding: bool = False) -> dict[str, Any]:
-    """An author with one address and institution per country; `strings` replaces that by addresses without institutions."""
+    """An author with one address and institution per country; `strings` replaces that by addresses without
+    institutions."""
     institutions = [institution(c) for c in countries]
     affiliations = [
         {"raw_affiliation_string": f"Dept {c}", "institution_ids": [i["id"]]}
@@ -85,7 +87,10 @@ def write_snapshot(
     deleted: Mapping[int, str] | None = None,
     **manifest: Any,
 ) -> Path:
-    """A snapshot with one part per date; records are dicts or raw lines. Keyword arguments replace keys of the manifest."""
+    """A snapshot with one part per date; records are dicts or raw lines.
+
+    Keyword arguments replace keys of the manifest.
+    """
     works = root / "data" / "jsonl" / "works"
     files, total = [], 0
     for day, records in sorted(partitions.items()):

@@ -412,7 +412,7 @@ def test_a_mass_rewrite_stops_the_batch_and_leaves_the_tables_alone(tmp_path, se
         work(n * 100 + k, [author("FR"), author("CN")], updated="2026-01-12") for n in range(1, 12) for k in range(10)
     ]
     write_snapshot(root, days)
-    with pytest.raises(GateStopped, match="rewritten_share is 0.3"):
+    with pytest.raises(GateStopped, match=r"rewritten_share is 0\.3"):
         run(settings_for(root, batch_works=40))
     assert right(settings) == before
     with Warehouse.open(settings) as warehouse:

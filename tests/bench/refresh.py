@@ -1,0 +1,327 @@
+"""What a night costs beside counting everything again, and whether that depends on how much is stored.
+
+A base warehouse of --works small works (no abstract, few references, else of the shape of OpenAlex) is built once the
+whole way, from a snapshot written here, and kept in .bench. Each measurement starts from a fresh copy of its file.
+
+Night    the load step alone (staging to commit; without land, parse, locate, validate, imports and publish), summed
+         over the batches of the night: works and deletions. Changed works are drawn evenly from all that is stored:
+         60 % other citations, 20 % new works, 12 % corrected affiliations, 5 % reclassified, 3 % retracted or deleted.
+Rebuild  INSERT of `tasks.aggregate.rebuilt` into empty tables, for every table of the mart, under the same memory limit
+         and 2 threads: what a night would cost that counts everything again.
+
+Nights of 0.2 % and 1 % of the works are held against the rebuild, and the first also against as many changed works on a
+tenth of the base. `tasks.verify` compares every kind of night with the rebuild once; a difference ends the script. The
+targets are printed beside the figures and fail nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import statistics
+import sys
+import time
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import msgspec
+import sqlalchemy as sa
+
+from flows.nightly import Summary, run_night
+from flows.progress import Lines
+from schemas import tables as t
+from schemas.settings import Settings, load_settings
+from schemas.territories import territory_names
+from tasks.aggregate import rebuilt
+from tasks.night import Night
+from tasks.verify import verify
+from tasks.warehouse import Warehouse
+from tests.bench.common import (
+    BENCH,
+    WORKS,
+    commit,
+    digest_of,
+    fresh_folder,
+    note,
+    say,
+    spread,
+    write_manifest,
+    write_part,
+)
+
+GENERATOR = 1  # raise it when the works below change
+PART_RECORDS = 50_000
+BASE_DAY, NIGHT_DAY = "2026-06-01", "2026-06-02"
+URL = "https://openalex.org/"
+COUNTRIES = {"US": 24, "CN": 22, "GB": 7, "DE": 6, "IN": 6} | dict.fromkeys(["CA", "FR", "JP", "KR"], 4)
+COUNTRIES |= dict.fromkeys(["IT", "AU", "ES"], 3) | dict.fromkeys(["HK", "SG", "CH", "TW", "BR", "NL", "SE"], 2)
+COUNTRIES |= dict.fromkeys(["IL", "ZA", "NG", "KE", "PL", "IR"], 1)
+SUBJECTS = [  # topic, subfield, title: each in `all`, `ai` and one to three other fields
+    ("T10028", "1702", "Topic models of news"),
+    ("T10181", "1702", "Translation with large language models"),
+    ("T10320", "1702", "Sparse networks"),
+    ("T11689", "1702", "Robust classifiers under adversarial attacks"),
+    ("T10036", "1707", "Detection in crowds"),
+    ("T10052", "1707", "Image segmentation for cancer diagnosis"),
+    ("T10586", "1707", "Paths for autonomous vehicles"),
+]
+SHARES = {"citations": 0.60, "new": 0.20, "corrected": 0.12, "reclassified": 0.05, "retracted": 0.015, "deleted": 0.015}
+encode = msgspec.json.Encoder().encode
+
+
+def record(number: int, day: str, change: str = "") -> bytes:
+    """A work as it stands, or after a change; the same arguments give the same bytes."""
+    rng = Random(number)
+    year = 2026 - min(int(rng.expovariate(0.2)), 12)
+    named_after = number if rng.random() > 0.005 else max(number - rng.randint(1, 50), 1)
+    doi = f"https://doi.org/10.5555/bench.{named_after}" if rng.random() > 0.08 else None
+    topic, subfield, title = SUBJECTS[(number + (change == "reclassified")) % len(SUBJECTS)]
+    subject = {"id": URL + topic, "subfield": {"id": f"{URL}subfields/{subfield}"}}
+    work = {
+        "id": f"{URL}W{number}",
+        "doi": doi,
+        "title": f"{title} {number}",
+        "publication_year": year,
+        "publication_date": f"{year}-0{rng.randint(1, 5)}-{rng.randint(10, 28)}",
+        "language": "en",
+        "type": rng.choices(["article", "preprint", "review", "editorial"], weights=[75, 15, 8, 2])[0],
+        "is_retracted": change == "retracted" or rng.random() < 0.003,
+        "cited_by_count": int(rng.expovariate(0.1)) + 3 * (change == "citations"),
+        "primary_topic": subject,
+        "topics": [subject],
+        "referenced_works": [f"{URL}W{rng.randint(1, number)}" for _ in range(3)],
+        "authorships": team(Random(number * 2 + 1) if change == "corrected" else rng),
+        "updated_date": f"{day}T{rng.randint(10, 23)}:00:00.{number % 10**6:06d}",
+    }
+    return encode(work) + b"\n"
+
+
+def team(rng: Random) -> list[dict[str, Any]]:
+    """One to eight authors, nine of ten in the country of the team."""
+    codes, weights = list(COUNTRIES), list(COUNTRIES.values())
+    home = rng.choices(codes, weights)[0]
+    size = rng.choice([1, 2, 3, 3, 4, 4, 5, 8])
+    return [author(rng, at, home if rng.random() < 0.9 else rng.choices(codes, weights)[0]) for at in range(size)]
+
+
+def author(rng: Random, at: int, code: str) -> dict[str, Any]:
+    institution = {
+        "id": f"{URL}I{list(COUNTRIES).index(code) * 1000 + rng.randint(1, COUNTRIES[code] * 20)}",
+        "display_name": f"University of {code}",
+        "country_code": code,
+        "type": "education",
+    }
+    address = f"Department of Computing, University of {code}, {territory_names()[code]}"
+    affiliation = {"raw_affiliation_string": address, "institution_ids": [institution["id"]]}
+    is_located = rng.random() > 0.04
+    return {
+        "author": {"id": f"{URL}A{rng.randint(1, 10**6)}"},
+        "institutions": [institution] if is_located else [],
+        "affiliations": [affiliation] if is_located else [],
+        "is_corresponding": at == 0,
+    }
+
+
+def settings_for(home: Path, snapshot: Path | None = None) -> Settings:
+    """Two threads and the usual memory; no gate stops a night that changes much on purpose."""
+    gates = {"max_rewritten_share": 1, "max_year_change": 100, "band_sigmas": 1000}
+    return load_settings(home=home, snapshot=snapshot and str(snapshot), scope="all", workers=2, **gates)
+
+
+def base_warehouse(works: int) -> Path:
+    """File of a warehouse that holds so many works, built once the whole way."""
+    name = f"base-{works}"
+    made = digest_of("schemas", "tasks/parse.py", "tasks/locate.py", "tasks/derive.py")
+    file = BENCH / f"{name}-{GENERATOR}-{made}.duckdb"
+    if file.exists():
+        return file
+    for old in BENCH.glob(f"{name}-*.duckdb"):
+        old.unlink()
+    note(f"building {file.name} the whole way")
+    snapshot, home = fresh_folder(BENCH / f"{name}-snapshot"), fresh_folder(BENCH / f"{name}-home")
+    files = []
+    for first in range(1, works + 1, PART_RECORDS):
+        numbers = range(first, min(first + PART_RECORDS, works + 1))
+        files.append(write_part(snapshot / WORKS, BASE_DAY, len(files), (record(n, BASE_DAY) for n in numbers)))
+    write_manifest(snapshot / WORKS, files)
+    summary = Summary()
+    with Night(settings_for(home, snapshot)) as night:
+        run_night(night, _noted, Lines(), summary)
+    refused = sum(outcome.row["quarantined"] for outcome in summary.outcomes)
+    if refused:
+        raise SystemExit(f"{refused} works of the base were quarantined")
+    (home / "warehouse.duckdb").rename(file)
+    shutil.rmtree(snapshot)
+    shutil.rmtree(home)
+    return file
+
+
+def _noted(name: str, about: str, call: Any, *args: Any, retries: int = 0) -> Any:
+    del retries
+    began = time.perf_counter()
+    result = call(*args)
+    note(f"  {name} {about}: {time.perf_counter() - began:.1f} s")
+    return result
+
+
+def night_snapshot(stored: int, changed: int) -> Path:
+    """A snapshot that holds one night of changes to a base of `stored` works."""
+    folder = fresh_folder(BENCH / f"night-{stored}-{changed}")
+    rng = Random(changed)
+    counts = {kind: round(changed * share) for kind, share in SHARES.items()}
+    numbers = iter(rng.sample(range(1, stored + 1), k=changed - counts["new"]))
+    lines = [record(stored + n, NIGHT_DAY) for n in range(1, counts["new"] + 1)]
+    for kind in ("citations", "corrected", "reclassified", "retracted"):
+        lines += [record(next(numbers), NIGHT_DAY, kind) for _ in range(counts[kind])]
+    rng.shuffle(lines)
+    deleted = [f"{URL}W{number},{NIGHT_DAY}" for number in numbers]
+    write_manifest(folder / WORKS, [write_part(folder / WORKS, NIGHT_DAY, 0, lines)], deleted)
+    return folder
+
+
+@dataclass
+class Watch:
+    """Seconds of the load steps, and of each kind of statement in them."""
+
+    loads: list[float] = field(default_factory=list)
+    statements: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    counts: Counter[str] = field(default_factory=Counter)
+    _is_loading: bool = False
+    _began: float = 0.0
+
+    def step(self, name: str, about: str, call: Any, *args: Any, retries: int = 0) -> Any:
+        """Runs a step of the night; leaves out publishing."""
+        del about, retries
+        if name == "publish":
+            return None
+        self._is_loading, began = name == "load", time.perf_counter()
+        result = call(*args)
+        ended = time.perf_counter()
+        if self._is_loading:
+            self.loads.append(ended - began)
+            self.statements["COMMIT, and removal of the staging folder"] += ended - self._began
+            self.counts.update({k: v for k, v in result.row.items() if isinstance(v, int)})
+        return result
+
+    def attach(self, engine: sa.Engine) -> None:
+        """Listen to an engine."""
+        sa.event.listen(engine, "before_cursor_execute", lambda *_: self._start())
+        sa.event.listen(engine, "after_cursor_execute", lambda *args: self._stop(args[2]))
+        sa.event.listen(engine, "commit", lambda _: self._start())
+
+    def _start(self) -> None:
+        self._began = time.perf_counter()
+
+    def _stop(self, statement: str) -> None:
+        if self._is_loading:
+            self.statements[" ".join(statement.split())[:60]] += time.perf_counter() - self._began
+
+
+def run_once(base: Path, snapshot: Path, *, check: bool) -> Watch:
+    """One night on a fresh copy of a base."""
+    home, watch = fresh_folder(BENCH / "refresh-home"), Watch()
+    shutil.copyfile(base, home / "warehouse.duckdb")
+    with Night(settings_for(home, snapshot)) as night:
+        watch.attach(night.warehouse.engine)
+        run_night(night, watch.step, Lines(), Summary())
+        if check:
+            with night.warehouse.transaction() as conn:
+                findings = verify(conn)
+            wrong = [str(finding) for finding in findings if finding.differences]
+            if wrong:
+                raise SystemExit("the night left differences:\n" + "\n".join(wrong))
+            note(f"{snapshot.name}: all {len(findings)} comparisons hold")
+    shutil.rmtree(home)
+    return watch
+
+
+def run_rebuild(base: Path) -> dict[str, float]:
+    """Seconds to count every table of the mart anew, on a fresh copy of a base."""
+    home, seconds = fresh_folder(BENCH / "refresh-home"), {}
+    shutil.copyfile(base, home / "warehouse.duckdb")
+    fresh = {mart: mart.to_metadata(sa.MetaData(), schema="bench") for mart in t.MART}
+    with Warehouse.open(settings_for(home)) as warehouse:
+        with warehouse.transaction() as conn:
+            conn.execute(sa.schema.CreateSchema("bench"))
+            for table in fresh.values():
+                table.create(conn)
+        whole = time.perf_counter()
+        with warehouse.transaction() as conn:
+            for mart, table in fresh.items():
+                began = time.perf_counter()
+                columns = [*t.key_columns(mart), *t.measures(mart)]
+                conn.execute(sa.insert(table).from_select(columns, rebuilt(mart)))
+                seconds[mart.name] = time.perf_counter() - began
+        seconds["all"] = time.perf_counter() - whole
+    shutil.rmtree(home)
+    return seconds
+
+
+def show_night(title: str, watches: list[Watch], against: list[float], target: str, unit: str) -> None:
+    loads = [sum(watch.loads) for watch in watches]
+    ratios = [load / other for load in loads for other in against]
+    ratio, low, high = statistics.median(loads) / statistics.median(against), min(ratios), max(ratios)
+    form = ".1%" if unit == "of the rebuild" else ".2f"
+    counts = ", ".join(f"{v:,} {k}" for k, v in watches[0].counts.items() if v and k in ("new", "updated", "applied"))
+    say(f"{title}: {spread(loads, '.2f')} s ({counts})")
+    say(f"  {ratio:{form}} ({low:{form}}..{high:{form}}) {unit}, target {target}")
+
+
+def show_breakdown(title: str, watches: list[Watch], top: int = 12) -> None:
+    sums: Counter[str] = Counter()
+    for watch in watches:
+        sums.update({key: seconds / len(watches) for key, seconds in watch.statements.items()})
+    whole = statistics.mean(sum(watch.loads) for watch in watches)
+    sums["outside SQL: staging, gates, building of statements"] = whole - sum(sums.values())
+    say(f"\n{title}: where {whole:.2f} s go (mean)")
+    for key, seconds in sums.most_common(top):
+        say(f"  {seconds:6.3f} s {seconds / whole:6.1%}  {key}")
+
+
+def measure(args: argparse.Namespace) -> None:
+    sizes = {"large": args.works, "small": args.works // 10}
+    bases = {name: base_warehouse(works) for name, works in sizes.items()}
+    few, many = round(args.works * 0.002), round(args.works * 0.01)
+    plans = {"few": ("large", few), "many": ("large", many), "few on small": ("small", few)}
+    nights = {name: night_snapshot(sizes[base], changed) for name, (base, changed) in plans.items()}
+    megabytes = {name: round(file.stat().st_size / 1e6) for name, file in bases.items()}
+    say(f"{args.works:,} stored works in a file of {megabytes['large']:,} MB; {commit()}")
+    runs: dict[str, list[Watch]] = {name: [] for name in plans}
+    rebuilds = []
+    for turn in range(args.repeat):  # in turns, so that a noisy minute meets them all
+        rebuilds.append(run_rebuild(bases["large"]))
+        for name, (base, _) in plans.items():
+            runs[name].append(run_once(bases[base], nights[name], check=turn == 0))
+            note(f"turn {turn + 1}, {name}: {sum(runs[name][-1].loads):.2f} s")
+    full = [seconds["all"] for seconds in rebuilds]
+    parts = ", ".join(f"{mart.name} {statistics.median(r[mart.name] for r in rebuilds):.2f}" for mart in t.MART)
+    say(f"full rebuild: {spread(full, '.2f')} s ({parts})")
+    small = [sum(watch.loads) for watch in runs["few on small"]]
+    show_night(f"night of {few:,} changed works (0.2 %)", runs["few"], full, "<= 5 %", "of the rebuild")
+    show_night(f"night of {many:,} changed works (1 %)", runs["many"], full, "<= 15 %", "of the rebuild")
+    say(f"the {few:,} on {sizes['small']:,} stored works: {spread(small, '.2f')} s")
+    times = f"times from {sizes['small']:,} to {args.works:,} stored works"
+    show_night(f"the {few:,} on {args.works:,} stored works", runs["few"], small, "<= 4", times)
+    for name, (base, changed) in plans.items():
+        show_breakdown(f"{changed:,} changed works on {sizes[base]:,}", runs[name])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--works", type=int, default=1_000_000, help="stored works; the small base has a tenth")
+    parser.add_argument("--repeat", type=int, default=3)
+    args = parser.parse_args()
+    for name in [name for name in os.environ if name.startswith("COLLAB_")]:
+        del os.environ[name]
+    BENCH.mkdir(exist_ok=True)
+    measure(args)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,277 @@
+"""Works a second and peak memory from gzip JSONL to a published release, beside three other ways to read these files.
+
+Ours     land to publish as a user runs it: a fresh COLLAB_HOME, 2 processes, scope all, without Prefect. The time of
+         the whole process counts, imports included.
+DuckDB   its own raw way: read_json with explicit columns for the fields we use, then unnest into tables of a database
+         file; 2 threads. It locates, classifies, validates and counts nothing. The abstract, which we search, is left
+         out in DuckDB's favour (--with-abstract reads it too).
+pandas   json.loads and json_normalize of the same fields into frames, on the first --part works; nothing is written.
+dlt      a merge into a DuckDB file of the same fields, on the first --part works. It runs under an interpreter of its
+         own, to keep its pins apart.
+
+Ours and DuckDB run in turns, --repeat times, on the same files; each run is a process of its own, and so are pandas and
+dlt, whose rates are extrapolated from the part. --memory-only runs ours alone for each of --sizes.
+No figure fails this script: the targets are printed beside.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import shutil
+import statistics
+import sys
+import time
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from tests.bench.common import (
+    BENCH,
+    Used,
+    commit,
+    fresh_folder,
+    measured,
+    parts_of,
+    sample_snapshot,
+    say,
+    spread,
+)
+
+TARGETS = {"duckdb": 0.3, "pandas": 20, "dlt": 20}
+
+# The fields of schemas/openalex.py, as DuckDB types.
+TOPIC = "STRUCT(id VARCHAR, subfield STRUCT(id VARCHAR))"
+AUTHORSHIP = (
+    "STRUCT(author STRUCT(id VARCHAR),"
+    " institutions STRUCT(id VARCHAR, display_name VARCHAR, ror VARCHAR, country_code VARCHAR, type VARCHAR)[],"
+    " is_corresponding BOOLEAN, raw_affiliation_strings VARCHAR[],"
+    " affiliations STRUCT(raw_affiliation_string VARCHAR, institution_ids VARCHAR[])[])"
+)
+COLUMNS = {
+    **dict.fromkeys(["id", "updated_date", "doi", "title", "display_name", "publication_date"], "VARCHAR"),
+    **dict.fromkeys(["language", "type"], "VARCHAR"),
+    **dict.fromkeys(["publication_year", "cited_by_count", "authors_count"], "BIGINT"),
+    **dict.fromkeys(["is_retracted", "is_xpac", "is_authors_truncated"], "BOOLEAN"),
+    "primary_location": "STRUCT(source STRUCT(display_name VARCHAR))",
+    "primary_topic": TOPIC,
+    "topics": f"{TOPIC}[]",
+    "keywords": "STRUCT(id VARCHAR)[]",
+    "authorships": f"{AUTHORSHIP}[]",
+    "referenced_works": "VARCHAR[]",
+}
+EACH_AUTHORSHIP = "SELECT id, generate_subscripts(authorships, 1) AS position, unnest(authorships) AS a FROM work"
+UNNESTED = {
+    "authorship": f"SELECT id, position, a.author.id AS author_id, a.is_corresponding FROM ({EACH_AUTHORSHIP})",
+    "affiliation": f"SELECT id, position, unnest(a.affiliations, recursive := true) FROM ({EACH_AUTHORSHIP})",
+    "institution": "SELECT work_id, position, unnest(i) FROM (SELECT id AS work_id, position, unnest(a.institutions)"
+    f" AS i FROM ({EACH_AUTHORSHIP}))",
+    "topic": "SELECT id, t.id AS topic_id, t.subfield.id AS subfield FROM (SELECT id, unnest(topics) AS t FROM work)",
+    "reference": "SELECT id, unnest(referenced_works) AS cited FROM work",
+}
+
+
+def child_ours() -> dict[str, Any]:
+    from flows.nightly import Summary, run_night
+    from flows.progress import Lines
+    from schemas.settings import load_settings
+    from tasks.night import Night
+
+    stages: dict[str, float] = {}
+
+    def timed(name: str, about: str, call: Any, *args: Any, retries: int = 0) -> Any:
+        del about, retries
+        began = time.perf_counter()
+        result = call(*args)
+        stages[name] = stages.get(name, 0) + time.perf_counter() - began
+        return result
+
+    summary = Summary()
+    with Night(load_settings()) as night:
+        run_night(night, timed, Lines(), summary)
+    return {"records": sum(outcome.row["fetched"] for outcome in summary.outcomes), "stages": stages}
+
+
+def child_duckdb(files: list[str], database: str, with_abstract: bool) -> dict[str, Any]:
+    import duckdb
+
+    columns = COLUMNS | ({"abstract_inverted_index": "JSON"} if with_abstract else {})
+    listed = ", ".join(f"{name}: '{type_}'" for name, type_ in columns.items())
+    stages = {}
+    with duckdb.connect(database, config={"threads": 2}) as conn:
+        began = time.perf_counter()
+        source = f"read_json({files}, format = 'newline_delimited', compression = 'gzip', columns = {{{listed}}})"
+        conn.execute(f"CREATE TABLE work AS SELECT * FROM {source}")
+        stages["read_json"] = time.perf_counter() - began
+        for name, query in UNNESTED.items():
+            conn.execute(f"CREATE TABLE {name} AS {query}")
+        stages["unnest"] = time.perf_counter() - began - stages["read_json"]
+        (records,) = conn.execute("SELECT count(*) FROM work").fetchone()
+    return {"records": records, "stages": stages, "version": duckdb.__version__}
+
+
+def child_pandas(files: list[str], part: int) -> dict[str, Any]:
+    import pandas as pd
+
+    began = time.perf_counter()
+    works = _first_works(files, part)
+    lists = ("authorships", "topics", "keywords", "referenced_works")
+    frames = [pd.json_normalize([{k: v for k, v in work.items() if k not in lists} for work in works])]
+    frames += [pd.json_normalize(works, record_path=name, meta=["id"], record_prefix=f"{name}.") for name in lists]
+    authorships = [{"work_id": w["id"], "at": at} | a for w in works for at, a in enumerate(w["authorships"])]
+    for name in ("institutions", "affiliations"):
+        frames.append(pd.json_normalize(authorships, record_path=name, meta=["work_id", "at"], record_prefix="of."))
+    return {"records": len(frames[0]), "seconds": time.perf_counter() - began, "version": pd.__version__}
+
+
+def child_dlt(files: list[str], part: int, folder: str) -> dict[str, Any]:
+    import dlt
+    import duckdb
+
+    @dlt.resource(name="work", primary_key="id", write_disposition="merge")
+    def work() -> Any:
+        yield from _first_works(files, part)
+
+    database = str(Path(folder) / "dlt.duckdb")
+    target = dlt.destinations.duckdb(database)
+    pipeline = dlt.pipeline("bench", pipelines_dir=folder, destination=target, dataset_name="b")
+    began = time.perf_counter()
+    pipeline.run(work())
+    seconds = time.perf_counter() - began
+    with duckdb.connect(database) as conn:
+        (records,) = conn.execute("SELECT count(*) FROM b.work").fetchone()
+    return {"records": records, "seconds": seconds, "version": f"{dlt.__version__} with duckdb {duckdb.__version__}"}
+
+
+def _first_works(files: list[str], part: int) -> list[dict[str, Any]]:
+    """The first works of the files, cut to the fields we use."""
+    import gzip
+
+    with gzip.open(files[0]) as lines:
+        return [_fields_we_use(json.loads(line)) for line in islice(lines, part)]
+
+
+def _fields_we_use(work: dict[str, Any]) -> dict[str, Any]:
+    def only(record: dict[str, Any], *names: str) -> dict[str, Any]:
+        return {name: record.get(name) for name in names}
+
+    def topic(record: dict[str, Any]) -> dict[str, Any]:
+        return {"id": record["id"], "subfield": only(record["subfield"], "id")}
+
+    kept = {name: work[name] for name in COLUMNS if name in work}
+    return kept | {
+        "primary_location": {"source": only(work["primary_location"]["source"], "display_name")},
+        "primary_topic": topic(work["primary_topic"]),
+        "topics": [topic(one) for one in work["topics"]],
+        "keywords": [only(one, "id") for one in work["keywords"]],
+        "authorships": [
+            {
+                "author": only(one["author"], "id"),
+                "institutions": [
+                    only(i, "id", "display_name", "ror", "country_code", "type") for i in one["institutions"]
+                ],
+                **only(one, "is_corresponding", "raw_affiliation_strings", "affiliations"),
+            }
+            for one in work["authorships"]
+        ],
+    }
+
+
+def run_child(name: str, python: str = sys.executable, env: dict[str, str] | None = None, **args: Any) -> Any:
+    return measured([python, __file__, "--child", name, json.dumps(args)], **(env or {}))
+
+
+def run_ours(root: Path) -> tuple[dict[str, Any], Used]:
+    home = fresh_folder(BENCH / "home")
+    env = {"HOME": str(home), "WORKERS": "2", "SCOPE": "all", "SNAPSHOT": str(root)}
+    found = run_child("ours", env={f"COLLAB_{name}": value for name, value in env.items()})
+    shutil.rmtree(home)
+    return found
+
+
+def run_duckdb(files: list[str], with_abstract: bool) -> tuple[dict[str, Any], Used]:
+    folder = fresh_folder(BENCH / "duckdb")
+    found = run_child("duckdb", files=files, database=str(folder / "raw.duckdb"), with_abstract=with_abstract)
+    shutil.rmtree(folder)
+    return found
+
+
+def show_run(name: str, answer: dict[str, Any], used: Used) -> None:
+    stages = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in answer["stages"].items())
+    rest = used.seconds - sum(answer["stages"].values())
+    say(f"  {name:7} {used.seconds:7.1f} s, CPU {used.cpu_seconds:.1f} s: {stages}, start and end {rest:.1f}")
+    say(f"          {used.memory}")
+
+
+def compare(args: argparse.Namespace) -> None:
+    root = sample_snapshot(args.works)
+    files = [str(part) for part in parts_of(root)]
+    size = sum(Path(file).stat().st_size for file in files) / 1e6
+    say(f"{args.works:,} works, {size:,.0f} MB of gzip in {len(files)} files; {commit()}")
+    runs: dict[str, list[tuple[dict[str, Any], Used]]] = {"ours": [], "duckdb": []}
+    for _ in range(args.repeat):
+        runs["ours"].append(run_ours(root))
+        show_run("ours", *runs["ours"][-1])
+        runs["duckdb"].append(run_duckdb(files, args.with_abstract))
+        show_run("duckdb", *runs["duckdb"][-1])
+    rates = {name: [answer["records"] / used.seconds for answer, used in found] for name, found in runs.items()}
+    part = {"files": files, "part": min(args.part, args.works)}
+    extrapolated = f"extrapolated from {part['part']:,} works, imports left out"
+    about = {"ours": "whole process", "duckdb": f"version {runs['duckdb'][0][0]['version']}, whole process"}
+    answers = {"pandas": run_child("pandas", **part)[0]}
+    if args.dlt_python:
+        folder = fresh_folder(BENCH / "dlt-run")
+        env = {"RUNTIME__DLTHUB_TELEMETRY": "false", "RUNTIME__LOG_LEVEL": "ERROR"}
+        answers["dlt"] = run_child("dlt", python=args.dlt_python, env=env, folder=str(folder), **part)[0]
+        shutil.rmtree(folder)
+    for name, answer in answers.items():
+        rates[name] = [answer["records"] / answer["seconds"]]
+        about[name] = f"version {answer['version']}, {extrapolated}"
+    say("\nworks a second, median (min..max)")
+    for name, found in rates.items():
+        say(f"  {name:7} {spread(found, ',.0f'):>24}  {about[name]}")
+    if not args.dlt_python:
+        say("  dlt     skipped: not importable. To get it: python3 -m venv .bench/dlt, then in there")
+        say('          pip install "dlt[duckdb]" and the duckdb version of .venv')
+    say("\nours beside")
+    for name in (name for name in TARGETS if name in rates):
+        ratio = statistics.median(rates["ours"]) / statistics.median(rates[name])
+        span = [ours / its for ours in rates["ours"] for its in rates[name]]
+        say(f"  {name:7} {ratio:.2f} times its rate ({min(span):.2f}..{max(span):.2f}), target >= {TARGETS[name]}")
+    for name, found in runs.items():
+        worst = max((used for _, used in found), key=lambda used: used.pss_sum)
+        say(f"  {name:7} {worst.memory}" + (", target < 1,000 MB" if name == "ours" else ""))
+
+
+def memory_only(args: argparse.Namespace) -> None:
+    say(f"peak memory of ours; {commit()}")
+    for works in args.sizes:
+        answer, used = run_ours(sample_snapshot(works))
+        show_run(f"{answer['records']:,}", answer, used)
+    say("target < 1,000 MB, and the same for every size")
+
+
+def main() -> None:
+    if sys.argv[1:2] == ["--child"]:
+        print(json.dumps(globals()[f"child_{sys.argv[2]}"](**json.loads(sys.argv[3]))))
+        return
+    own = BENCH / "dlt" / "bin" / "python"
+    has_dlt = sys.executable if importlib.util.find_spec("dlt") else None
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--works", type=int, default=100_000)
+    parser.add_argument("--repeat", type=int, default=2)
+    parser.add_argument("--part", type=int, default=2_000, help="works that pandas and dlt read")
+    parser.add_argument("--with-abstract", action="store_true", help="let DuckDB read the abstract too")
+    parser.add_argument("--dlt-python", default=str(own) if own.exists() else has_dlt, help="interpreter that has dlt")
+    parser.add_argument("--memory-only", action="store_true")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[100_000, 400_000], help="for --memory-only")
+    args = parser.parse_args()
+    BENCH.mkdir(exist_ok=True)
+    (memory_only if args.memory_only else compare)(args)
+
+
+if __name__ == "__main__":
+    main()

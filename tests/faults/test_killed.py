@@ -1,0 +1,100 @@
+"""Runs on real records are killed with SIGKILL at random moments and run again: the tables end as if nothing had happened.
+
+A fork server imports everything once, so that a killed run costs seconds; the children run the steps of the night without Prefect.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import random
+import signal
+import time
+from datetime import date
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from schemas import tables as t
+from schemas.settings import Settings, load_settings
+from tasks.verify import verify
+from tasks.warehouse import Warehouse
+from tests.factory import contents, rows, run
+
+UNTIL = date(2025, 2, 28)
+BATCH = 150  # several transactions a run
+START = multiprocessing.get_context("forkserver")
+START.set_forkserver_preload(["great_expectations", "flows.nightly", "tests.factory"])
+
+
+def settings_in(home: Path, snapshot: Path) -> Settings:
+    return load_settings(home=home, scope="all", workers=1, snapshot=str(snapshot), batch_works=BATCH)
+
+
+def one_night(home: Path, snapshot: Path) -> None:
+    run(settings_in(home, snapshot), UNTIL)
+
+
+def killed_run(home: Path, snapshot: Path, after: float) -> bool:
+    """Start a run and kill it after so many seconds; whether it was still running then."""
+    child = START.Process(target=one_night, args=(home, snapshot))
+    child.start()
+    child.join(after)
+    if child.exitcode is not None:
+        assert child.exitcode == 0
+        return False
+    os.kill(child.pid, signal.SIGKILL)
+    child.join()
+    return True
+
+
+def check_nothing_is_half_done(settings: Settings) -> dict[str, list[tuple]]:
+    """Every promise about what a run leaves behind, and the content."""
+    assert not list(settings.staging.glob("**/*.arrow"))
+    released = settings.published / "current"
+    manifest = json.loads((released / "manifest.json").read_text())
+    assert manifest["release"] == released.resolve().name
+    folders = {entry.name for entry in settings.published.iterdir() if entry.is_dir() and not entry.is_symlink()}
+    assert not [entry for entry in settings.landing.glob("*/.*")]
+    with Warehouse.open(settings, create=False) as warehouse:
+        with warehouse.transaction() as conn:
+            assert [finding for finding in verify(conn) if finding.differences] == []
+        assert folders <= {row["release_id"] for row in rows(warehouse, sa.select(t.release.c.release_id))}
+        batches = rows(warehouse, sa.select(t.batch))
+        for batch in batches:
+            assert (settings.landing / batch["landing_uri"] / "manifest.json").exists()
+        assert {row["batch_id"] for row in rows(warehouse, sa.select(t.work.c.batch_id))} <= {
+            b["batch_id"] for b in batches
+        }
+        last = max(batches, key=lambda batch: batch["finished_at"])
+        newest = rows(warehouse, sa.select(t.release).order_by(t.release.c.published_at.desc()).limit(1))[0]
+        assert newest["last_batch_id"] == last["batch_id"]
+        assert newest["release_id"] == released.resolve().name
+        return contents(warehouse)
+
+
+def survive(kills: int, shared: Path, tmp_path: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    snapshot = shared / "openalex" / "snapshot"
+    began = time.monotonic()
+    assert not killed_run(tmp_path / "whole", snapshot, 600)
+    length = time.monotonic() - began
+    expected = check_nothing_is_half_done(settings_in(tmp_path / "whole", snapshot))
+    done, home = 0, 0
+    while done < kills:
+        done += killed_run(tmp_path / f"home-{home}", snapshot, chance.uniform(0.05, 0.6 * length))
+        if chance.random() < 0.25 or done == kills:  # let it come to its end, look, and start over
+            assert not killed_run(tmp_path / f"home-{home}", snapshot, 600)
+            assert check_nothing_is_half_done(settings_in(tmp_path / f"home-{home}", snapshot)) == expected
+            home += 1
+
+
+def test_30_kills_end_in_the_same_tables(shared, tmp_path):
+    survive(30, shared, tmp_path, seed=1)
+
+
+@pytest.mark.slow
+def test_200_kills_end_in_the_same_tables(shared, tmp_path):
+    survive(200, shared, tmp_path, seed=2)

@@ -1,0 +1,126 @@
+"""Releases: whole or not at all, switched in one step, pruned, and never in a reader's way."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import duckdb
+import pandas as pd
+import pytest
+import sqlalchemy as sa
+
+import tasks.publish as publishing
+from schemas import tables as t
+from schemas.errors import PublishError
+from tasks.warehouse import Warehouse
+from tests.factory import author, rows, run, work, write_snapshot
+
+DAYS = [f"2026-01-0{n}" for n in range(1, 7)]
+
+
+def nights(tmp_path, settings_for, count, **more):
+    """Run so many nights; each brings one more work."""
+    root = tmp_path / "s"
+    for last in range(1, count + 1):
+        write_snapshot(root, {day: [work(10 + at, updated=day)] for at, day in enumerate(DAYS[:last])})
+        run(settings_for(root, **more))
+    return settings_for(root, **more)
+
+
+def test_a_release_is_what_its_manifest_says(tmp_path, settings_for):
+    settings = nights(tmp_path, settings_for, 1)
+    current = settings.published / "current"
+    manifest = json.loads((current / "manifest.json").read_text())
+    for name, about in manifest["files"].items():
+        content = (current / name).read_bytes()
+        assert (len(content), hashlib.sha256(content).hexdigest()) == (about["bytes"], about["sha256"])
+    assert manifest["definitions"]["policies"] == ["iso", "greater-china", "mainland-sar"]
+    with duckdb.connect(str(current / "atlas.duckdb"), read_only=True) as atlas, Warehouse.open(settings) as warehouse:
+        for mart in t.MART:
+            published = atlas.sql(f"FROM {mart.name} ORDER BY ALL").fetchall()
+            with warehouse.reading() as conn:
+                live = [tuple(row) for row in conn.execute(sa.select(mart))]
+            assert published == sorted(live)
+            assert manifest["rows"][mart.name] == len(live) == len(pd.read_parquet(current / f"{mart.name}.parquet"))
+        rate = "SELECT international_rate_low, international_rate_high, low_n FROM country_rates WHERE territory = 'US'"
+        assert set(atlas.sql(rate).fetchall()) == {(1.0, 1.0, True)}
+        assert atlas.sql("SELECT count(*) FROM definition WHERE kind = 'policy'").fetchone() == (3,)
+        comment = atlas.sql(
+            "SELECT comment FROM duckdb_columns() WHERE table_name = 'pair_year' AND column_name = 'papers'"
+        )
+        assert "lower bound" in comment.fetchone()[0]
+
+
+def test_a_release_says_what_changed_since_the_one_before(tmp_path, settings_for):
+    root = write_snapshot(tmp_path / "s", {DAYS[0]: [work(11), work(12)]})
+    settings = settings_for(root)
+    run(settings)
+    corrected = work(11, [author("US"), author("DE")], updated=DAYS[1])
+    write_snapshot(root, {DAYS[0]: [work(11), work(12)], DAYS[1]: [corrected]})
+    run(settings)
+    change = pd.read_parquet(settings.published / "current" / "change.parquet")
+    pairs = change.query("aggregate == 'pair_year' and policy == 'iso' and field == 'ai'")
+    assert sorted(zip(pairs.territory_a, pairs.territory_b, pairs.reason, pairs.papers, strict=True)) == [
+        ("CN", "US", "corrected", -1),
+        ("DE", "US", "corrected", 1),
+    ]
+
+
+def test_nothing_new_means_no_release(tmp_path, settings_for):
+    settings = nights(tmp_path, settings_for, 1)
+    with Warehouse.open(settings) as warehouse:
+        assert publishing.publish(warehouse, settings) is None
+        assert publishing.publish(warehouse, settings, force=True) is not None
+
+
+def test_old_releases_go_and_an_open_one_stays_readable(tmp_path, settings_for):
+    settings = nights(tmp_path, settings_for, 1, keep_releases=2)
+    reader = duckdb.connect(str((settings.published / "current").resolve() / "atlas.duckdb"), read_only=True)
+    before = reader.sql("FROM pair_year ORDER BY ALL").fetchall()
+    settings = nights(tmp_path, settings_for, 5, keep_releases=2)
+    folders = sorted(entry.name for entry in settings.published.iterdir() if not entry.is_symlink())
+    assert len(folders) == 2
+    assert (settings.published / "current").resolve().name == folders[-1]
+    assert reader.sql("FROM pair_year ORDER BY ALL").fetchall() == before
+    reader.close()
+
+
+def test_a_full_disk_leaves_the_former_release_current(tmp_path, settings_for, monkeypatch):
+    settings = nights(tmp_path, settings_for, 1)
+    former = (settings.published / "current").resolve()
+
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(publishing, "export_parquet", full)
+    with pytest.raises(PublishError, match=r"No space left on device -> .*collab publish"):
+        nights(tmp_path, settings_for, 2)
+    assert (settings.published / "current").resolve() == former
+    monkeypatch.undo()
+    with Warehouse.open(settings) as warehouse:
+        made = publishing.publish(warehouse, settings)
+        assert (settings.published / "current").resolve() == made.folder
+        assert len(rows(warehouse, sa.select(t.release))) == 2
+    assert not [entry for entry in settings.published.iterdir() if entry.name.startswith(".")]
+
+
+@pytest.mark.parametrize("moment", ["_write", "_switch"])
+def test_a_run_that_dies_while_publishing_is_made_good(tmp_path, settings_for, monkeypatch, moment):
+    settings = nights(tmp_path, settings_for, 1)
+    real = getattr(publishing, moment)
+
+    def die(*args):
+        real(*args) if moment == "_write" else None
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(publishing, moment, die)
+    with pytest.raises(KeyboardInterrupt):
+        nights(tmp_path, settings_for, 2)
+    monkeypatch.setattr(publishing, moment, real)
+    with Warehouse.open(settings) as warehouse:
+        publishing.publish(warehouse, settings)
+        newest = rows(warehouse, sa.select(t.release).order_by(t.release.c.published_at.desc()))[0]
+    current = settings.published / "current"
+    assert current.resolve().name == newest["release_id"]
+    assert json.loads((current / "manifest.json").read_text())["batches"] == newest["batches"]

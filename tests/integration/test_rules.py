@@ -1,0 +1,305 @@
+"""Every rule has a record that breaks it, and does what its severity says. Run through Great Expectations, as in a real night."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import sqlalchemy as sa
+
+import tasks.gates as gates
+from schemas import tables as t
+from schemas.errors import GateStopped
+from schemas.expectations import Gate, record_checks
+from tasks.validate import check_gates
+from tasks.warehouse import Warehouse, scratch
+from tests.factory import URL, author, counts, institution, rows, run, work, write_snapshot
+
+
+def with_institution(**more):
+    made = author("US")
+    made["institutions"][0] |= more
+    made["affiliations"][0]["institution_ids"] = [made["institutions"][0]["id"]]
+    return [made]
+
+
+# rule -> (record that breaks it, and where an expectation watches the stored value: what is stored instead)
+REJECTED = {
+    "year_missing": work(11, publication_year=None),
+    "year_range": work(11, publication_year=1492),
+    "citations_negative": work(11, cited_by_count=-1),
+    "country_code": work(11, with_institution(country_code="QX")),
+    # of the parser
+    "historical_code": work(11, with_institution(country_code="SU"), publication_year=2020),
+    "work_id_shape": work(11, id="https://openalex.org/A11"),
+    "institution_id_shape": work(11, with_institution(id="https://ror.org/012")),
+    "author_id_shape": work(11, [author("US") | {"author": {"id": "Ada"}}]),
+    "reference_shape": work(11, referenced_works=["https://openalex.org/W1", "W2"]),
+    "updated_date_shape": work(11, updated="yesterday"),
+    "contract": work(11, authorships={"a": 1}),
+    "json": b'{"id": ',
+    "json_depth": b'{"id":"https://openalex.org/W11","updated_date":"2026-01-01","authorships":'
+    + b"[" * 100_000
+    + b"]" * 100_000
+    + b"}",
+}
+REPAIRED = {
+    "doi_shape": (work(11, doi="10.1/x"), t.work.c.doi, None),
+    "retraction_unknown": (work(11, is_retracted=None), t.work.c.is_retracted, False),
+    "author_sentinel": (
+        work(11, [author("US") | {"author": {"id": f"{URL}A9999999999"}}]),
+        t.authorship.c.author_id,
+        None,
+    ),
+    "institution_sentinel": (work(11, with_institution(id=f"{URL}I-1")), t.affiliation.c.institution_id, None),
+    "country_alias": (work(11, with_institution(country_code="UK")), t.affiliation.c.country, "GB"),
+    "type_crossref": (work(11, type="journal-article"), t.work.c.type, "article"),
+    "date_shape": (work(11, publication_date="2020-13-01"), t.work.c.publication_date, None),
+    "text_too_long": (work(11, title="x" * 5000), t.work.c.title, "x" * 2000),
+}
+WARNED = {
+    "title_missing": work(11, title=None),
+    "type_unknown": work(11, type="poem"),
+    "language_unknown": work(11, language="ng"),
+    "authors_cut": work(11, is_authors_truncated=True),
+    "ror_shape": work(11, with_institution(ror="https://ror.org/https://ror.org/01ppj9r5")),
+    "institution_type": work(11, with_institution(type="guild")),
+    "institution_country": work(11, with_institution(country_code=None)),
+}
+BY_CONSTRUCTION = {  # broken by our own code only: shown on frames below
+    "position_range",
+    "country_source",
+    "share_range",
+    "shares_sum",
+}
+
+
+def night(tmp_path, settings_for, record):
+    settings = settings_for(write_snapshot(tmp_path / "s", {"2026-01-01": [record, work(12)]}))
+    return settings, counts(run(settings))
+
+
+def test_every_declared_rule_is_broken_somewhere_here():
+    declared = {check.rule.id for check in record_checks()}
+    assert declared <= REJECTED.keys() | REPAIRED.keys() | WARNED.keys() | BY_CONSTRUCTION
+
+
+@pytest.mark.parametrize("rule", REJECTED)
+def test_rejected_records_are_held_with_their_rule(tmp_path, settings_for, rule):
+    settings, night_counts = night(tmp_path, settings_for, REJECTED[rule])
+    assert night_counts == {"fetched": 2, "new": 1, "quarantined": 1}
+    with Warehouse.open(settings) as warehouse:
+        (held,) = rows(warehouse, sa.select(t.quarantine))
+        assert held["rule"] == rule
+        assert held["reason"]
+        assert held["raw"]
+        if rule not in ("json", "json_depth", "work_id_shape", "updated_date_shape"):
+            assert held["source_key"] == "W11"
+
+
+@pytest.mark.parametrize("rule", REPAIRED)
+def test_repaired_values_are_stored_mended_and_the_repair_is_recorded(tmp_path, settings_for, rule):
+    record, column, stored = REPAIRED[rule]
+    settings, night_counts = night(tmp_path, settings_for, record)
+    assert night_counts == {"fetched": 2, "new": 2}
+    with Warehouse.open(settings) as warehouse:
+        assert [
+            tuple(row.values()) for row in rows(warehouse, sa.select(column).where(column.table.c.work_id == 11))
+        ] == [(stored,)]
+        assert [row["rule"] for row in rows(warehouse, sa.select(t.repair))] == [rule]
+        broken = sa.select(t.validation_result.c.rule).where(
+            t.validation_result.c.rule == rule, t.validation_result.c.success.is_(False)
+        )
+        assert rows(warehouse, broken) == []  # the expectation proves that it was mended
+
+
+@pytest.mark.parametrize("rule", WARNED)
+def test_warned_records_are_stored_and_the_warning_names_them(tmp_path, settings_for, rule):
+    settings, night_counts = night(tmp_path, settings_for, WARNED[rule])
+    assert night_counts == {"fetched": 2, "new": 2}
+    with Warehouse.open(settings) as warehouse:
+        found = rows(warehouse, sa.select(t.validation_result).where(t.validation_result.c.success.is_(False)))
+    assert rule in {row["rule"] for row in found}
+    (row,) = [row for row in found if row["rule"] == rule]
+    assert row["severity"] == "warn"
+    assert row["unexpected_count"] >= 1
+    assert row["sample"].startswith(("W11: ", "I"))
+
+
+def test_rules_on_our_own_work_hold_the_code_to_its_word(tmp_path, monkeypatch):
+    """Frames as no correct locate would make them."""
+    import pyarrow as pa
+
+    import tasks.validate as validation
+    from schemas.staging import STAGED, arrow_schema
+
+    def frame(name, **values):
+        schema = arrow_schema(name)
+        row = {field.name: values.get(field.name) for field in schema}
+        return pa.Table.from_pylist([row], schema=schema)
+
+    from decimal import Decimal
+
+    staged = {name: pa.Table.from_pylist([], schema=arrow_schema(name)) for name in STAGED}
+    staged["authorship"] = frame("authorship", stage_id=0, work_id=11, position=0)
+    staged["affiliation"] = frame("affiliation", stage_id=1, work_id=12, country="US", country_source="guess")
+    staged["work_territory"] = frame(
+        "work_territory", stage_id=2, work_id=13, policy="iso", territory="US", share=Decimal("1.5")
+    )
+    monkeypatch.setattr(validation, "read_staged", lambda folder, name: staged[name])
+    report = validation.validate_staged(tmp_path)
+    assert {(r.stage_id, r.rule) for r in report.rejections} == {
+        (0, "position_range"),
+        (1, "country_source"),
+        (2, "share_range"),
+    }
+    staged["work_territory"] = frame(
+        "work_territory", stage_id=2, work_id=13, policy="iso", territory="US", share=Decimal("0.5")
+    )
+    assert ("shares_sum", 2) in {(r.rule, r.stage_id) for r in validation.validate_staged(tmp_path).rejections}
+
+
+def test_gates_judge_both_sides_and_say_what_they_could_not_judge():
+    found = check_gates(
+        [
+            Gate("low", "stop", 0.1, 0.2, 0.4, "why"),
+            Gate("high", "warn", 0.5, 0.2, 0.4, "why"),
+            Gate("inside", "stop", 0.3, 0.2, 0.4, "why"),
+            Gate("too_few", "stop", 9, 0, 0, "why", is_evaluated=False),
+        ]
+    )
+    assert [(r.rule, r.success) for r in found.results] == [
+        ("low", False),
+        ("high", False),
+        ("inside", True),
+        ("too_few", None),
+    ]
+    assert [r.rule for r in found.stopped_by] == ["low"]
+
+
+def nights(tmp_path, settings_for, last, monkeypatch, **more):
+    """Eleven ordinary nights and one as given."""
+    monkeypatch.setattr(gates, "FEWEST_WORKS", 5)
+    monkeypatch.setattr(gates, "FEWEST_BATCHES", 3)
+    days = {f"2026-01-0{n}": [work(n * 100 + k, updated=f"2026-01-0{n}") for k in range(8)] for n in range(1, 5)}
+    run(settings_for(write_snapshot(tmp_path / "s", days), batch_works=8, **more))
+    days["2026-01-05"] = last
+    return settings_for(write_snapshot(tmp_path / "s", days), batch_works=8, **more)
+
+
+def test_a_night_that_lost_its_affiliations_stops(tmp_path, settings_for, monkeypatch):
+    lost = [work(500 + k, [author(), author()], updated="2026-01-05") for k in range(8)]
+    settings = nights(tmp_path, settings_for, lost, monkeypatch)
+    with pytest.raises(GateStopped, match="share_with_country is 0, limit at least 0.95"):
+        run(settings)
+
+
+@pytest.mark.parametrize(
+    ("team", "rule"),
+    [
+        ([author(strings=["Lab, Lyon, France"])], "string_fallback_rate"),
+        (
+            [
+                author("US")
+                | {
+                    "affiliations": [
+                        {"raw_affiliation_string": "UniversitÃ© de Lyon", "institution_ids": [institution("US")["id"]]}
+                    ]
+                }
+            ],
+            "mojibake_rate",
+        ),
+        (
+            [
+                author("US")
+                | {
+                    "affiliations": [
+                        {"raw_affiliation_string": "Lab, Lyon, France", "institution_ids": [institution("US")["id"]]}
+                    ]
+                }
+            ],
+            "conflict_rate",
+        ),
+    ],
+)
+def test_drifting_evidence_is_a_warning(tmp_path, settings_for, monkeypatch, team, rule):
+    settings = nights(
+        tmp_path, settings_for, [work(500 + k, team, updated="2026-01-05") for k in range(8)], monkeypatch
+    )
+    run(settings)
+    with Warehouse.open(settings) as warehouse:
+        found = rows(
+            warehouse,
+            sa.select(t.validation_result.c.rule).where(
+                t.validation_result.c.suite == "gates", t.validation_result.c.success.is_(False)
+            ),
+        )
+    assert {row["rule"] for row in found} == {rule}
+
+
+def test_a_night_of_broken_records_stops(tmp_path, settings_for, monkeypatch):
+    broken = [work(500 + k, publication_year=None, updated="2026-01-05") for k in range(8)]
+    with pytest.raises(GateStopped, match="quarantined_share is 1"):
+        run(nights(tmp_path, settings_for, broken, monkeypatch))
+
+
+def test_a_complete_year_that_jumps_stops(tmp_path, settings_for, monkeypatch):
+    retracted = [work(100 + k, is_retracted=True, updated="2026-01-05") for k in range(8)]
+    settings = nights(tmp_path, settings_for, retracted, monkeypatch, max_rewritten_share=1)
+    with pytest.raises(GateStopped, match=r"year_change is 0\.3"):
+        run(settings)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "rule"),
+    [
+        (
+            sa.update(t.country_year)
+            .values(papers=t.country_year.c.papers - 5)
+            .where(t.country_year.c.territory == "US"),
+            "negative_cells",
+        ),
+        (sa.update(t.pair_year).values(papers=t.pair_year.c.papers + 50), "pairs_above_country"),
+        (
+            sa.update(t.country_year)
+            .values(papers=t.country_year.c.papers + 50)
+            .where(t.country_year.c.territory == "US"),
+            "countries_above_world",
+        ),
+        (
+            sa.update(t.country_year)
+            .values(fractional=t.country_year.c.fractional + 1)
+            .where(t.country_year.c.territory == "US"),
+            "shares_below_world",
+        ),
+    ],
+)
+def test_a_damaged_mart_stops_the_next_batch_that_touches_it(tmp_path, settings_for, spoil, rule):
+    root = write_snapshot(tmp_path / "s", {"2026-01-01": [work(11)]})
+    settings = settings_for(root)
+    run(settings)
+    with Warehouse.open(settings) as warehouse, warehouse.transaction() as conn:
+        conn.execute(spoil)
+    write_snapshot(root, {"2026-01-01": [work(11)], "2026-01-02": [work(12, updated="2026-01-02")]})
+    with pytest.raises(GateStopped, match=rule):
+        run(settings)
+
+
+def test_a_disordered_pair_is_a_gate(tmp_path, settings_for):
+    settings = settings_for(write_snapshot(tmp_path / "s", {"2026-01-01": [work(11)]}))
+    run(settings)
+    with Warehouse.open(settings) as warehouse, warehouse.transaction() as conn:
+        conn.execute(sa.update(t.pair_year).values(territory_a="US", territory_b="CN"))
+        cells = {mart.name: scratch(conn, f"cells_{mart.name}", sa.select(mart)) for mart in t.MART}
+        assert {gate.name for gate in gates._cell_gates(conn, cells) if gate.excess} == {"pair_order"}
+
+
+def test_conservation_is_a_gate(monkeypatch):
+    lost = SimpleNamespace(cells={}, affected=None, batch_id="x")
+    monkeypatch.setattr(gates, "_cell_gates", lambda conn, cells: [])
+    monkeypatch.setattr(gates, "_rewrite_gates", lambda *args: [])
+    monkeypatch.setattr(gates, "_history", lambda conn, source: [])
+    names = ("new", "updated", "unchanged", "superseded", "out_of_scope", "quarantined", "listed", "applied", "absent")
+    counted = dict.fromkeys(names, 0) | {"fetched": 3, "new": 2, "listed": 2, "applied": 1}
+    measured = gates.measure_gates(None, counted, lost, {}, "s", SimpleNamespace(max_quarantined_share=0.05))
+    assert {g.name: g.excess for g in measured if g.excess} == {"conservation": 1, "deletions_conserved": 1}
