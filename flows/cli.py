@@ -5,10 +5,11 @@ Each command calls exactly what the schedule calls; expected failures are one li
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
@@ -106,23 +107,27 @@ def _run_flow(name: str, no_prefect: bool, **parameters: Any) -> str:
     quieten_prefect()
     from flows import nightly  # imports Prefect, which takes seconds: not for the other commands
 
-    _log_to_stderr()
+    with _log_to_stderr():
+        if no_prefect:
+            steps = {"nightly": nightly.run_night, "quarantine-retry": nightly.run_retry}[name]
+            return nightly.with_night(steps, nightly.directly, **parameters)
+        flow: Any = {"nightly": nightly.nightly, "quarantine-retry": nightly.quarantine_retry}[name]
+        return str(flow(**parameters))
 
-    if no_prefect:
-        steps = {"nightly": nightly.run_night, "quarantine-retry": nightly.run_retry}[name]
-        return nightly.with_night(steps, nightly.directly, **parameters)
-    flow: Any = {"nightly": nightly.nightly, "quarantine-retry": nightly.quarantine_retry}[name]
-    return str(flow(**parameters))
 
-
-def _log_to_stderr() -> None:
-    """Show our own log lines, and leave those of libraries to themselves."""
+@contextlib.contextmanager
+def _log_to_stderr() -> Iterator[None]:
+    """Show our own log lines while a flow runs, and leave those of libraries to themselves."""
     lines = logging.StreamHandler(sys.stderr)
     lines.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
     log = logging.getLogger("collab")
-    log.handlers = [lines]
+    log.addHandler(lines)
     log.setLevel(logging.INFO)
     log.propagate = False
+    try:
+        yield
+    finally:
+        log.removeHandler(lines)
 
 
 @command(app, "verify")
@@ -176,7 +181,7 @@ def report(field: Annotated[str, typer.Option(help="Field of research, such as a
         raise UsageError(f"unknown field {field!r}", "known: " + ", ".join(load_definitions().names))
     settings = load_settings()
     with Warehouse.open(settings, create=False) as warehouse, warehouse.reading() as conn:
-        found = read_report(conn, settings, field)
+        found = read_report(conn, settings, field, utc_now())
     show.report(console, found)
 
 

@@ -177,7 +177,7 @@ def with_night(
         if step is as_task and summary.outcomes:
             _show_gates(summary.outcomes[-1].results)
     published = f"release {summary.release.release_id}" if summary.release else "nothing to publish"
-    return f"{len(summary.outcomes)} batches, {published}"
+    return f"{len(summary.outcomes)} {'batch' if len(summary.outcomes) == 1 else 'batches'}, {published}"
 
 
 def _show_counts(summary: Summary) -> None:

@@ -6,6 +6,7 @@ Text from sources is printed as it is, never as markup, with control characters 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -131,19 +132,17 @@ def report(console: Console, found: Report) -> None:
         changes,
     )
     if found.release is not None:
-        console.print(f"Release: {found.release.resolve()}", soft_wrap=True, markup=False, highlight=False)
-        line = (
-            f"import duckdb; duckdb.connect('{found.release}/atlas.duckdb', read_only=True).sql('FROM pair_rates').df()"
-        )
-        console.print(
-            f'Open it: python -c "{line.replace(".df()", ".show()")}"', soft_wrap=True, markup=False, highlight=False
-        )
-        console.print(
-            f"or       pandas.read_parquet('{found.release}/pair_year.parquet')",
-            soft_wrap=True,
-            markup=False,
-            highlight=False,
-        )
+        for line in (
+            f"Release: {found.release.resolve()}",
+            f'Open it: python -c "{_look_inside(found.release)}"',
+            f"or:      pandas.read_parquet('{found.release}/pair_year.parquet')",
+        ):
+            console.print(line, soft_wrap=True, markup=False, highlight=False)
+
+
+def _look_inside(release: Path) -> str:
+    query = "FROM pair_rates SELECT policy, field, year, territory_a, territory_b, papers ORDER BY papers DESC LIMIT 9"
+    return f"import duckdb; duckdb.connect('{release}/atlas.duckdb', read_only=True).sql('{query}').show()"
 
 
 def status(console: Console, found: Status, settings: Settings) -> None:

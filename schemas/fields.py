@@ -6,7 +6,6 @@ first rule that matches is stored with the work. Fields overlap; nothing ever su
 
 from __future__ import annotations
 
-import json
 import re
 import tomllib
 from dataclasses import dataclass
@@ -95,17 +94,16 @@ def read_abstract(raw: msgspec.Raw) -> str:
     """Plain text of an inverted index (word -> positions), or "" where there is none or it is malformed: rules then
     see no abstract."""
     try:
-        index = openalex.abstract_decoder.decode(raw)
+        index = msgspec.json.decode(raw)
         if isinstance(index, str):  # parquet exports and some records of 2021 hold the index as a JSON string
-            index = openalex.abstract_decoder.decode(index.encode())
-            index = json.loads(index) if isinstance(index, str) else index
-    except (msgspec.MsgspecError, ValueError, RecursionError):
+            index = msgspec.json.decode(index)
+    except (msgspec.MsgspecError, RecursionError):
         return ""
     if isinstance(index, dict) and isinstance(index.get("InvertedIndex"), dict):
         index = index["InvertedIndex"]
     if not isinstance(index, dict):
         return ""
-    places = [(at, word) for word, positions in index.items() if isinstance(positions, list) for at in positions]
+    places = [(at, word) for word, ats in index.items() if isinstance(ats, list) for at in ats if type(at) is int]
     return " ".join(word for _, word in sorted(places))
 
 

@@ -125,4 +125,3 @@ class Work(Struct, gc=False):
 work_decoder = msgspec.json.Decoder(Work)
 authorships_decoder = msgspec.json.Decoder(list[Authorship] | None)
 references_decoder = msgspec.json.Decoder(list[str | None] | None)
-abstract_decoder = msgspec.json.Decoder(dict[str, list[int]] | str | None)

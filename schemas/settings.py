@@ -19,6 +19,7 @@ for _name, _value in {
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_LOGGING_EXTRA_LOGGERS": "collab",  # our log lines show in the Prefect UI
+    "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",  # and nowhere when a night runs without Prefect
 }.items():
     os.environ.setdefault(_name, _value)
 

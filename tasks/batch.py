@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from schemas import tables as t
-from schemas.errors import GateStopped
+from schemas.errors import GateStopped, LandingError
 from schemas.reviewed import definitions_digest
 from schemas.settings import Settings
 from schemas.staging import STAGED, arrow_schema
@@ -73,16 +73,22 @@ def stage(batch: Batch, deriver: Deriver, settings: Settings) -> Path:
     """Parse and locate the records of a batch into the staging folder.
 
     Raises:
-        LandingError: a landed part is missing or was changed.
+        LandingError: a landed part is missing or was changed, or the disk is full.
     """
     check_landing(batch.folder, batch.landing)
     folder = settings.staging / batch.batch_id
     lines = read_lines(batch.folder, batch.landing, batch.first, batch.end, settings.max_record_bytes)
-    if batch.landing.kind == DELETIONS:
+    try:
         folder.mkdir(parents=True, exist_ok=True)
-        _stage_deletions([line.raw or b"" for line in lines], batch, folder)
-    else:
-        deriver.derive(lines, Reading(settings.scope, batch.landing.lists_cut, settings.max_record_bytes), folder)
+        if batch.landing.kind == DELETIONS:
+            _stage_deletions([line.raw or b"" for line in lines], batch, folder)
+        else:
+            reading = Reading(settings.scope, batch.landing.lists_cut, settings.max_record_bytes)
+            deriver.derive(lines, reading, folder)
+    except OSError as exc:
+        shutil.rmtree(folder, ignore_errors=True)
+        message = f"cannot stage {batch.batch_id} in {settings.staging}: {exc.strerror or exc}"
+        raise LandingError(message, "free space or mend permissions, then run again") from None
     return folder
 
 

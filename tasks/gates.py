@@ -28,6 +28,7 @@ from tasks.validate import read_staged
 HISTORY = 30
 FEWEST_BATCHES = 10
 FEWEST_WORKS = 1_000
+COMPLETE_AFTER_YEARS = 2  # until lag is measured, the newest year that counts as complete is the one before last
 LOAD_REASONS_NOT_REWRITING = ("new", "citations", "definition")
 # UTF-8 read as Latin-1: a capital letter with tilde or circumflex, then a sign from the upper half (trap T7).
 MOJIBAKE = r"[ÃÂ][\x{80}-\x{BF}]|â€"
@@ -212,7 +213,7 @@ def _rewrite_gates(conn: Connection, change: Change, settings: Settings, is_judg
         or 0
     )
     deltas, world = t.ledger_of(t.world_year), t.world_year
-    last_complete_year = datetime.now(UTC).year - 2
+    last_complete_year = datetime.now(UTC).year - COMPLETE_AFTER_YEARS
     moved = (
         sa.select(world.c.papers, sa.func.sum(deltas.c.papers).label("delta"))
         .join_from(deltas, world, sa.and_(*(deltas.c[name] == world.c[name] for name in t.key_columns(world))))

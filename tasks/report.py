@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 
 from schemas import tables as t
 from schemas.settings import Settings
+from tasks.gates import COMPLETE_AFTER_YEARS
 from tasks.ledger import changes_since
 
 CELL_SHOWN = {"policy": "iso", "corpus": "openalex"}
@@ -92,16 +93,17 @@ class Report:
     release: Path | None
 
 
-def read_report(conn: Connection, settings: Settings, field: str) -> Report:
+def read_report(conn: Connection, settings: Settings, field: str, now: datetime) -> Report:
     """The last batches; countries and pairs of the last complete year under policy `iso`; cells that
     moved most since the release before, with reasons.
 
-    The last complete year is the last but one before the newest year with works: indexing lags, and the newest years
-    are always incomplete.
+    The last complete year is the newest with works up to the year before last: indexing lags.
     """
     world, country, pair = t.world_year, t.country_year, t.pair_year
-    newest = conn.scalar(sa.select(sa.func.max(world.c.year)).where(world.c.field == field, world.c.papers > 0))
-    year = newest - 2 if newest else None
+    is_complete = world.c.year <= now.year - COMPLETE_AFTER_YEARS
+    year = conn.scalar(
+        sa.select(sa.func.max(world.c.year)).where(world.c.field == field, world.c.papers > 0, is_complete)
+    )
 
     def in_cell(mart: sa.Table) -> sa.ColumnElement[bool]:
         return sa.and_(mart.c.field == field, mart.c.year == year, *(mart.c[n] == v for n, v in CELL_SHOWN.items()))

@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 import sqlalchemy as sa
 from sqlalchemy import Connection, Select, Table
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
 from schemas import tables as t
 from schemas.errors import UsageError, WarehouseError
@@ -104,11 +104,21 @@ class Warehouse:
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
-        """One transaction: everything or nothing."""
-        with self.engine.begin() as conn:
-            conn.info.pop("scratch", None)  # what a rolled back transaction made is gone
-            yield conn
-            clear_scratch(conn)
+        """One transaction: everything or nothing.
+
+        Raises:
+            WarehouseError: the engine could not write, such as on a full disk; the transaction was rolled back.
+        """
+        try:
+            with self.engine.begin() as conn:
+                conn.info.pop("scratch", None)  # what a rolled back transaction made is gone
+                yield conn
+                clear_scratch(conn)
+        except OperationalError as exc:
+            cause = str(exc.orig).splitlines()[0]
+            raise WarehouseError(
+                f"the warehouse could not be written: {cause}", "free space or memory, then run again"
+            ) from exc
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:

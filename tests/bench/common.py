@@ -19,6 +19,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,6 +28,23 @@ WORKS = Path("data") / "jsonl" / "works"
 MADE_AT_ONCE = 100_000  # the sample is held in memory while it is made: larger snapshots are copies under other ids
 SECONDS_BETWEEN_SAMPLES = 0.2
 SAMPLES_PER_PSS = 3  # the shares of shared pages are dearer to ask for
+
+
+# works of the refresh benchmark
+GENERATOR = 2  # raise it when the works change
+URL = "https://openalex.org/"
+COUNTRIES = {"US": 24, "CN": 22, "GB": 7, "DE": 6, "IN": 6} | dict.fromkeys(["CA", "FR", "JP", "KR"], 4)
+COUNTRIES |= dict.fromkeys(["IT", "AU", "ES"], 3) | dict.fromkeys(["HK", "SG", "CH", "TW", "BR", "NL", "SE"], 2)
+COUNTRIES |= dict.fromkeys(["IL", "ZA", "NG", "KE", "PL", "IR"], 1)
+SUBJECTS = [  # topic, subfield, title: each in `all`, `ai` and one to three other fields
+    ("T10028", "1702", "Topic models of news"),
+    ("T10181", "1702", "Translation with large language models"),
+    ("T10320", "1702", "Sparse networks"),
+    ("T11689", "1702", "Robust classifiers under adversarial attacks"),
+    ("T10036", "1707", "Detection in crowds"),
+    ("T10052", "1707", "Image segmentation for cancer diagnosis"),
+    ("T10586", "1707", "Paths for autonomous vehicles"),
+]
 
 
 @dataclass(frozen=True)
@@ -192,3 +210,57 @@ def _under_other_ids(part: Path, copy: int) -> Iterator[bytes]:
 def parts_of(snapshot: Path) -> list[Path]:
     """Files of works of a snapshot."""
     return sorted((snapshot / WORKS).glob("*/*.gz"))
+
+
+def small_work(number: int, day: str, change: str = "") -> bytes:
+    """A work without abstract and with few references, as it stands or after a change; the same arguments give the same
+    bytes."""
+    rng = Random(number)
+    year = 2026 - min(int(rng.expovariate(0.2)), 12)
+    named_after = number if rng.random() > 0.005 else max(number - rng.randint(1, 50), 1)
+    doi = f"https://doi.org/10.5555/bench.{named_after}" if rng.random() > 0.08 else None
+    topic, subfield, title = SUBJECTS[(number + (change == "reclassified")) % len(SUBJECTS)]
+    subject = {"id": URL + topic, "subfield": {"id": f"{URL}subfields/{subfield}"}}
+    work = {
+        "id": f"{URL}W{number}",
+        "doi": doi,
+        "title": f"{title} {number}",
+        "publication_year": year,
+        "publication_date": f"{year}-0{rng.randint(1, 5)}-{rng.randint(10, 28)}",
+        "language": "en",
+        "type": rng.choices(["article", "preprint", "review", "editorial"], weights=[75, 15, 8, 2])[0],
+        "is_retracted": change == "retracted" or rng.random() < 0.003,
+        "cited_by_count": int(rng.expovariate(0.1)) + 3 * (change == "citations"),
+        "primary_topic": subject,
+        "topics": [subject],
+        "referenced_works": [f"{URL}W{rng.randint(1, number)}" for _ in range(3)],
+        "authorships": _team(Random(number * 2 + 1) if change == "corrected" else rng),
+        "updated_date": f"{day}T{rng.randint(10, 23)}:00:00.{number % 10**6:06d}",
+    }
+    return json.dumps(work).encode() + b"\n"
+
+
+def _team(rng: Random) -> list[dict[str, Any]]:
+    """One to eight authors, nine of ten in the country of the team."""
+    codes, weights = list(COUNTRIES), list(COUNTRIES.values())
+    home = rng.choices(codes, weights)[0]
+    size = rng.choice([1, 2, 3, 3, 4, 4, 5, 8])
+    return [_author(rng, at, home if rng.random() < 0.9 else rng.choices(codes, weights)[0]) for at in range(size)]
+
+
+def _author(rng: Random, at: int, code: str) -> dict[str, Any]:
+    institution = {
+        "id": f"{URL}I{list(COUNTRIES).index(code) * 1000 + rng.randint(1, COUNTRIES[code] * 20)}",
+        "display_name": f"University of {code}",
+        "country_code": code,
+        "type": "education",
+    }
+    address = f"Department of Computing, University of {code}, {code}"
+    affiliation = {"raw_affiliation_string": address, "institution_ids": [institution["id"]]}
+    is_located = rng.random() > 0.04
+    return {
+        "author": {"id": f"{URL}A{rng.randint(1, 10**6)}"},
+        "institutions": [institution] if is_located else [],
+        "affiliations": [affiliation] if is_located else [],
+        "is_corresponding": at == 0,
+    }

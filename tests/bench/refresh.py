@@ -30,102 +30,35 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-import msgspec
 import sqlalchemy as sa
 
 from flows.nightly import Summary, run_night
 from flows.progress import Lines
 from schemas import tables as t
 from schemas.settings import Settings, load_settings
-from schemas.territories import territory_names
 from tasks.aggregate import rebuilt
 from tasks.night import Night
 from tasks.verify import verify
 from tasks.warehouse import Warehouse
 from tests.bench.common import (
     BENCH,
+    GENERATOR,
+    URL,
     WORKS,
     commit,
     digest_of,
     fresh_folder,
     note,
     say,
+    small_work,
     spread,
     write_manifest,
     write_part,
 )
 
-GENERATOR = 1  # raise it when the works below change
 PART_RECORDS = 50_000
 BASE_DAY, NIGHT_DAY = "2026-06-01", "2026-06-02"
-URL = "https://openalex.org/"
-COUNTRIES = {"US": 24, "CN": 22, "GB": 7, "DE": 6, "IN": 6} | dict.fromkeys(["CA", "FR", "JP", "KR"], 4)
-COUNTRIES |= dict.fromkeys(["IT", "AU", "ES"], 3) | dict.fromkeys(["HK", "SG", "CH", "TW", "BR", "NL", "SE"], 2)
-COUNTRIES |= dict.fromkeys(["IL", "ZA", "NG", "KE", "PL", "IR"], 1)
-SUBJECTS = [  # topic, subfield, title: each in `all`, `ai` and one to three other fields
-    ("T10028", "1702", "Topic models of news"),
-    ("T10181", "1702", "Translation with large language models"),
-    ("T10320", "1702", "Sparse networks"),
-    ("T11689", "1702", "Robust classifiers under adversarial attacks"),
-    ("T10036", "1707", "Detection in crowds"),
-    ("T10052", "1707", "Image segmentation for cancer diagnosis"),
-    ("T10586", "1707", "Paths for autonomous vehicles"),
-]
 SHARES = {"citations": 0.60, "new": 0.20, "corrected": 0.12, "reclassified": 0.05, "retracted": 0.015, "deleted": 0.015}
-encode = msgspec.json.Encoder().encode
-
-
-def record(number: int, day: str, change: str = "") -> bytes:
-    """A work as it stands, or after a change; the same arguments give the same bytes."""
-    rng = Random(number)
-    year = 2026 - min(int(rng.expovariate(0.2)), 12)
-    named_after = number if rng.random() > 0.005 else max(number - rng.randint(1, 50), 1)
-    doi = f"https://doi.org/10.5555/bench.{named_after}" if rng.random() > 0.08 else None
-    topic, subfield, title = SUBJECTS[(number + (change == "reclassified")) % len(SUBJECTS)]
-    subject = {"id": URL + topic, "subfield": {"id": f"{URL}subfields/{subfield}"}}
-    work = {
-        "id": f"{URL}W{number}",
-        "doi": doi,
-        "title": f"{title} {number}",
-        "publication_year": year,
-        "publication_date": f"{year}-0{rng.randint(1, 5)}-{rng.randint(10, 28)}",
-        "language": "en",
-        "type": rng.choices(["article", "preprint", "review", "editorial"], weights=[75, 15, 8, 2])[0],
-        "is_retracted": change == "retracted" or rng.random() < 0.003,
-        "cited_by_count": int(rng.expovariate(0.1)) + 3 * (change == "citations"),
-        "primary_topic": subject,
-        "topics": [subject],
-        "referenced_works": [f"{URL}W{rng.randint(1, number)}" for _ in range(3)],
-        "authorships": team(Random(number * 2 + 1) if change == "corrected" else rng),
-        "updated_date": f"{day}T{rng.randint(10, 23)}:00:00.{number % 10**6:06d}",
-    }
-    return encode(work) + b"\n"
-
-
-def team(rng: Random) -> list[dict[str, Any]]:
-    """One to eight authors, nine of ten in the country of the team."""
-    codes, weights = list(COUNTRIES), list(COUNTRIES.values())
-    home = rng.choices(codes, weights)[0]
-    size = rng.choice([1, 2, 3, 3, 4, 4, 5, 8])
-    return [author(rng, at, home if rng.random() < 0.9 else rng.choices(codes, weights)[0]) for at in range(size)]
-
-
-def author(rng: Random, at: int, code: str) -> dict[str, Any]:
-    institution = {
-        "id": f"{URL}I{list(COUNTRIES).index(code) * 1000 + rng.randint(1, COUNTRIES[code] * 20)}",
-        "display_name": f"University of {code}",
-        "country_code": code,
-        "type": "education",
-    }
-    address = f"Department of Computing, University of {code}, {territory_names()[code]}"
-    affiliation = {"raw_affiliation_string": address, "institution_ids": [institution["id"]]}
-    is_located = rng.random() > 0.04
-    return {
-        "author": {"id": f"{URL}A{rng.randint(1, 10**6)}"},
-        "institutions": [institution] if is_located else [],
-        "affiliations": [affiliation] if is_located else [],
-        "is_corresponding": at == 0,
-    }
 
 
 def settings_for(home: Path, snapshot: Path | None = None) -> Settings:
@@ -148,7 +81,7 @@ def base_warehouse(works: int) -> Path:
     files = []
     for first in range(1, works + 1, PART_RECORDS):
         numbers = range(first, min(first + PART_RECORDS, works + 1))
-        files.append(write_part(snapshot / WORKS, BASE_DAY, len(files), (record(n, BASE_DAY) for n in numbers)))
+        files.append(write_part(snapshot / WORKS, BASE_DAY, len(files), (small_work(n, BASE_DAY) for n in numbers)))
     write_manifest(snapshot / WORKS, files)
     summary = Summary()
     with Night(settings_for(home, snapshot)) as night:
@@ -176,9 +109,9 @@ def night_snapshot(stored: int, changed: int) -> Path:
     rng = Random(changed)
     counts = {kind: round(changed * share) for kind, share in SHARES.items()}
     numbers = iter(rng.sample(range(1, stored + 1), k=changed - counts["new"]))
-    lines = [record(stored + n, NIGHT_DAY) for n in range(1, counts["new"] + 1)]
+    lines = [small_work(stored + n, NIGHT_DAY) for n in range(1, counts["new"] + 1)]
     for kind in ("citations", "corrected", "reclassified", "retracted"):
-        lines += [record(next(numbers), NIGHT_DAY, kind) for _ in range(counts[kind])]
+        lines += [small_work(next(numbers), NIGHT_DAY, kind) for _ in range(counts[kind])]
     rng.shuffle(lines)
     deleted = [f"{URL}W{number},{NIGHT_DAY}" for number in numbers]
     write_manifest(folder / WORKS, [write_part(folder / WORKS, NIGHT_DAY, 0, lines)], deleted)
@@ -202,8 +135,8 @@ class Watch:
             return None
         self._is_loading, began = name == "load", time.perf_counter()
         result = call(*args)
-        ended = time.perf_counter()
-        if self._is_loading:
+        ended, self._is_loading = time.perf_counter(), False
+        if name == "load":
             self.loads.append(ended - began)
             self.statements["COMMIT, and removal of the staging folder"] += ended - self._began
             self.counts.update({k: v for k, v in result.row.items() if isinstance(v, int)})

@@ -200,39 +200,47 @@ def run_duckdb(files: list[str], with_abstract: bool) -> tuple[dict[str, Any], U
 
 
 def show_run(name: str, answer: dict[str, Any], used: Used) -> None:
-    stages = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in answer["stages"].items())
-    rest = used.seconds - sum(answer["stages"].values())
+    parts = answer.get("stages") or {f"{answer['records']:,} works": answer["seconds"]}
+    stages = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in parts.items())
+    rest = used.seconds - sum(parts.values())
     say(f"  {name:7} {used.seconds:7.1f} s, CPU {used.cpu_seconds:.1f} s: {stages}, start and end {rest:.1f}")
     say(f"          {used.memory}")
+
+
+def run_dlt(python: str, part: dict[str, Any]) -> tuple[dict[str, Any], Used]:
+    folder = fresh_folder(BENCH / "dlt-run")
+    env = {"RUNTIME__DLTHUB_TELEMETRY": "false", "RUNTIME__LOG_LEVEL": "ERROR"}
+    found = run_child("dlt", python=python, env=env, folder=str(folder), **part)
+    shutil.rmtree(folder)
+    return found
 
 
 def compare(args: argparse.Namespace) -> None:
     root = sample_snapshot(args.works)
     files = [str(part) for part in parts_of(root)]
+    part = {"files": files, "part": min(args.part, args.works)}
     size = sum(Path(file).stat().st_size for file in files) / 1e6
     say(f"{args.works:,} works, {size:,.0f} MB of gzip in {len(files)} files; {commit()}")
-    runs: dict[str, list[tuple[dict[str, Any], Used]]] = {"ours": [], "duckdb": []}
-    for _ in range(args.repeat):
-        runs["ours"].append(run_ours(root))
-        show_run("ours", *runs["ours"][-1])
-        runs["duckdb"].append(run_duckdb(files, args.with_abstract))
-        show_run("duckdb", *runs["duckdb"][-1])
-    rates = {name: [answer["records"] / used.seconds for answer, used in found] for name, found in runs.items()}
-    part = {"files": files, "part": min(args.part, args.works)}
-    extrapolated = f"extrapolated from {part['part']:,} works, imports left out"
-    about = {"ours": "whole process", "duckdb": f"version {runs['duckdb'][0][0]['version']}, whole process"}
-    answers = {"pandas": run_child("pandas", **part)[0]}
-    if args.dlt_python:
-        folder = fresh_folder(BENCH / "dlt-run")
-        env = {"RUNTIME__DLTHUB_TELEMETRY": "false", "RUNTIME__LOG_LEVEL": "ERROR"}
-        answers["dlt"] = run_child("dlt", python=args.dlt_python, env=env, folder=str(folder), **part)[0]
-        shutil.rmtree(folder)
-    for name, answer in answers.items():
-        rates[name] = [answer["records"] / answer["seconds"]]
-        about[name] = f"version {answer['version']}, {extrapolated}"
+    ways = {
+        "ours": lambda: run_ours(root),
+        "duckdb": lambda: run_duckdb(files, args.with_abstract),
+        "pandas": lambda: run_child("pandas", **part),
+        "dlt": lambda: run_dlt(args.dlt_python, part),
+    }
+    if not args.dlt_python:
+        del ways["dlt"]
+    runs: dict[str, list[tuple[dict[str, Any], Used]]] = {name: [] for name in ways}
+    for _ in range(args.repeat):  # in turns, so that a noisy minute meets them all
+        for name, run in ways.items():
+            runs[name].append(run())
+            show_run(name, *runs[name][-1])
+    rates = {name: [a["records"] / a.get("seconds", used.seconds) for a, used in runs[name]] for name in runs}
     say("\nworks a second, median (min..max)")
     for name, found in rates.items():
-        say(f"  {name:7} {spread(found, ',.0f'):>24}  {about[name]}")
+        version = runs[name][0][0].get("version", "land to publish")
+        is_part = name in ("pandas", "dlt")
+        how = f"extrapolated from {part['part']:,} works, imports left out" if is_part else "whole process"
+        say(f"  {name:7} {spread(found, ',.0f'):>24}  {version}, {how}")
     if not args.dlt_python:
         say("  dlt     skipped: not importable. To get it: python3 -m venv .bench/dlt, then in there")
         say('          pip install "dlt[duckdb]" and the duckdb version of .venv')
@@ -241,8 +249,8 @@ def compare(args: argparse.Namespace) -> None:
         ratio = statistics.median(rates["ours"]) / statistics.median(rates[name])
         span = [ours / its for ours in rates["ours"] for its in rates[name]]
         say(f"  {name:7} {ratio:.2f} times its rate ({min(span):.2f}..{max(span):.2f}), target >= {TARGETS[name]}")
-    for name, found in runs.items():
-        worst = max((used for _, used in found), key=lambda used: used.pss_sum)
+    for name in ("ours", "duckdb"):
+        worst = max((used for _, used in runs[name]), key=lambda used: used.pss_sum)
         say(f"  {name:7} {worst.memory}" + (", target < 1,000 MB" if name == "ours" else ""))
 
 

@@ -1,6 +1,8 @@
-"""Runs on real records are killed with SIGKILL at random moments and run again: the tables end as if nothing had happened.
+"""Runs on real records are killed with SIGKILL at random moments and run again: the tables end as if nothing had
+happened.
 
-A fork server imports everything once, so that a killed run costs seconds; the children run the steps of the night without Prefect.
+A fork server imports everything once, so that a killed run costs seconds; the children run the steps of the night
+without Prefect.
 """
 
 from __future__ import annotations
@@ -57,7 +59,7 @@ def check_nothing_is_half_done(settings: Settings) -> dict[str, list[tuple]]:
     manifest = json.loads((released / "manifest.json").read_text())
     assert manifest["release"] == released.resolve().name
     folders = {entry.name for entry in settings.published.iterdir() if entry.is_dir() and not entry.is_symlink()}
-    assert not [entry for entry in settings.landing.glob("*/.*")]
+    assert not list(settings.landing.glob("*/.*"))
     with Warehouse.open(settings, create=False) as warehouse:
         with warehouse.transaction() as conn:
             assert [finding for finding in verify(conn) if finding.differences] == []

@@ -1,0 +1,267 @@
+"""The commands as a user types them: good input, bad input, twice in a row.
+
+One line, the cause, the next command, the exit code.
+"""
+
+from __future__ import annotations
+
+import errno
+import multiprocessing
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import duckdb
+import pytest
+import sqlalchemy as sa
+from typer.testing import CliRunner
+
+import flows.cli
+from schemas import tables as t
+from tasks.warehouse import Warehouse
+from tests.factory import author, rows, work, write_snapshot
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def collab(tmp_path, monkeypatch):
+    """Runs a command in this process; returns (exit code, what it printed)."""
+    monkeypatch.setenv("COLLAB_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("COLLAB_SCOPE", "all")
+    monkeypatch.setenv("COLLAB_WORKERS", "1")
+    runner = CliRunner()
+
+    def call(*args: object) -> tuple[int, str]:
+        result = runner.invoke(flows.cli.app, [str(arg) for arg in args])
+        if result.exception and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result.exit_code, result.output
+
+    return call
+
+
+@pytest.fixture
+def snapshot(tmp_path) -> Path:
+    days = {
+        "2026-01-01": [work(11), work(12, [author("US"), author()]), work(13, publication_year=2999)],
+        "2026-01-02": [work(14, updated="2026-01-02")],
+    }
+    return write_snapshot(tmp_path / "s", days, deleted={14: "2026-01-02"})
+
+
+def run(collab, snapshot, *more):
+    return collab("run", "--snapshot", snapshot, "--no-prefect", *more)
+
+
+def error(code: int, output: str, expected: int = 1) -> str:
+    """The one line of an expected failure."""
+    assert code == expected, output
+    lines = [line for line in output.splitlines() if line.startswith("collab ")]
+    assert len(lines) == 1, output
+    assert "Traceback" not in output
+    return lines[0]
+
+
+def test_a_whole_visit(collab, snapshot, tmp_path):
+    code, output = run(collab, snapshot, "--each-night")
+    assert code == 0, output
+    assert re.search(r"2026-01-02: 2 batches, release \d{4}-\d\d-\d\d\.2", output)
+    code, output = collab("verify")
+    assert code == 0, output
+    assert "pair_year = sum of the ledger" in output
+    code, output = collab("report", "--field", "all")
+    assert code == 0, output
+    assert "China - United States" in output
+    assert "deleted" not in output or "-1" in output
+    opened = re.search(r"python -c \"(.*)\"", output)
+    shown = subprocess.run(
+        [sys.executable, "-c", opened[1]], capture_output=True, text=True, check=True
+    )  # the line it tells one to use
+    assert "territory_a" in shown.stdout
+    code, output = collab("status")
+    assert code == 0, output
+    assert "1 open records in quarantine" in output
+    code, output = collab("quarantine", "list")
+    assert code == 0
+    assert "W13" in output
+    assert "year_range" in output
+    code, output = collab("quarantine", "show", "W13")
+    assert '"publication_year": 2999' in output
+    assert collab("publish")[0] == 0
+    code, output = collab("rebuild")
+    assert "world_year 0" in output
+    assert collab("verify")[0] == 0
+    assert collab("check")[0] == 0
+    assert run(collab, snapshot)[0] == 0
+
+
+def test_quarantined_records_come_back_after_a_fix(collab, snapshot, monkeypatch):
+    run(collab, snapshot)
+    code, output = collab("quarantine", "retry", "--no-prefect")
+    assert "1 batch," in output  # still broken: held again, listed once
+    assert "1 open records" in collab("status")[1]
+    import schemas.expectations as expectations
+
+    relaxed = [check for check in expectations.record_checks() if check.rule.id != "year_range"]
+    monkeypatch.setattr("tasks.validate.record_checks", lambda: relaxed)
+    code, output = collab("quarantine", "retry", "--no-prefect")
+    assert code == 0, output
+    assert "0 open records" in collab("status")[1]
+    with Warehouse.open(flows.cli.load_settings()) as warehouse:
+        assert [row["resolution"] for row in rows(warehouse, sa.select(t.quarantine))] == ["retried"]
+        assert 13 in {row["work_id"] for row in rows(warehouse, sa.select(t.work.c.work_id))}
+    assert "nothing to publish" in collab("quarantine", "retry", "--no-prefect")[1]
+    assert collab("verify")[0] == 0
+
+
+def test_verify_finds_what_is_wrong(collab, snapshot):
+    run(collab, snapshot)
+    with Warehouse.open(flows.cli.load_settings()) as warehouse, warehouse.transaction() as conn:
+        conn.execute(sa.update(t.pair_year).values(papers=7).where(t.pair_year.c.policy == "iso"))
+        conn.execute(sa.insert(t.work_field).values(work_id=999, field="ai", rule="x"))
+        conn.execute(
+            sa.insert(t.work).from_select(t.work.columns.keys(), sa.select(t.work).where(t.work.c.work_id == 11))
+        )
+    line = error(*collab("verify"))
+    for check in ("pair_year = rebuild", "work: key is unique", "work_field: every row has its work"):
+        assert check in line
+    assert "collab rebuild" in line
+
+
+def test_rebuild_mends_the_mart_and_books_it(collab, snapshot):
+    run(collab, snapshot)
+    with Warehouse.open(flows.cli.load_settings()) as warehouse, warehouse.transaction() as conn:
+        conn.execute(sa.delete(t.pair_year))
+        conn.execute(sa.delete(t.ledger_of(t.pair_year)))
+    assert collab("verify")[0] == 1
+    assert collab("rebuild")[0] == 0
+    assert collab("verify")[0] == 0
+    with Warehouse.open(flows.cli.load_settings()) as warehouse:
+        reasons = rows(warehouse, sa.select(t.ledger_of(t.pair_year).c.reason).distinct())
+    assert reasons == [{"reason": "definition"}]
+    assert collab("publish")[0] == 0
+
+
+def test_status_is_red_when_stale_or_stopped(collab, snapshot, monkeypatch):
+    run(collab, snapshot)
+    assert collab("status")[0] == 0
+    with Warehouse.open(flows.cli.load_settings()) as warehouse, warehouse.transaction() as conn:
+        conn.execute(sa.update(t.batch).values(finished_at=sa.text("finished_at - INTERVAL 3 DAY")))
+    code, output = collab("status")
+    assert code == 1
+    assert "STALE" in output
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "says"),
+    [
+        (["run"], 2, "give --snapshot DIR or set COLLAB_SNAPSHOT"),
+        (["run", "--snapshot", "nowhere"], 1, "no folder"),
+        (["run", "--snapshot", "gopher://x"], 2, "use a folder, s3://bucket"),
+        (["run", "--source", "crystal-ball"], 2, "known: openalex-snapshot"),
+        (["run", "--snapshot", ".", "--until", "soon"], 2, "write it as 2026-11-22"),
+        (["verify"], 1, "`collab run` makes one"),
+        (["status"], 1, "`collab run` makes one"),
+        (["report"], 1, "`collab run` makes one"),
+        (["report", "--field", "alchemy"], 2, "known: all, ai"),
+        (["quarantine", "show", "W1"], 1, "`collab run` makes one"),
+    ],
+)
+def test_wrong_options_are_one_line(collab, args, code, says):
+    assert says in error(*collab(*args, *(["--no-prefect"] if args[0] == "run" else [])), expected=code)
+
+
+def test_wrong_settings_are_one_line(collab, snapshot, monkeypatch):
+    monkeypatch.setenv("COLLAB_BATCH_WORK", "5")
+    assert "did you mean COLLAB_BATCH_WORKS?" in error(*run(collab, snapshot), expected=2)
+    monkeypatch.delenv("COLLAB_BATCH_WORK")
+    monkeypatch.setenv("COLLAB_SCOPE", "everything")
+    assert "COLLAB_SCOPE" in error(*run(collab, snapshot), expected=2)
+    monkeypatch.setenv("COLLAB_SCOPE", "all")
+    monkeypatch.setenv("COLLAB_WAREHOUSE_URL", "mysql://u:planted-secret@h/d")
+    line = error(*run(collab, snapshot), expected=2)
+    assert "engine mysql is not supported" in line
+    assert "planted-secret" not in collab("check")[1] + line
+
+
+def hold_open(path: str, held, done) -> None:
+    with duckdb.connect(path):
+        held.set()
+        done.wait()
+
+
+def test_a_locked_warehouse_is_one_line(collab, snapshot, tmp_path):
+    run(collab, snapshot)
+    context = multiprocessing.get_context("spawn")
+    held, done = context.Event(), context.Event()
+    other = context.Process(target=hold_open, args=(str(tmp_path / "home" / "warehouse.duckdb"), held, done))
+    other.start()
+    try:
+        assert held.wait(60)
+        assert "in use by another process" in error(*run(collab, snapshot))
+        assert "published/current, which is never locked" in error(*collab("status"))
+    finally:
+        done.set()
+        other.join()
+    assert run(collab, snapshot)[0] == 0
+
+
+def test_a_file_that_is_no_warehouse_is_one_line(collab, snapshot, tmp_path):
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "warehouse.duckdb").write_bytes(b"x" * 10_000)
+    assert "is not a DuckDB file" in error(*run(collab, snapshot))
+
+
+def test_a_newer_warehouse_is_one_line(collab, snapshot):
+    run(collab, snapshot)
+    with Warehouse.open(flows.cli.load_settings()) as warehouse, warehouse.transaction() as conn:
+        conn.execute(sa.update(t.meta).values(value="7").where(t.meta.c.name == "warehouse_version"))
+    assert "upgrade collab-atlas" in error(*run(collab, snapshot))
+
+
+def test_a_home_that_cannot_be_written_is_one_line(collab, snapshot, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("x")
+    monkeypatch.setenv("COLLAB_HOME", str(tmp_path / "file" / "home"))
+    assert "set COLLAB_HOME to a folder you may write" in error(*run(collab, snapshot), expected=2)
+
+
+@pytest.mark.parametrize("step", ["tasks.land._copy", "tasks.derive.pa.OSFile"])
+def test_a_full_disk_is_one_line_and_nothing_is_half_done(collab, snapshot, tmp_path, monkeypatch, step):
+    def full(*args, **kwargs):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(step, full)
+    assert "No space left on device" in error(*run(collab, snapshot))
+    monkeypatch.undo()
+    monkeypatch.setenv("COLLAB_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("COLLAB_SCOPE", "all")
+    with Warehouse.open(flows.cli.load_settings()) as warehouse:
+        assert rows(warehouse, sa.select(t.batch)) == []
+    assert run(collab, snapshot)[0] == 0
+    assert collab("verify")[0] == 0
+
+
+def test_sample_and_dictionary(collab, tmp_path):
+    code, output = collab("sample", tmp_path / "made", "--works", 30, "--days", 2)
+    assert code == 0, output
+    assert "exists already" in error(*collab("sample", tmp_path / "made"), expected=2)
+    assert "| papers_dual_only |" in collab("dictionary")[1]
+    assert collab("dictionary", "--write", tmp_path / "d.md")[0] == 0
+    assert (tmp_path / "d.md").read_text() == collab("dictionary")[1]
+
+
+def test_workers_give_the_same_tables(snapshot, tmp_path, settings_for, monkeypatch):
+    """Two processes and small chunks against one process."""
+    from tests import factory
+
+    monkeypatch.setattr("tasks.derive.CHUNK_RECORDS", 2)
+    found = []
+    for workers in (1, 2):
+        settings = settings_for(snapshot, home=tmp_path / str(workers), workers=workers)
+        factory.run(settings)
+        with Warehouse.open(settings) as warehouse:
+            found.append(factory.contents(warehouse))
+    assert found[0] == found[1]

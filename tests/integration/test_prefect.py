@@ -1,0 +1,140 @@
+"""The flow as Prefect runs it: named runs and tasks, artifacts, retries on fetching only, red when it is wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.schedules import CronSchedule
+from prefect.flows import load_flow_from_entrypoint
+from prefect.testing.utilities import prefect_test_harness
+
+import tasks.night
+from flows.nightly import nightly, quarantine_retry
+from schemas.errors import GateStopped, SourceError, SourceUnavailable
+from tests.factory import work, write_snapshot
+
+pytestmark = pytest.mark.prefect
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def server() -> Iterator[None]:
+    with prefect_test_harness(server_startup_timeout=180):
+        yield
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("COLLAB_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("COLLAB_SCOPE", "all")
+    monkeypatch.setenv("COLLAB_WORKERS", "1")
+    return tmp_path / "home"
+
+
+def look(state) -> tuple:
+    """Flow run, its task runs by name, and its artifacts by key."""
+
+    async def ask():
+        async with get_client() as client:
+            run = await client.read_flow_run(state.state_details.flow_run_id)
+            this = FlowRunFilter(id=FlowRunFilterId(any_=[run.id]))
+            tasks = await client.read_task_runs(flow_run_filter=this)
+            artifacts = await client.read_artifacts(flow_run_filter=this)
+            return run, {task.name: task for task in tasks}, {artifact.key: artifact for artifact in artifacts}
+
+    return asyncio.run(ask())
+
+
+def test_a_good_night_is_green_and_shows_its_counts(tmp_path, home):
+    root = write_snapshot(tmp_path / "s", {"2026-01-01": [work(11), work(12, publication_year=2999)]})
+    state = nightly(snapshot=str(root), return_state=True)
+    assert state.is_completed(), state.message
+    run, tasks, artifacts = look(state)
+    assert run.name.startswith("nightly 20")
+    assert run.name.endswith("openalex-snapshot")
+    kinds = [name.split(" openalex")[0].split(" 2026")[0] for name in tasks]
+    assert sorted(kinds) == ["land", "land deletions", "load", "parse and locate", "plan", "publish", "validate"]
+    assert '"fetched": 2' in artifacts["batch-counts"].data
+    assert '"quarantined": 1' in artifacts["batch-counts"].data
+    assert "conservation" in artifacts["gates"].data
+    assert nightly(snapshot=str(root), return_state=True).is_completed()  # twice is once
+
+
+def test_a_stopped_batch_is_red_with_figure_limit_and_remedy(tmp_path, home, monkeypatch):
+    monkeypatch.setattr("tasks.gates.FEWEST_WORKS", 1)
+    root = write_snapshot(tmp_path / "s", {"2026-01-01": [work(11, publication_year=2999)]})
+    state = nightly(snapshot=str(root), return_state=True)
+    assert state.is_failed()
+    with pytest.raises(GateStopped):
+        state.result()
+    assert "quarantined_share is 1, limit at least 0 and at most 0.05" in state.message
+    _, tasks, artifacts = look(state)
+    (failed,) = [name for name, task in tasks.items() if task.state.is_failed()]
+    assert failed.startswith("load ")
+    assert "BROKEN" in artifacts["gates"].data
+
+
+def test_only_fetching_is_retried_and_only_when_the_source_is_away(tmp_path, home, monkeypatch):
+    monkeypatch.setattr("flows.nightly.exponential_backoff", lambda factor: 0)
+    root = write_snapshot(tmp_path / "s", {"2026-01-01": [work(11)]})
+    real = tasks.night.land
+    calls: list[int] = []
+
+    def away_twice(*args):
+        calls.append(1)
+        if len(calls) < 3:
+            raise SourceUnavailable("connection reset")
+        return real(*args)
+
+    monkeypatch.setattr(tasks.night, "land", away_twice)
+    assert nightly(snapshot=str(root), return_state=True).is_completed()
+    assert len(calls) == 3
+
+    def damaged(*args):
+        calls.append(1)
+        raise SourceError("cut")
+
+    monkeypatch.setattr(tasks.night, "land", damaged)
+    calls.clear()
+    assert nightly(snapshot=str(root), return_state=True).is_failed()
+    assert len(calls) == 1
+
+
+def test_the_quarantine_is_retried_as_a_flow(tmp_path, home):
+    root = write_snapshot(tmp_path / "s", {"2026-01-01": [work(11), work(12, publication_year=2999)]})
+    nightly(snapshot=str(root))
+    assert quarantine_retry(return_state=True).is_completed()
+
+
+def test_deployments_load_and_say_what_the_schedule_is():
+    document = yaml.safe_load((ROOT / "deployments" / "prefect.yaml").read_text())
+    for entry in document["deployments"]:
+        flow = load_flow_from_entrypoint(str(ROOT / entry["entrypoint"]), use_placeholder_flow=False)
+        assert flow.name == entry["name"]
+        assert set(entry.get("parameters", {})) <= set(flow.parameters.properties)
+        assert entry["concurrency_limit"] == {"limit": 1, "collision_strategy": "ENQUEUE"}
+        for schedule in entry.get("schedules", ()):
+            assert schedule["timezone"] == "UTC"
+            assert CronSchedule(cron=schedule["cron"], timezone="UTC").cron == "15 2 * * *"
+        if "env" in entry["work_pool"].get("job_variables", {}):
+            assert entry["work_pool"]["job_variables"]["env"]["GX_ANALYTICS_ENABLED"] == "false"
+
+
+@pytest.mark.parametrize("entrypoint", ["flows.nightly:nightly", "flows.nightly:quarantine_retry"])
+def test_entrypoints_load_from_a_foreign_directory(tmp_path, entrypoint):
+    module, name = entrypoint.split(":")
+    by_path = f"{ROOT / (module.replace('.', '/') + '.py')}:{name}"
+    code = "import sys; from prefect.flows import load_flow_from_entrypoint as load\n"
+    code += "print([load(entrypoint).name for entrypoint in sys.argv[1:]])"
+    found = subprocess.run(
+        [sys.executable, "-c", code, entrypoint, by_path], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert found.stdout.strip() == str([name.replace("_", "-")] * 2)

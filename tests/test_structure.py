@@ -1,0 +1,131 @@
+"""The rules of the house (design section 2), enforced."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer.main
+
+from flows.cli import app
+from tasks.dictionary import render_dictionary
+
+ROOT = Path(__file__).resolve().parents[1]
+MODULES = sorted(
+    path.relative_to(ROOT) for package in ("schemas", "tasks", "flows") for path in (ROOT / package).rglob("*.py")
+)
+LAYERS = {"schemas": {"schemas"}, "tasks": {"schemas", "tasks"}, "flows": {"schemas", "tasks", "flows"}}
+PURE = [path for path in MODULES if path.parts[0] == "schemas"] + [Path("tasks/parse.py"), Path("tasks/locate.py")]
+CLIENTS = {"requests", "httpx", "urllib", "http", "socket", "aiohttp", "fsspec", "s3fs", "boto3"}
+DIALECTS = re.compile(r"""["'](?:duckdb|postgresql|postgres|sqlite|citus)["':/+]""")
+FILES_OF_A_RELEASE = {
+    Path("tasks/publish.py")
+}  # builds the read-only DuckDB file that is published, whatever the warehouse's engine
+
+
+def imports(path: Path) -> set[str]:
+    """Top-level names of all modules that a file imports."""
+    found = set()
+    for node in ast.walk(ast.parse((ROOT / path).read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative imports break in a flow"
+            found.add((node.module or "").split(".")[0])
+    return found
+
+
+@pytest.mark.parametrize("path", MODULES, ids=str)
+def test_imports_point_down(path):
+    assert imports(path) & LAYERS.keys() <= LAYERS[path.parts[0]]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=str)
+def test_only_settings_touch_the_environment(path):
+    if path != Path("schemas/settings.py"):
+        assert not re.search(r"os\.environ|os\.getenv|getenv\(", (ROOT / path).read_text())
+
+
+@pytest.mark.parametrize("path", MODULES, ids=str)
+def test_only_sources_reach_out(path):
+    if path.parent != Path("tasks/sources"):
+        assert not imports(path) & CLIENTS
+
+
+@pytest.mark.parametrize("path", MODULES, ids=str)
+def test_only_the_warehouse_knows_a_dialect(path):
+    if path not in {Path("tasks/warehouse.py"), Path("schemas/settings.py")} | FILES_OF_A_RELEASE:
+        assert not DIALECTS.search((ROOT / path).read_text())
+        assert "duckdb" not in imports(path)
+
+
+@pytest.mark.parametrize("path", PURE, ids=str)
+def test_pure_modules_import_no_prefect(path):
+    assert "prefect" not in imports(path)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=str)
+def test_modules_are_small(path):
+    if path != Path("schemas/tables.py"):  # a declaration, however long
+        assert len((ROOT / path).read_text().splitlines()) <= 450
+
+
+def test_flows_do_not_shadow_packages():
+    assert not {path.name for path in (ROOT / "flows").iterdir()} & {"tasks.py", "schemas.py"}
+
+
+def test_great_expectations_and_prefect_are_not_imported_by_quick_commands():
+    code = "import sys, flows.cli; print(sorted({'great_expectations', 'prefect'} & set(sys.modules)))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
+def test_the_data_dictionary_is_fresh():
+    assert (ROOT / "schemas" / "DICTIONARY.md").read_text() == render_dictionary(), "run `make dictionary`"
+
+
+def commands() -> dict[str, set[str]]:
+    """Commands of `collab` and their options."""
+    group = typer.main.get_command(app)
+    found = {}
+    for name, command in group.commands.items():
+        for path, leaf in [(f"{name} {sub}", c) for sub, c in getattr(command, "commands", {}).items()] or [
+            (name, command)
+        ]:
+            found[path] = {option for parameter in leaf.params for option in parameter.opts}
+    return found
+
+
+@pytest.mark.parametrize("document", ["README.md", "deployments/README.md", "DECISIONS.md"])
+def test_documented_commands_exist(document):
+    if not (ROOT / document).exists():
+        pytest.skip(f"{document} is not written yet")
+    text = (ROOT / document).read_text()
+    known = commands()
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"`make ([a-z]+)`", text)) <= targets
+    for found in re.findall(
+        r"collab ((?:quarantine )?[a-z]+)((?: [^\n`|]*)?)",
+        " ".join(re.findall(r"`[^`]*`|^    .*|^collab .*", text, re.MULTILINE)),
+    ):
+        name, rest = found
+        assert name in known or name == "quarantine", f"{document}: collab {name}"
+        assert set(re.findall(r"--[a-z-]+", rest)) <= known.get(name, set()) | {"--help"}, (
+            f"{document}: collab {name}{rest}"
+        )
+
+
+def test_every_command_is_documented():
+    text = (ROOT / "README.md").read_text()
+    assert [name for name in commands() if f"collab {name}" not in text] == []
+
+
+def test_no_lock_or_file_names_an_address_of_a_registry():
+    lock = (ROOT / "requirements.lock").read_text()
+    assert "://" not in lock
+    assert "--index" not in lock
+    assert all("--hash" in block for block in re.split(r"\n(?=[a-z])", lock) if "==" in block)

@@ -1,0 +1,187 @@
+"""Fields, territories and settings: the reviewed files hang together, and their rules do what they say."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas import openalex
+from schemas.errors import UsageError
+from schemas.fields import ADMITTING_KINDS, Subject, load_definitions, read_abstract
+from schemas.reviewed import DATA, read_caption
+from schemas.settings import load_settings
+from schemas.territories import (
+    code_aliases,
+    historical_codes,
+    named_before,
+    names_to_code,
+    overrides,
+    policies,
+    territory_names,
+    work_types,
+)
+from tests.factory import URL, line, work
+
+TEXT_RULES = [
+    (rule, value)
+    for field in load_definitions().fields
+    for rule in field.rules
+    if rule.kind == "text"
+    for value in rule.values
+]
+
+
+def fields_of(scope: str = "ai", **more) -> dict[str, str]:
+    record = openalex.work_decoder.decode(line(work(11, **more)))
+    return dict(load_definitions().classify(Subject.of(record), scope=scope))
+
+
+def topic(identifier: str, subfield: str) -> dict:
+    return {"id": f"{URL}{identifier}", "subfield": {"id": f"{URL}subfields/{subfield}"}}
+
+
+def abstract(text: str) -> dict[str, list[int]]:
+    index: dict[str, list[int]] = {}
+    for at, word in enumerate(text.split()):
+        index.setdefault(word, []).append(at)
+    return index
+
+
+def test_only_rules_that_openalex_can_filter_on_admit():
+    for field in load_definitions().fields:
+        assert not field.admits or all(rule.kind in ADMITTING_KINDS for rule in field.rules)
+        assert all(rule.source for rule in field.rules)
+    assert [field.id for field in load_definitions().fields if field.admits] == ["ai"]
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ({"primary_topic": topic("T1", "1702")}, "subfield-ai"),
+        ({"primary_topic": topic("T1", "1707")}, "subfield-vision"),
+        ({"primary_topic": topic("T10203", "1710")}, "topic-extra"),
+        ({"primary_topic": topic("T10237", "1702")}, None),  # cryptography is filed under AI
+        ({"primary_topic": topic("T1", "2105")}, None),
+        ({"primary_topic": None}, None),  # the API cannot find it either
+    ],
+)
+def test_admission(more, expected):
+    assert fields_of(**more).get("ai") == expected
+
+
+def test_subfields_look_only_at_admitted_works():
+    cooking = fields_of(scope="all", primary_topic=topic("T1", "2105"), title="Deep learning for robots")
+    assert cooking == {"all": "scope"}
+    found = fields_of(scope="all", topics=[], title="Deep learning for robots in cancer diagnosis")
+    assert found == {
+        "all": "scope",
+        "ai": "subfield-ai",
+        "machine-learning": "ml-title",
+        "robotics": "robotics-title",
+        "healthcare": "health-title",
+    }
+
+
+@pytest.mark.parametrize(
+    ("title", "text", "is_llm"),
+    [
+        ("Prompting LLMs", "", True),
+        ("A study", "we ask ChatGPT about it", True),
+        ("A study", "we use large language models throughout", True),
+        ("A study", "language is large and models are many", False),
+        ("Small molecules", "the ALLMAN criterion", False),
+    ],
+)
+def test_large_language_models_in_title_or_abstract(title, text, is_llm):
+    assert ("large-language-models" in fields_of(title=title, abstract_inverted_index=abstract(text))) is is_llm
+
+
+@pytest.mark.parametrize(("rule", "value"), TEXT_RULES)
+def test_hints_miss_nothing_that_the_pattern_matches(rule, value):
+    @given(st.from_regex(rf"\A(?:{value})\Z"))
+    def check(match: str) -> None:
+        assert rule.pattern.search(f"on {match} here")
+        assert rule.hint.search(json.dumps(abstract(f"on {match} here")).encode())
+
+    check()
+
+
+def test_abstracts_come_in_three_shapes_and_broken_ones_are_no_abstract():
+    index = {"learning": [1], "deep": [0]}
+    shapes = [
+        index,
+        {"InvertedIndex": index, "IndexLength": 2},
+        json.dumps(index),
+        json.dumps({"InvertedIndex": index}),
+    ]
+    assert read_abstract(msgspec.Raw(json.dumps(index).encode())) == "deep learning"
+    assert read_abstract(msgspec.Raw(json.dumps(shapes[2]).encode())) == "deep learning"
+    assert read_abstract(msgspec.Raw(json.dumps(shapes[3]).encode())) == "deep learning"
+    for broken in (b"null", b"7", b'"{"', b'{"a": "b"}', b"[" * 10_000):
+        assert read_abstract(msgspec.Raw(broken)) == ""
+
+
+def test_every_code_that_is_translated_exists():
+    codes = territory_names()
+    assert len(codes) == 251  # 249 of ISO 3166-1, XK and ZZ
+    assert {"NA", "XK", "HK", "MO", "TW", "PS", "ZZ"} <= codes.keys()
+    assert set(code_aliases().values()) | set(names_to_code().values()) | set(named_before().values()) <= codes.keys()
+    assert {past.successor for past in historical_codes().values()} - {""} <= codes.keys()
+    assert not codes.keys() & (code_aliases().keys() | historical_codes().keys())
+    assert {country for found in overrides() for country in found.values()} <= codes.keys()
+
+
+def test_policies_fold_territories_once_and_never_the_unknown():
+    assert [policy.id for policy in policies()] == ["iso", "greater-china", "mainland-sar"]
+    for policy in policies():
+        assert "Source:" in policy.text
+        assert policy.counts_as.keys() | set(policy.counts_as.values()) <= territory_names().keys()
+        assert not policy.counts_as.keys() & set(policy.counts_as.values())
+        assert "ZZ" not in policy.counts_as.keys() | set(policy.counts_as.values())
+
+
+def test_every_reviewed_file_names_its_source():
+    for path in [*DATA.iterdir(), *(DATA / "policies").iterdir()]:
+        if path.name.endswith(".csv"):
+            folder = "policies/" if path not in list(DATA.iterdir()) else ""
+            caption = read_caption(folder + path.name)
+            assert "reviewed 20" in caption.lower() or "source" in caption.lower(), path.name
+
+
+def test_work_types_are_counted_or_not_and_translated():
+    types = work_types()
+    assert {"article", "preprint", "review", "book-chapter"} <= types.counted
+    assert {"dataset", "peer-review", "editorial", "letter", "paratext", "retraction"} <= types.known - types.counted
+    assert types.crossref["proceedings-article"] == "article"
+    assert set(types.crossref.values()) <= types.known
+
+
+def test_settings_come_from_the_environment_and_mistakes_are_named(monkeypatch, tmp_path):
+    monkeypatch.setenv("COLLAB_HOME", str(tmp_path))
+    monkeypatch.setenv("COLLAB_BATCH_WORKS", "10")
+    assert load_settings().batch_works == 10
+    assert load_settings().url == f"duckdb:///{tmp_path}/warehouse.duckdb"
+    assert load_settings(batch_works=20).batch_works == 20
+    monkeypatch.setenv("COLLAB_BATCH_WORKS", "many")
+    with pytest.raises(UsageError, match="COLLAB_BATCH_WORKS: Input should be a valid integer"):
+        load_settings()
+    monkeypatch.delenv("COLLAB_BATCH_WORKS")
+    monkeypatch.setenv("COLLAB_SCOP", "all")
+    with pytest.raises(UsageError, match=r"COLLAB_SCOP is not a setting -> did you mean COLLAB_SCOPE\?"):
+        load_settings()
+
+
+def test_secrets_do_not_show(monkeypatch):
+    monkeypatch.setenv("COLLAB_OPENALEX_API_KEY", "planted-secret")
+    assert "planted-secret" not in repr(load_settings()) + str(load_settings()) + load_settings().model_dump_json()
+
+
+def test_nothing_phones_home():
+    assert os.environ["GX_ANALYTICS_ENABLED"] == "false"
+    assert os.environ["DO_NOT_TRACK"] == "1"
+    assert os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] == "false"

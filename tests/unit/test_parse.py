@@ -1,0 +1,163 @@
+"""Records in every shape the source has had: read where the meaning is the same, refused with a path where not."""
+
+from __future__ import annotations
+
+import gzip
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.derive import Line, Reading, derive_lines
+from tasks.parse import BadRecord, clean, parse_work, read_version, read_work, tie_hash
+from tests.factory import URL, author, institution, line, work
+
+READING = Reading("all", lists_cut=False, max_record_bytes=20_000_000)
+
+
+def parse(record, **kwargs):
+    raw = line(record)
+    outline = read_work(raw)
+    return parse_work(outline, read_version(outline, raw), **({"lists_cut": False} | kwargs))
+
+
+def test_what_is_stored_of_a_work():
+    parsed = parse(
+        work(
+            11,
+            doi="HTTPS://DOI.ORG/10.1234/ABC",
+            referenced_works=[f"{URL}W3", f"{URL}W2", f"{URL}W3", None],
+            cited_by_count=None,
+        )
+    )
+    assert (parsed.version.work_id, parsed.doi, parsed.references, parsed.references_count, parsed.cited_by_count) == (
+        11,
+        "10.1234/abc",
+        [2, 3],
+        4,
+        0,
+    )
+    assert str(parsed.version.updated_at) == "2026-01-01 00:00:00"
+
+
+def test_dates_with_a_zone_are_turned_into_utc():
+    assert str(parse(work(11, updated="2026-01-01T02:00:00+02:00")).version.updated_at) == "2026-01-01 00:00:00"
+
+
+def test_the_order_of_affiliations_is_no_content():
+    one = author("US", "CN")
+    other = json.loads(json.dumps(one))
+    other["affiliations"].reverse()
+    other["raw_affiliation_strings"].reverse()
+    assert parse(work(11, [one])).authors == parse(work(11, [other])).authors
+
+
+def test_old_shapes_mean_the_same():
+    old = {
+        "author": {"id": f"{URL}A1"},
+        "institutions": [institution("US"), institution("CN")],
+        "raw_affiliation_string": "Both",
+    }
+    (found,) = parse(work(11, [old])).authors
+    assert [(a.raw_string, [i.country for i in a.institutions]) for a in found.addresses] == [("Both", ["CN", "US"])]
+    assert found.loose_institutions == ()
+    parsed = parse(
+        work(
+            11,
+            title=None,
+            display_name="Old title",
+            host_venue={"display_name": "Old venue"},
+            type="proceedings-article",
+        )
+    )
+    assert (parsed.title, parsed.venue, parsed.type) == ("Old title", "Old venue", "article")
+
+
+def test_real_old_shapes_are_read_or_refused_with_a_path(shared):
+    lines = gzip.decompress((shared / "openalex" / "old-shapes.jsonl.gz").read_bytes()).splitlines()
+    found = derive_lines([Line(n, f"old:{n}", raw) for n, raw in enumerate(lines)], READING)
+    assert found["version"].num_rows + found["problem"].num_rows == len(lines) == 75
+    assert found["work"].num_rows == 75, found["problem"].to_pylist()
+    countries = set(found["affiliation"]["country"].to_pylist())
+    assert {"CA", "US"} <= countries
+    assert set(found["work"]["type"].to_pylist()) >= {"article", "grant"}
+
+
+@pytest.mark.parametrize(
+    ("count", "lists_cut", "more", "truncated"),
+    [
+        (100, True, {}, True),
+        (100, False, {}, False),
+        (99, True, {}, False),
+        (3, False, {"authors_count": 7}, True),
+        (3, False, {"is_authors_truncated": True}, True),
+    ],
+)
+def test_cut_author_lists_are_noticed(count, lists_cut, more, truncated):
+    assert parse(work(11, [author("US")] * count, **more), lists_cut=lists_cut).authors_truncated is truncated
+
+
+@pytest.mark.parametrize(
+    ("record", "rule", "path"),
+    [
+        (work(11, cited_by_count="x"), "contract", "$.cited_by_count"),
+        (work(11, [author("US"), author("US") | {"institutions": 7}]), "contract", "$.authorships[1].institutions"),
+        (work(11, [author("US") | {"author": {"id": "x"}}]), "author_id_shape", "$.authorships[0].author.id"),
+        (work(11, referenced_works=[f"{URL}W1\n{URL}W2"]), "reference_shape", "$.referenced_works[...]"),
+        (work(11, referenced_works=[f"{URL}W" + "9" * 30]), "reference_shape", "$.referenced_works[...]"),
+        (work(11, id=f"{URL}W٣"), "work_id_shape", "$.id"),
+        (work(11) | {"id": None}, "contract", "$.id"),
+        (b'{"id": "https://openalex.org/W1", "updated_date": "2026", "title": "\xff"}', "json", "$"),
+        (b"\xef\xbb\xbf{}", "json", "$"),
+    ],
+)
+def test_refusals_name_rule_and_path(record, rule, path):
+    with pytest.raises(BadRecord) as refused:
+        parse(record)
+    assert (refused.value.rule, refused.value.path) == (rule, path)
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+        max_leaves=8,
+    ),
+    st.sampled_from(sorted(work(11))),
+)
+def test_any_value_in_any_field_is_read_or_refused(value, field):
+    found = derive_lines([Line(0, "x:1", json.dumps(work(11) | {field: value}).encode())], READING)
+    assert found["version"].num_rows + found["problem"].num_rows == 1
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_read_or_refused(raw):
+    found = derive_lines([Line(0, "x:1", raw)], READING)
+    assert found["problem"].num_rows == 1
+
+
+def test_of_two_records_of_one_date_the_fuller_comes_last():
+    empty, full = line(work(11, [author()])), line(work(11, [author("US")]))
+    assert tie_hash(full) > tie_hash(empty)
+    assert tie_hash(full + b"\n") == tie_hash(full)
+
+
+def test_hostile_text_is_bounded_and_harmless():
+    assert clean("a\x00b\x1b[31mc", 100) == "a b [31mc"
+    parsed = parse(
+        work(
+            11,
+            [author(strings=["x" * 10_000])],
+            title="\x00" + "t" * 10_000,
+        )
+    )
+    assert len(parsed.title) == 2_000
+    assert "\x00" not in parsed.title
+    assert len(parsed.authors[0].addresses[0].raw_string) == 4_000
+    assert {repair.rule for repair in parsed.repairs} == {"text_too_long"}
+
+
+def test_records_above_the_size_limit_are_held_unread():
+    found = derive_lines([Line(0, "part-0000:1", None)], READING)
+    assert found["problem"].to_pylist()[0]["rule"] == "record_too_large"
