@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, cached_property
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -18,12 +20,17 @@ from schemas.reviewed import DATA
 
 ADMITTING_KINDS = frozenset({"subfield", "topic"})  # expressible as OpenAlex filters, so that API and snapshot agree
 KINDS = ADMITTING_KINDS | {"any_topic", "keyword", "title", "text", "venue"}
+PATTERN_KINDS = frozenset({"title", "text"})
 ALL = "all"
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One reason why a work belongs to a field; `source` says who defined it so."""
+    """One reason why a work belongs to a field; `source` says who defined it so.
+
+    Patterns have hints: what they match contains one of them, in lower case (a test generates matches). Looking for
+    hints first keeps the regular expressions, and the decoding of abstracts, to the few works that need them.
+    """
 
     id: str
     kind: str
@@ -32,20 +39,43 @@ class Rule:
     hints: tuple[str, ...] = ()
 
     @cached_property
-    def set(self) -> frozenset[str]:
-        """Values as a set, for the kinds that compare whole values."""
-        return frozenset(value.lower() if self.kind == "venue" else value for value in self.values)
-
-    @cached_property
     def pattern(self) -> re.Pattern[str]:
-        """Values as one regular expression on whole words, for `title` and `text`."""
+        """Values as one regular expression on whole words."""
         return re.compile(rf"(?<!\w)(?:{'|'.join(self.values)})(?!\w)", re.IGNORECASE)
 
+    def may_match(self, lower: Any) -> bool:
+        """Whether a text in lower case (str), or an undecoded abstract in lower case (bytes), holds a hint."""
+        for hint in self._hint_bytes if isinstance(lower, bytes) else self.hints:  # noqa: SIM110 (twice as fast as any())
+            if hint in lower:
+                return True
+        return False
+
     @cached_property
-    def hint(self) -> re.Pattern[bytes]:
-        """Cheap test on the undecoded abstract: whatever `pattern` matches contains one of the declared hints (a
-        test generates matches)."""
-        return re.compile(b"|".join(re.escape(word.encode()) for word in self.hints), re.IGNORECASE)
+    def _hint_bytes(self) -> tuple[bytes, ...]:
+        return tuple(hint.encode() for hint in self.hints)
+
+    @cached_property
+    def matches(self) -> Callable[[Subject], bool]:
+        """Test of a subject."""
+        values = frozenset(value.lower() if self.kind == "venue" else value for value in self.values)
+        tests: dict[str, Callable[[Subject], bool]] = {
+            "subfield": lambda subject: subject.subfield in values,
+            "topic": lambda subject: subject.primary_topic in values,
+            "any_topic": lambda subject: not values.isdisjoint(subject.topics),
+            "keyword": lambda subject: not values.isdisjoint(subject.keywords),
+            "venue": lambda subject: subject.venue in values,
+            "title": self._in_title,
+            "text": lambda subject: self._in_title(subject) or self._in_abstract(subject),
+        }
+        return tests[self.kind]
+
+    def _in_title(self, subject: Subject) -> bool:
+        return self.may_match(subject.lower_title) and self.pattern.search(subject.title) is not None
+
+    def _in_abstract(self, subject: Subject) -> bool:
+        return (
+            self.may_match(subject.lower_abstract) and self.pattern.search(read_abstract(subject.abstract)) is not None
+        )
 
 
 @dataclass(frozen=True)
@@ -58,31 +88,44 @@ class Field:
     rules: tuple[Rule, ...]
     exclude_topics: frozenset[str]
 
+    def first_match(self, subject: Subject) -> str | None:
+        """Id of the first rule that holds."""
+        if subject.primary_topic in self.exclude_topics:
+            return None
+        for rule in self.rules:
+            if rule.matches(subject):
+                return rule.id
+        return None
 
-@dataclass(frozen=True)
-class Subject:
+
+class Subject(NamedTuple):
     """What the rules look at."""
 
     primary_topic: str
     subfield: str
-    topics: frozenset[str]
-    keywords: frozenset[str]
+    topics: list[str]
+    keywords: list[str]
     venue: str
     title: str
+    lower_title: str
     abstract: msgspec.Raw
+    lower_abstract: bytes
 
     @classmethod
     def of(cls, work: openalex.Work) -> Subject:
         """Take the classifying parts of a decoded work."""
         primary = work.primary_topic  # no fallback to topics[0]: the API cannot filter on one
+        title, abstract = work.any_title or "", work.abstract_inverted_index
         return cls(
             primary_topic=_tail(primary.id) if primary else "",
             subfield=_tail(primary.subfield.id) if primary and primary.subfield else "",
-            topics=frozenset(_tail(topic.id) for topic in work.topics or ()),
-            keywords=frozenset(_tail(k.id) for k in work.keywords or () if isinstance(k, openalex.Keyword)),
+            topics=[_tail(topic.id) for topic in work.topics or ()],
+            keywords=[_tail(word.id) for word in work.keywords or () if isinstance(word, openalex.Keyword)],
             venue=(work.venue or "").lower(),
-            title=work.any_title or "",
-            abstract=work.abstract_inverted_index,
+            title=title,
+            lower_title=title.casefold(),
+            abstract=abstract,
+            lower_abstract=bytes(abstract).lower(),
         )
 
 
@@ -122,7 +165,7 @@ class Definitions:
         found = [(ALL, "scope")] if scope == ALL else []
         admitted = False
         for field in self.fields:
-            if (field.admits or admitted) and (rule := _first_match(field, subject)):
+            if (field.admits or admitted) and (rule := field.first_match(subject)):
                 found.append((field.id, rule))
                 admitted = admitted or field.admits
         return found
@@ -131,37 +174,6 @@ class Definitions:
     def names(self) -> dict[str, str]:
         """Field id -> display name, `all` included."""
         return {ALL: "All works"} | {field.id: field.name for field in self.fields}
-
-
-def _first_match(field: Field, subject: Subject) -> str | None:
-    if subject.primary_topic in field.exclude_topics:
-        return None
-    for rule in field.rules:
-        if _matches(rule, subject):
-            return rule.id
-    return None
-
-
-def _matches(rule: Rule, subject: Subject) -> bool:
-    match rule.kind:
-        case "subfield":
-            return subject.subfield in rule.set
-        case "topic":
-            return subject.primary_topic in rule.set
-        case "any_topic":
-            return not rule.set.isdisjoint(subject.topics)
-        case "keyword":
-            return not rule.set.isdisjoint(subject.keywords)
-        case "venue":
-            return subject.venue in rule.set
-        case "title":
-            return bool(rule.pattern.search(subject.title))
-        case _:  # text
-            if rule.pattern.search(subject.title):
-                return True
-            return bool(rule.hint.search(subject.abstract)) and bool(
-                rule.pattern.search(read_abstract(subject.abstract))
-            )
 
 
 @cache
@@ -182,7 +194,7 @@ def load_definitions() -> Definitions:
         for rule in rules:
             if rule.kind not in KINDS or not rule.source or (admits and rule.kind not in ADMITTING_KINDS):
                 raise ValueError(f"fields.toml, rule {rule.id}: unknown kind, no source, or a kind that cannot admit")
-            if (rule.kind == "text") != bool(rule.hints):
-                raise ValueError(f"fields.toml, rule {rule.id}: rules of kind text, and only they, need hints")
+            if (rule.kind in PATTERN_KINDS) != bool(rule.hints):
+                raise ValueError(f"fields.toml, rule {rule.id}: patterns, and only they, need hints")
         fields.append(Field(entry["id"], entry["name"], admits, rules, frozenset(entry.get("exclude_topics", ()))))
     return Definitions(document["version"], tuple(fields))

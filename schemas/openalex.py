@@ -43,14 +43,18 @@ class Author(Struct, gc=False):
 
 
 class Authorship(Struct, gc=False):
-    """One author of one work. `raw_affiliation_string` (singular) is the shape before 2023."""
+    """One author of one work. `raw_affiliation_string` (singular) is the shape before 2023.
+
+    What says where the author works stays undecoded: co-authors, and authors of one group over the years, repeat it
+    byte for byte (43 % within a work of the real records), so it is decoded and located once.
+    """
 
     author: Author | None = None
-    institutions: list[Institution] | None = None
+    institutions: Raw = NULL
     is_corresponding: bool | None = None
-    raw_affiliation_strings: list[str | None] | None = None
+    raw_affiliation_strings: Raw = NULL
     raw_affiliation_string: str | None = None
-    affiliations: list[Affiliation] | None = None
+    affiliations: Raw = NULL
 
 
 class Subfield(Struct, gc=False):
@@ -123,5 +127,8 @@ class Work(Struct, gc=False):
 
 
 work_decoder = msgspec.json.Decoder(Work)
+institutions_decoder = msgspec.json.Decoder(list[Institution] | None)
+affiliations_decoder = msgspec.json.Decoder(list[Affiliation] | None)
+strings_decoder = msgspec.json.Decoder(list[str | None] | None)
 authorships_decoder = msgspec.json.Decoder(list[Authorship] | None)
 references_decoder = msgspec.json.Decoder(list[str | None] | None)

@@ -27,7 +27,7 @@ STAGED: dict[str, Table | tuple[Column[Any], ...]] = {
     "authorship": t.authorship,
     "affiliation": t.affiliation,
     "work_field": t.work_field,
-    "reference": t.reference,
+    "reference": (t.reference.c.cited_work_id,),
     "work_policy": t.work_policy,
     "work_territory": t.work_territory,
     "institution": t.institution,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 from schemas.reviewed import DATA, read_caption, read_table
 
@@ -25,6 +25,7 @@ def fold(text: str) -> str:
     return " ".join(_punctuation.sub(" ", text).split()).lower().removeprefix("the ")
 
 
+@lru_cache(maxsize=100_000)
 def fold_address(text: str) -> str:
     """Compare form of a whole raw affiliation string: case, surplus blanks and closing stops do not make another
     unit (trap T7)."""

@@ -15,13 +15,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from schemas.fields import Subject, load_definitions
 from schemas.staging import STAGED, arrow_schema
@@ -30,7 +30,6 @@ from tasks.locate import Located, locate
 from tasks.parse import (
     CORPUS,
     BadRecord,
-    Institution,
     ParsedWork,
     Version,
     hash64,
@@ -100,49 +99,49 @@ def _derive_one(line: Line, reading: Reading, rows: Rows) -> None:
 def _append_work(stage_id: int, work: ParsedWork, located: Located, fields: list[tuple[str, str]], rows: Rows) -> None:
     work_id, updated_at, _ = work.version
     authorships = [(at, author.author_id, author.is_corresponding) for at, author in enumerate(work.authors, start=1)]
-    affiliations = []
-    institutions: set[Institution] = set()
-    for row in located.rows:
-        found = row.institution
-        if found and found.id:
-            institutions.add(found)
-        evidence = (found and found.id, found and found.ror, found and found.type, row.raw_string)
-        decision = (row.institution_country, row.country, row.country_source, row.is_conflict)
-        affiliations.append((row.position, row.seq, row.unit, *evidence, *decision))
+    evidence = [author.digest for author in located.authors]
     territories = [(policy, *territory) for policy, found in located.by_policy.items() for territory in found]
-    place_hash = hash64(_encode((work.year, authorships, affiliations, territories)))
+    place_hash = hash64(_encode((work.year, authorships, evidence, territories)))
     field_hash = hash64(_encode(fields))
     reference_hash = hash64(_encode(work.references))
-    described = (CORPUS, work.doi, work.title, work.publication_date, work.year, work.type, work.language, work.venue)
+    bibliographic = (
+        CORPUS,
+        work.doi,
+        work.title,
+        work.publication_date,
+        work.year,
+        work.type,
+        work.language,
+        work.venue,
+    )
     counted = (work.is_retracted, work.cited_by_count, len(work.authors), located.authors_located)
-    facts = (*described, *counted, work.authors_truncated, work.references_count)
+    facts = (*bibliographic, *counted, work.authors_truncated, work.references_count)
     content_hash = hash64(_encode((facts, place_hash, field_hash, reference_hash)))
 
     rows["work"].append((stage_id, work_id, *facts, content_hash, place_hash, field_hash, reference_hash))
     rows["authorship"] += [(stage_id, work_id, *row) for row in authorships]
-    rows["affiliation"] += [(stage_id, work_id, *row) for row in affiliations]
+    rows["affiliation"] += [
+        (stage_id, work_id, at, *row) for at, author in enumerate(located.authors, start=1) for row in author.rows
+    ]
     rows["work_field"] += [(stage_id, work_id, *row) for row in fields]
-    rows["reference"] += [(stage_id, work_id, cited) for cited in work.references]
+    rows["reference"].append((stage_id, work.references))
     rows["work_territory"] += [(stage_id, work_id, *row) for row in territories]
     for policy, parts in located.by_policy.items():
-        unknown = sum(part.share for part in parts if part.territory == UNKNOWN)
-        rows["work_policy"].append(
-            (stage_id, work_id, policy, sum(part.territory != UNKNOWN for part in parts), unknown)
-        )
+        is_partly_unknown = parts[-1].territory == UNKNOWN  # ZZ sorts last
+        unknown = parts[-1].share if is_partly_unknown else 0
+        rows["work_policy"].append((stage_id, work_id, policy, len(parts) - is_partly_unknown, unknown))
     rows["institution"] += [
-        (stage_id, it.id, it.ror, it.name, it.country, it.type, updated_at, _description_hash(it))
-        for it in sorted(institutions, key=str)
+        (stage_id, *it, updated_at, digest) for author in located.authors for it, digest in author.institutions
     ]
     rows["repair"] += [(stage_id, work_id, *repair) for repair in work.repairs]
 
 
-@lru_cache(maxsize=50_000)
-def _description_hash(institution: Institution) -> int:
-    return hash64(_encode(institution))
-
-
 def _to_arrow(name: str, rows: Sequence[tuple[Any, ...]]) -> pa.RecordBatch:
     schema = arrow_schema(name)
+    if name == "reference":  # one row a work here, one a citation there
+        lists = pa.array([cited for _, cited in rows], pa.list_(pa.int64()))
+        owners = pa.array([stage_id for stage_id, _ in rows], pa.int64()).take(pc.list_parent_indices(lists))
+        return pa.record_batch([owners, lists.flatten()], schema=schema)
     columns: Sequence[Sequence[Any]] = list(zip(*rows, strict=True)) if rows else [()] * len(schema)
     return pa.record_batch(
         [_array(values, field.type) for values, field in zip(columns, schema, strict=True)], schema=schema

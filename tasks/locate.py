@@ -18,6 +18,8 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
+import msgspec
+
 from schemas.tables import SHARE_SCALE
 from schemas.territories import (
     UNKNOWN,
@@ -32,25 +34,43 @@ from schemas.territories import (
     policies,
     territory_names,
 )
-from tasks.parse import Author, BadRecord, Institution, ParsedWork, Repair
+from tasks.parse import BadRecord, Institution, ParsedWork, Places, Repair, hash64
 
 _postal = re.compile(r"^[\d\s-]+|[\d\s-]+$")
 _contact = re.compile(r"\s*(?:e-?mail|electronic address)\b.*|\S+@\S+", re.IGNORECASE | re.DOTALL)
 _LONGEST_ADDRESS = 2_000
+_NOBODY = frozenset({UNKNOWN})
+_encode = msgspec.msgpack.Encoder().encode
 
 
 class Row(NamedTuple):
-    """Evidence for one author: a raw string, an institution, and the country decided from them."""
+    """Evidence for one author: a raw string, an institution, and the country decided from them. Columns of
+    core.affiliation from `seq` on."""
 
-    position: int
     seq: int
     unit: int | None
-    institution: Institution | None
+    institution_id: int | None
+    ror: str | None
+    institution_type: str | None
     raw_string: str | None
     institution_country: str | None
     country: str
     country_source: str
     is_conflict: bool
+
+
+class LocatedPlaces(NamedTuple):
+    """Countries of one author's places."""
+
+    rows: tuple[Row, ...]
+    weights: tuple[tuple[str, int], ...]
+    """Territory and divisor of the author's weight; a territory stands once for each unit that holds it."""
+    territories: frozenset[str]
+    institutions: tuple[tuple[Institution, int], ...]
+    """Linked institutions, each with the digest of its description."""
+    repairs: tuple[Repair, ...]
+    digest: int
+    """Digest of the rows."""
 
 
 class Territory(NamedTuple):
@@ -63,9 +83,9 @@ class Territory(NamedTuple):
 
 
 class Located(NamedTuple):
-    """A work's evidence and, per policy, its territories."""
+    """A work's evidence, author by author, and its territories per policy."""
 
-    rows: list[Row]
+    authors: list[LocatedPlaces]
     authors_located: int
     by_policy: dict[str, list[Territory]]
 
@@ -125,67 +145,69 @@ def locate(work: ParsedWork) -> Located:
     Raises:
         BadRecord: an institution carries a withdrawn country code that cannot be mapped.
     """
-    rows: list[Row] = []
-    authors: list[dict[int, set[str]]] = []
-    for position, author in enumerate(work.authors, start=1):
-        mine = _rows_of(author, position, work.year, work.repairs)
-        rows += mine
-        units: dict[int, set[str]] = {}
-        for row in mine:
-            if row.unit is not None:
-                units.setdefault(row.unit, set()).add(row.country)
-        authors.append(units)
-    countries = [_known(units) for units in authors]
+    authors = [_locate_undated(author.places) or _locate_places(author.places, work.year) for author in work.authors]
+    for author in authors:
+        work.repairs += author.repairs
     iso = _iso_shares(authors, phantom=work.authors_truncated or not authors)
-    unfolded = _apply(policies()[0], iso, countries)
-    by_policy = {
-        policy.id: unfolded if policy.counts_as.keys().isdisjoint(iso) else _apply(policy, iso, countries)
-        for policy in policies()
-    }
-    return Located(rows, sum(1 for known in countries if known - {UNKNOWN}), by_policy)
+    unfolded = _apply(policies()[0], iso, authors)
+    by_policy = {}
+    for policy in policies():
+        is_plain = policy.counts_as.keys().isdisjoint(iso)
+        by_policy[policy.id] = unfolded if is_plain else _apply(policy, iso, authors)
+    return Located(authors, sum(author.territories != _NOBODY for author in authors), by_policy)
 
 
-def _rows_of(author: Author, position: int, year: int | None, repairs: list[Repair]) -> list[Row]:
+@lru_cache(maxsize=20_000)
+def _locate_undated(places: Places) -> LocatedPlaces | None:
+    """Countries of places that do not depend on the year; None if they do, because a withdrawn code is among them."""
+    held = [institution for address in places.addresses for institution in address.institutions]
+    if any((it.country or "").strip().upper() in historical_codes() for it in (*held, *places.loose_institutions)):
+        return None
+    return _locate_places(places, None)
+
+
+def _locate_places(places: Places, year: int | None) -> LocatedPlaces:
     rows: list[Row] = []
-    units: dict[str, int] = {}
-    is_linked = any(address.institutions for address in author.addresses)
-    strings_count = is_linked or not author.loose_institutions
-    for address in author.addresses:
-        named = countries_in(address.raw_string)
-        folded = fold_address(address.raw_string)
-        unit = units.setdefault(folded, len(units) + 1) if strings_count else None
-        for institution in address.institutions or (None,):
-            country, choices, source, is_conflict = _decide(institution, named, folded, year, repairs)
-            for choice in choices:
-                rows.append(
-                    Row(
-                        position,
-                        len(rows) + 1,
-                        unit,
-                        institution,
-                        address.raw_string,
-                        country,
-                        choice,
-                        source,
-                        is_conflict,
-                    )
-                )
-    for number, institution in enumerate(author.loose_institutions, start=1):
-        country, (choice,), source, _ = _decide(institution, (), "", year, repairs)
-        rows.append(
-            Row(
-                position,
-                len(rows) + 1,
-                None if is_linked else number,
-                institution,
-                None,
-                country,
-                choice,
-                source,
-                False,
-            )
+    numbers: dict[str, int] = {}
+    repairs: list[Repair] = []
+    found: dict[Institution, None] = {}
+
+    def add(institution: Institution | None, raw_string: str | None, unit: int | None, folded: str) -> None:
+        named = countries_in(raw_string) if raw_string else ()
+        country, choices, source, is_conflict = _decide(institution, named, folded, year, repairs)
+        about: tuple[int | None, str | None, str | None] = (None, None, None)
+        if institution:
+            about = institution.id, institution.ror, institution.type
+            if institution.id:
+                found[institution] = None
+        rows.extend(
+            Row(seq, unit, *about, raw_string, country, choice, source, is_conflict)
+            for seq, choice in enumerate(choices, start=len(rows) + 1)
         )
-    return rows
+
+    is_linked = any(address.institutions for address in places.addresses)
+    strings_count = is_linked or not places.loose_institutions
+    for address in places.addresses:
+        folded = fold_address(address.raw_string)
+        unit = numbers.setdefault(folded, len(numbers) + 1) if strings_count else None
+        for institution in address.institutions or (None,):
+            add(institution, address.raw_string, unit, folded)
+    for number, institution in enumerate(places.loose_institutions, start=1):
+        add(institution, None, None if is_linked else number, "")
+
+    units: dict[int, set[str]] = {}
+    for row in rows:
+        if row.unit is not None:
+            units.setdefault(row.unit, set()).add(row.country)
+    known = [(countries - _NOBODY) or _NOBODY for countries in units.values()] or [_NOBODY]
+    return LocatedPlaces(
+        rows=tuple(rows),
+        weights=tuple((territory, len(known) * len(unit)) for unit in known for territory in sorted(unit)),
+        territories=frozenset().union(*known),
+        institutions=tuple((institution, hash64(_encode(institution))) for institution in found),
+        repairs=tuple(repairs),
+        digest=hash64(_encode(rows)),
+    )
 
 
 def _decide(
@@ -215,26 +237,17 @@ def _agree(country: str | None, named: str) -> bool:
     return country == named or named_before().get(country or "") == named
 
 
-def _known(units: dict[int, set[str]]) -> set[str]:
-    """Territories of one author: known countries of all units, `ZZ` if a unit (or the author) has none."""
-    found: set[str] = set() if units else {UNKNOWN}
-    for countries in units.values():
-        found |= (countries - {UNKNOWN}) or {UNKNOWN}
-    return found
+def _iso_shares(authors: list[LocatedPlaces], *, phantom: bool) -> dict[str, int]:
+    """Exact shares in units of 1e-9.
 
-
-def _iso_shares(authors: list[dict[int, set[str]]], *, phantom: bool) -> dict[str, int]:
-    """Exact shares in units of 1e-9. A phantom author of unknown country stands for those the source did not list."""
-    fractions: list[tuple[str, int]] = [(UNKNOWN, 1)] if phantom else []  # (territory, divisor of the author's weight)
-    for units in authors:
-        if not units:
-            fractions.append((UNKNOWN, 1))
-        for countries in units.values():
-            known = sorted(countries - {UNKNOWN}) or [UNKNOWN]
-            fractions += [(territory, len(units) * len(known)) for territory in known]
-    common = math.lcm(*{divisor for _, divisor in fractions})
+    A phantom author of unknown country stands for those the source did not list.
+    """
+    weights = [(UNKNOWN, 1)] if phantom else []
+    for author in authors:
+        weights += author.weights
+    common = math.lcm(*{divisor for _, divisor in weights})
     sums: dict[str, int] = {}
-    for territory, divisor in fractions:
+    for territory, divisor in weights:
         sums[territory] = sums.get(territory, 0) + common // divisor
     whole = (len(authors) + phantom) * common
     shares = {territory: part * SHARE_SCALE // whole for territory, part in sums.items()}
@@ -243,18 +256,22 @@ def _iso_shares(authors: list[dict[int, set[str]]], *, phantom: bool) -> dict[st
     return shares
 
 
-def _apply(policy: Policy, iso: dict[str, int], countries: list[set[str]]) -> list[Territory]:
+def _apply(policy: Policy, iso: dict[str, int], authors: list[LocatedPlaces]) -> list[Territory]:
     """Territories of a work under a policy: shares are sums of iso shares, authors are counted anew."""
     shares: dict[str, int] = {}
     for territory, share in iso.items():
         target = policy.counts_as.get(territory, territory)
         shares[target] = shares.get(target, 0) + share
     linked: dict[str, list[int]] = {}
-    for position, known in enumerate(countries, start=1):
-        for territory in {policy.counts_as.get(code, code) for code in known}:
+    for position, author in enumerate(authors, start=1):
+        folded = author.territories
+        if policy.counts_as:
+            folded = frozenset(policy.counts_as.get(code, code) for code in folded)
+        for territory in folded:
             linked.setdefault(territory, []).append(position)
     found = []
     for territory in sorted(shares):
-        authors = linked.get(territory, [])
-        found.append(Territory(territory, shares[territory], len(authors), authors[0] if len(authors) == 1 else None))
+        positions = linked.get(territory, [])
+        only = positions[0] if len(positions) == 1 else None
+        found.append(Territory(territory, shares[territory], len(positions), only))
     return found

@@ -8,12 +8,15 @@ record goes to quarantine.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from functools import lru_cache
 from hashlib import blake2b
 from typing import NamedTuple, TypeVar
 
 import msgspec
+from isal import isal_zlib
 
 from schemas import openalex
 from schemas.territories import work_types
@@ -24,18 +27,19 @@ LIST_LIMIT = 100  # list answers of the API hold at most this many authors
 TITLE_LIMIT = 2_000
 STRING_LIMIT = 4_000
 EVIDENCE_LIMIT = 200
-_DIGEST_BITS = 48
+_CHECKSUM_BITS = 48
 _MOST_LINKS = 2**15 - 1
 CODE_LIMIT = 40
 
-_PREFIX_LENGTH = len("https://openalex.org/W")
-_work_ids = re.compile(r"(?:https://openalex\.org/W[1-9][0-9]{0,17}(?:\n|\Z))*")
+_WORK_PREFIX = "https://openalex.org/W"
+_LONGEST_NUMBER = 18
 _work_id = re.compile(r"https://openalex\.org/W([1-9][0-9]{0,17})")
 _author_id = re.compile(r"https://openalex\.org/A([1-9][0-9]{0,17})")
-_institution_id = re.compile(r"https://openalex\.org/I(-1|[1-9][0-9]{0,17})")
+_institution_id = re.compile(r"https://openalex\.org/I([1-9][0-9]{0,17})")
 _doi = re.compile(r"10\.[0-9]{4,9}/\S+")
 _ror = re.compile(r"https://ror\.org/(0[a-z0-9]{8})")
 _control = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_INSTITUTION_SENTINEL = "https://openalex.org/I-1"
 _author_sentinels = frozenset({9999999999, 5317838346})
 
 
@@ -81,13 +85,24 @@ class Address(NamedTuple):
     institutions: tuple[Institution, ...]
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class Places:
+    """Where an author works: addresses as printed, and institutions that no address is tied to.
+
+    Authors whose record says so in the same bytes share one object, compared by identity: it is located once.
+    """
+
+    addresses: tuple[Address, ...]
+    loose_institutions: tuple[Institution, ...]
+    repairs: tuple[Repair, ...] = ()
+
+
 class Author(NamedTuple):
-    """One author: addresses as printed, and institutions that no address is tied to."""
+    """One author of a work."""
 
     author_id: int | None
     is_corresponding: bool
-    addresses: tuple[Address, ...]
-    loose_institutions: tuple[Institution, ...]
+    places: Places
 
 
 @dataclass(slots=True)
@@ -118,10 +133,11 @@ def hash64(data: bytes) -> int:
 
 def tie_hash(line: bytes) -> int:
     """Orders records of one `updated_date`, whatever their order of arrival: the one that links more institutions, then
-    a digest. Of two real records of one date one can hold all institutions and the other none.
+    a checksum. Of two real records of one date one can hold all institutions and the other none.
     """
+    line = line.strip()
     links = min(line.count(b"openalex.org/I"), _MOST_LINKS)
-    return links << _DIGEST_BITS | hash64(line.strip()) & (1 << _DIGEST_BITS) - 1
+    return links << _CHECKSUM_BITS | (len(line) & 0xFFFF) << 32 | isal_zlib.crc32(line)
 
 
 def clean(text: str, limit: int) -> str:
@@ -186,7 +202,7 @@ def parse_work(work: openalex.Work, version: Version, *, lists_cut: bool) -> Par
         venue=clean(venue, TITLE_LIMIT) if venue else None,
         is_retracted=_parse_flag(work.is_retracted, repairs),
         cited_by_count=work.cited_by_count or 0,
-        authors=[_parse_author(item, at, repairs) for at, item in enumerate(authorships)],
+        authors=_parse_authors(authorships, repairs),
         authors_truncated=bool(work.is_authors_truncated)
         or (work.authors_count or 0) > len(authorships)
         or (lists_cut and len(authorships) >= LIST_LIMIT),
@@ -202,71 +218,91 @@ def _parse_references(identifiers: list[str | None]) -> list[int]:
     Most ids of a record are here, so the good case is checked in one go.
     """
     given = [identifier for identifier in identifiers if identifier]
-    joined = "\n".join(given)
-    if not _work_ids.fullmatch(joined) or joined.count("\n") >= max(len(given), 1):
+    numbers = {identifier[len(_WORK_PREFIX) :] for identifier in given}
+    joined = "".join(numbers)
+    is_good = "\n".join(["", *given]).count("\n" + _WORK_PREFIX) == len(given) and joined.isascii() and joined.isdigit()
+    if given and not (is_good and max(map(len, numbers)) <= _LONGEST_NUMBER):
         for identifier in given:
             _number(_work_id, identifier, "reference_shape", "$.referenced_works[...]")
-    return sorted({int(identifier[_PREFIX_LENGTH:]) for identifier in given})
+    return sorted(map(int, numbers))
 
 
-def _parse_author(item: openalex.Authorship, at: int, repairs: list[Repair]) -> Author:
-    institutions = {}
-    for number, raw in enumerate(item.institutions or ()):
-        found = _parse_institution(raw, f"$.authorships[{at}].institutions[{number}].id", repairs)
-        institutions[raw.id or f"#{number}"] = found
+def _parse_authors(authorships: list[openalex.Authorship], repairs: list[Repair]) -> list[Author]:
+    authors: list[Author] = []
+    for item in authorships:
+        try:
+            authors.append(_parse_author(item, repairs))
+        except BadRecord as bad:
+            path = f"$.authorships[{len(authors)}]{bad.path}"
+            raise BadRecord(bad.stage, bad.rule, bad.reason, path) from None
+    return authors
+
+
+def _parse_author(item: openalex.Authorship, repairs: list[Repair]) -> Author:
+    places = _parse_places(
+        bytes(item.institutions),
+        bytes(item.affiliations),
+        bytes(item.raw_affiliation_strings),
+        item.raw_affiliation_string,
+    )
+    repairs += places.repairs
+    author_id = _parse_author_id(item.author, repairs) if item.author and item.author.id else None
+    return Author(author_id, bool(item.is_corresponding), places)
+
+
+@lru_cache(maxsize=20_000)
+def _parse_places(raw_institutions: bytes, raw_affiliations: bytes, raw_strings: bytes, single: str | None) -> Places:
+    repairs: list[Repair] = []
+    institutions: dict[str, Institution] = {}
+    for number, raw in enumerate(_decode(openalex.institutions_decoder, raw_institutions, ".institutions") or ()):
+        institutions[raw.id or f"#{number}"] = _parse_institution(raw, repairs)
+    affiliations = _decode(openalex.affiliations_decoder, raw_affiliations, ".affiliations") or ()
     linked: dict[str, dict[str, Institution]] = {}
     tied: set[str] = set()
-    for affiliation in item.affiliations or ():
+    for affiliation in affiliations:
         if affiliation.raw_affiliation_string:
             links = linked.setdefault(affiliation.raw_affiliation_string, {})
             for key in affiliation.institution_ids or ():
                 if key:
-                    links[key] = institutions.get(key) or _parse_institution(
-                        openalex.Institution(id=key),
-                        f"$.authorships[{at}].affiliations[...].institution_ids[...]",
-                        repairs,
-                    )
+                    links[key] = institutions.get(key) or _parse_institution(openalex.Institution(id=key), repairs)
                     tied.add(key)
-    for text in item.raw_affiliation_strings or ([item.raw_affiliation_string] if item.raw_affiliation_string else []):
+    strings = _decode(openalex.strings_decoder, raw_strings, ".raw_affiliation_strings")
+    for text in [single] if strings is None else strings:
         if text:
             linked.setdefault(text, {})
-    if (
-        not item.affiliations and len(linked) == 1
-    ):  # before 2023 there was one string, and the institutions were found in it
-        only = next(iter(linked))
-        linked[only] = dict(institutions)
+    if not affiliations and len(linked) == 1:  # before 2023 there was one string, and the institutions were in it
+        linked = dict.fromkeys(linked, institutions)
         tied = set(institutions)
-    loose = tuple(sorted((found for key, found in institutions.items() if key not in tied), key=_by_id))
+    loose = [found for key, found in institutions.items() if key not in tied]
     addresses = tuple(
-        Address(
-            _bounded(text, STRING_LIMIT, "affiliation.raw_string", repairs), tuple(sorted(links.values(), key=_by_id))
-        )
+        Address(_bounded(text, STRING_LIMIT, "affiliation.raw_string", repairs), _ordered(links.values()))
         for text, links in sorted(
             linked.items()
         )  # the source lists them in any order, and order is no change of content
     )
-    return Author(_parse_author_id(item.author, at, repairs), bool(item.is_corresponding), addresses, loose)
+    return Places(addresses, _ordered(loose), tuple(repairs))
 
 
-def _by_id(institution: Institution) -> tuple[int, str]:
-    return institution.id or 0, institution.name or ""
+def _ordered(institutions: Collection[Institution]) -> tuple[Institution, ...]:
+    if len(institutions) < 2:
+        return tuple(institutions)
+    return tuple(sorted(institutions, key=lambda found: (found.id or 0, found.name or "")))
 
 
-def _parse_author_id(author: openalex.Author | None, at: int, repairs: list[Repair]) -> int | None:
-    if author is None or author.id is None:
-        return None
-    number = _number(_author_id, author.id, "author_id_shape", f"$.authorships[{at}].author.id")
+def _parse_author_id(author: openalex.Author, repairs: list[Repair]) -> int | None:
+    number = _number(_author_id, author.id or "", "author_id_shape", ".author.id")
     if number in _author_sentinels:
         repairs.append(Repair("authorship.author_id", "author_sentinel", str(number), None))
         return None
     return number
 
 
-def _parse_institution(raw: openalex.Institution, path: str, repairs: list[Repair]) -> Institution:
-    number = _number(_institution_id, raw.id, "institution_id_shape", path) if raw.id else None
-    if number == -1:
-        repairs.append(Repair("affiliation.institution_id", "institution_sentinel", "-1", None))
-        number = None
+def _parse_institution(raw: openalex.Institution, repairs: list[Repair]) -> Institution:
+    number = None
+    if raw.id == _INSTITUTION_SENTINEL:
+        repairs.append(Repair("affiliation.institution_id", "institution_sentinel", raw.id, None))
+    elif raw.id:
+        number = _number(_institution_id, raw.id, "institution_id_shape", ".institutions[...].id")
     ror = _ror.fullmatch(raw.ror) if raw.ror else None
     name = clean(raw.display_name, TITLE_LIMIT) if raw.display_name else None
     return Institution(number, ror[1] if ror else _code(raw.ror), name, _code(raw.country_code), _code(raw.type))
@@ -347,7 +383,7 @@ def _utc(text: str) -> datetime:
     )  # OpenAlex writes UTC without saying so
 
 
-def _decode(decoder: msgspec.json.Decoder[T], raw: msgspec.Raw, path: str) -> T:
+def _decode(decoder: msgspec.json.Decoder[T], raw: msgspec.Raw | bytes, path: str) -> T:
     try:
         return decoder.decode(raw)
     except msgspec.MsgspecError as exc:

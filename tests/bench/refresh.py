@@ -70,7 +70,8 @@ def settings_for(home: Path, snapshot: Path | None = None) -> Settings:
 def base_warehouse(works: int) -> Path:
     """File of a warehouse that holds so many works, built once the whole way."""
     name = f"base-{works}"
-    made = digest_of("schemas", "tasks/parse.py", "tasks/locate.py", "tasks/derive.py")
+    schemas = [f"schemas/{name}" for name in ("data", "tables.py", "fields.py", "territories.py")]
+    made = digest_of(*schemas, "tasks/parse.py", "tasks/locate.py", "tasks/derive.py")  # what decides the rows
     file = BENCH / f"{name}-{GENERATOR}-{made}.duckdb"
     if file.exists():
         return file
@@ -202,7 +203,8 @@ def show_night(title: str, watches: list[Watch], against: list[float], target: s
     ratio, low, high = statistics.median(loads) / statistics.median(against), min(ratios), max(ratios)
     form = ".1%" if unit == "of the rebuild" else ".2f"
     counts = ", ".join(f"{v:,} {k}" for k, v in watches[0].counts.items() if v and k in ("new", "updated", "applied"))
-    say(f"{title}: {spread(loads, '.2f')} s ({counts})")
+    each = " + ".join(f"{statistics.median(load):.2f}" for load in zip(*(w.loads for w in watches), strict=True))
+    say(f"{title}: {spread(loads, '.2f')} s (batches: {each}; {counts})")
     say(f"  {ratio:{form}} ({low:{form}}..{high:{form}}) {unit}, target {target}")
 
 

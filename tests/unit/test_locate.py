@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from schemas.tables import SHARE_SCALE
 from schemas.territories import UNKNOWN, policies
 from tasks.locate import countries_in, country_of_code, locate
-from tasks.parse import Address, Author, BadRecord, Institution, ParsedWork, Version
+from tasks.parse import Address, Author, BadRecord, Institution, ParsedWork, Places, Version
 
 
 def place(country: str | None, number: int = 1) -> Institution:
@@ -20,12 +20,16 @@ def place(country: str | None, number: int = 1) -> Institution:
 
 
 def person(*addresses: tuple[str, tuple[Institution, ...]], loose: tuple[Institution, ...] = ()) -> Author:
-    return Author(1, False, tuple(Address(text, found) for text, found in addresses), loose)
+    return Author(1, False, Places(tuple(Address(text, found) for text, found in addresses), loose))
 
 
 def paper(*authors: Author, cut: bool = False) -> ParsedWork:
     version = Version(11, datetime(2026, 1, 1), 0)
     return ParsedWork(version, None, None, None, 2020, "article", None, None, False, 0, list(authors), cut, [], 0)
+
+
+def rows(*authors: Author):
+    return [row for found in locate(paper(*authors)).authors for row in found.rows]
 
 
 def shares(work: ParsedWork, policy: str = "iso") -> dict[str, int]:
@@ -140,22 +144,21 @@ def test_shares(work, expected):
 
 
 def test_the_institution_decides_and_the_contradiction_is_marked():
-    located = locate(
-        paper(
-            person(("Microsoft Research, Beijing, China", (place("US"),)), ("Lab, Hong Kong, China", (place("CN", 2),)))
-        )
+    found = rows(
+        person(("Microsoft Research, Beijing, China", (place("US"),)), ("Lab, Hong Kong, China", (place("CN", 2),)))
     )
-    assert [(row.country, row.country_source, row.is_conflict) for row in located.rows] == [
+    assert [(row.country, row.country_source, row.is_conflict) for row in found] == [
         ("US", "institution", True),
         ("CN", "institution", True),
     ]
-    agreeing = locate(paper(person(("Lab, Shatin, China", (place("HK"),)))))
-    assert [row.is_conflict for row in agreeing.rows] == [False]  # China is what is named after Hong Kong
+    agreeing = rows(person(("Lab, Shatin, China", (place("HK"),))))
+    assert [row.is_conflict for row in agreeing] == [False]  # China is what is named after Hong Kong
 
 
 def test_an_override_beats_everything():
-    located = locate(paper(person(("ORCID, Inc.", (place("US"),)))))
-    assert [(row.country, row.country_source) for row in located.rows] == [(UNKNOWN, "override")]
+    assert [(row.country, row.country_source) for row in rows(person(("ORCID, Inc.", (place("US"),))))] == [
+        (UNKNOWN, "override")
+    ]
 
 
 def test_one_author_in_two_countries_is_their_only_link():
@@ -193,18 +196,15 @@ def test_shares_sum_to_exactly_one_under_every_policy(authors, cut):
 def test_shares_are_within_a_billionth_of_the_exact_rule(authors):
     """The rule in fractions, written down a second time straight from the definition."""
     exact: dict[str, Fraction] = {}
-    for author, rows in (
-        (a, [r for r in locate(paper(*authors)).rows if r.position == n]) for n, a in enumerate(authors, 1)
-    ):
+    for found in locate(paper(*authors)).authors:
         units: dict[int, set[str]] = {}
-        for row in rows:
+        for row in found.rows:
             if row.unit:
                 units.setdefault(row.unit, set()).add(row.country)
-        weight = Fraction(1, len(authors))
         for known in units.values() if units else [{UNKNOWN}]:
             named = known - {UNKNOWN} or {UNKNOWN}
             for territory in named:
-                exact[territory] = exact.get(territory, Fraction(0)) + weight / max(len(units), 1) / len(named)
-        del author
+                weight = Fraction(1, len(authors)) / max(len(units), 1) / len(named)
+                exact[territory] = exact.get(territory, Fraction(0)) + weight
     for territory, share in shares(paper(*authors)).items():
         assert abs(Fraction(share, SHARE_SCALE) - exact[territory]) < Fraction(len(exact) + 1, SHARE_SCALE)
