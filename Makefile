@@ -15,14 +15,13 @@ run: setup
 	COLLAB_HOME=$(DEMO)/home $(BIN)/collab report
 
 test: setup lint
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist worksteal
 
 # Slow suites: killed runs at many more moments, and measurements beside named rivals.
 faults: setup
 	$(BIN)/pytest -m slow
 
-bench: setup
-	$(BIN)/python -m pip install --quiet "dlt[duckdb]>=1.31"
+bench: setup .bench/dlt/.ready
 	$(BIN)/python tests/bench/throughput.py
 	$(BIN)/python tests/bench/refresh.py
 
@@ -30,6 +29,12 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+# dlt lives apart: it must not change the versions that the project runs with.
+.bench/dlt/.ready:
+	$(PYTHON) -m venv .bench/dlt
+	.bench/dlt/bin/python -m pip install --quiet "dlt[duckdb]>=1.31" "duckdb==1.5.6"
+	touch $@
 
 setup: $(VENV)/.ready
 

@@ -18,6 +18,7 @@ import typer
 from rich.console import Console
 
 from flows import show
+from flows.steps import directly, run_night, run_retry, with_night
 from schemas.errors import CollabError, UsageError, VerifyFailed
 from schemas.fields import load_definitions
 from schemas.settings import load_settings, quieten_prefect
@@ -104,13 +105,12 @@ def run(
 
 def _run_flow(name: str, no_prefect: bool, **parameters: Any) -> str:
     """Run a flow with or without Prefect; a failure comes back as the error that caused it."""
-    quieten_prefect()
-    from flows import nightly  # imports Prefect, which takes seconds: not for the other commands
-
     with _log_to_stderr():
         if no_prefect:
-            steps = {"nightly": nightly.run_night, "quarantine-retry": nightly.run_retry}[name]
-            return nightly.with_night(steps, nightly.directly, **parameters)
+            return with_night({"nightly": run_night, "quarantine-retry": run_retry}[name], directly, **parameters)
+        quieten_prefect()
+        from flows import nightly  # imports Prefect, which takes seconds: not for the other commands
+
         flow: Any = {"nightly": nightly.nightly, "quarantine-retry": nightly.quarantine_retry}[name]
         return str(flow(**parameters))
 

@@ -13,23 +13,12 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import make_url
 
+from flows.steps import COUNTS
 from schemas.settings import PREFIX, Settings
 from schemas.territories import territory_names
 from tasks.report import Report, Status
 from tasks.verify import Finding
 
-COUNTS = (
-    "fetched",
-    "new",
-    "updated",
-    "unchanged",
-    "superseded",
-    "out_of_scope",
-    "quarantined",
-    "listed",
-    "applied",
-    "absent",
-)
 LONGEST_CELL = 120
 
 

@@ -48,10 +48,10 @@ class Settings(BaseSettings):
     )
     openalex_api_key: SecretStr | None = Field(None, description="key for the OpenAlex API; never logged or stored")
 
-    batch_works: int = Field(50_000, ge=1, le=1_000_000, description="most works in one load transaction")
+    batch_works: int = Field(20_000, ge=1, le=1_000_000, description="most works in one load transaction")
     workers: int = Field(0, ge=0, le=64, description="processes that parse and locate; 0 = one per core, at most 4")
     memory_limit: str = Field(
-        "600MB", pattern=r"^\d+(MB|GB)$", description="memory DuckDB may use before it spills to disk"
+        "400MB", pattern=r"^\d+(MB|GB)$", description="memory DuckDB may use before it spills to disk"
     )
 
     max_record_bytes: int = Field(20_000_000, ge=10_000, description="longer records are quarantined unread")

@@ -9,13 +9,15 @@ from __future__ import annotations
 import gc
 import multiprocessing
 import os
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import msgspec
@@ -39,7 +41,7 @@ from tasks.parse import (
     tie_hash,
 )
 
-CHUNK_RECORDS = 1_000
+CHUNK_RECORDS = 250  # small enough for a core's cache: chunks of 1,000 took a quarter longer
 _encode = msgspec.msgpack.Encoder().encode
 Rows = dict[str, list[tuple[Any, ...]]]
 
@@ -59,6 +61,9 @@ class Reading:
     scope: str
     lists_cut: bool
     max_record_bytes: int
+
+
+_NOTHING = Reading("all", lists_cut=False, max_record_bytes=0)
 
 
 def derive_lines(lines: Iterable[Line], reading: Reading) -> dict[str, pa.RecordBatch]:
@@ -208,12 +213,26 @@ class Deriver(AbstractContextManager["Deriver"]):
         if self._pool is None:
             spawn = multiprocessing.get_context("spawn")  # fork is unsafe beside the threads of Prefect and Arrow
             self._pool = ProcessPoolExecutor(self._processes, mp_context=spawn, initializer=_die_with_parent)
+            with _no_main_module():
+                self._pool.submit(derive_lines, [], _NOTHING).result()  # starts all workers
         return self._pool
 
     def __exit__(self, *exc: object) -> None:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
             self._pool = None
+
+
+@contextmanager
+def _no_main_module() -> Iterator[None]:
+    """Workers need this module, not the program that started them: spawn would import Prefect into each, 100 MB and
+    seconds a worker."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def _die_with_parent() -> None:

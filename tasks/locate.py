@@ -90,19 +90,28 @@ class Located(NamedTuple):
     by_policy: dict[str, list[Territory]]
 
 
-@lru_cache(maxsize=200_000)
+@lru_cache(maxsize=20_000)
 def countries_in(raw: str) -> tuple[str, ...]:
     """Countries that a raw affiliation string names, in order of appearance; empty if it names none.
 
     One string can hold several addresses, separated by semicolons. Never a guess from a part of a word.
     """
     found: dict[str, None] = {}
-    for address in _contact.sub("", raw[-_LONGEST_ADDRESS:]).split(";"):
-        segments = [fold(_postal.sub("", part.strip(" .()[]"))) for part in address.rsplit(",", 2)]
+    text = raw[-_LONGEST_ADDRESS:]
+    if "@" in text or "mail" in (lower := text.lower()) or "electronic" in lower:
+        text = _contact.sub("", text)
+    for address in text.split(";"):
+        segments = [_fold_segment(part) for part in address.rsplit(",", 2)]
         segments = [part for part in segments if part]
         if segments and (code := _country_at_end(segments)):
             found[code] = None
     return tuple(found)
+
+
+@lru_cache(maxsize=20_000)
+def _fold_segment(part: str) -> str:
+    part = part.strip(" .()[]")
+    return fold(_postal.sub("", part)) if part[:1].isdigit() or part[-1:].isdigit() else fold(part)
 
 
 def _country_at_end(segments: list[str]) -> str | None:

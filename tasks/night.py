@@ -9,7 +9,8 @@ from __future__ import annotations
 import gzip
 import hashlib
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from datetime import date
 from pathlib import Path
@@ -49,12 +50,15 @@ class Night(AbstractContextManager["Night"]):
         self.until = until
         self.warehouse = Warehouse.open(settings)
         self._deriver = Deriver(settings.processes, on_records)
+        self._background = ThreadPoolExecutor(1, "derive-ahead")
+        self._ahead: tuple[str, Future[Path]] | None = None
         self._snapshot: source.Snapshot | None = None
         self._manifest: list[source.Part] = []
         shutil.rmtree(settings.staging, ignore_errors=True)
 
     def __exit__(self, *exc: object) -> None:
         self._deriver.__exit__(*exc)
+        self._background.shutdown(cancel_futures=True)
         self.warehouse.close()
 
     @property
@@ -130,20 +134,33 @@ class Night(AbstractContextManager["Night"]):
             self.settings.max_expansion,
         )
 
-    def batches(self, landing: Landing) -> Iterator[Batch]:
+    def batches(self, landing: Landing) -> list[Batch]:
         """Batches of a landing that are not committed yet."""
+        of = t.batch.c
         with self.warehouse.reading() as conn:
             loaded = conn.scalar(
-                sa.select(sa.func.max(t.batch.c.end_record)).where(
-                    t.batch.c.landing_id == landing.landing_id, t.batch.c.source == landing.source
+                sa.select(sa.func.max(of.end_record)).where(
+                    of.landing_id == landing.landing_id, of.source == landing.source
                 )
             )
         folder = self.settings.landing / landing.source / landing.landing_id
-        return batches.batches_of(landing, folder, loaded or 0, self.settings.batch_works)
+        return list(batches.batches_of(landing, folder, loaded or 0, self.settings.batch_works))
 
-    def derive(self, batch: Batch) -> Path:
-        """Parse and locate a batch; returns its staging folder."""
-        return batches.stage(batch, self._deriver, self.settings)
+    def derive(self, batch: Batch, following: Batch | None = None) -> Path:
+        """Parse and locate a batch; returns its staging folder.
+
+        With more than one process the `following` batch is begun at once, so that the workers are busy while this
+        one is validated and loaded.
+        """
+        if self._ahead is not None and self._ahead[0] == batch.batch_id:
+            folder = self._ahead[1].result()
+        else:
+            folder = batches.stage(batch, self._deriver, self.settings)
+        self._ahead = None
+        if following is not None and self.settings.processes > 1:
+            begun = self._background.submit(batches.stage, following, self._deriver, self.settings)
+            self._ahead = following.batch_id, begun
+        return folder
 
     def validate(self, folder: Path) -> Report:
         """Hold a staged batch against the record rules."""

@@ -7,6 +7,7 @@ thing. The same arguments give the same bytes.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -117,10 +118,10 @@ _TOPICS = [
     ),
     ("T11276", "Solar Radiation and Photovoltaics", "2105", "Renewable Energy", "Irradiance over desert cities"),
 ]
-_WORDS = (
-    "we present a method that learns from data and show on public sets how it compares"
-    " with earlier work under equal budgets of memory time and energy"
-).split()
+_SYLLABLES = "an be co di el fu ga hi in jo ka lo mi na or pe qua re si to ul va wi xen yo zu".split()
+# Some ten thousand invented words, the first ones as frequent as in English: real abstracts share few words.
+_WORDS = [first + second + third for first in _SYLLABLES for second in _SYLLABLES for third in _SYLLABLES][:10_000]
+_WORD_WEIGHTS = list(itertools.accumulate(1 / rank for rank in range(1, len(_WORDS) + 1)))
 
 
 @dataclass(frozen=True)
@@ -354,8 +355,8 @@ def _subject(rng: Random, topic: tuple[str, str, str, str, str]) -> Work:
 
 def _abstract(rng: Random, title: str) -> dict[str, list[int]]:
     index: dict[str, list[int]] = {}
-    for at, word in enumerate([*title.split(), *rng.choices(_WORDS, k=180)]):
-        index.setdefault(f"{word}{at % 13 or ''}", []).append(at)
+    for at, word in enumerate([*title.split(), *rng.choices(_WORDS, cum_weights=_WORD_WEIGHTS, k=190)]):
+        index.setdefault(word, []).append(at)
     return index
 
 

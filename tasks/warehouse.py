@@ -24,6 +24,7 @@ from schemas.reviewed import definitions_digest
 from schemas.settings import Settings
 
 SCHEMAS = ("ops", "core", "mart")
+HEADERS = 3 * 4096  # bytes that every DuckDB file begins with
 
 
 def code_version() -> str:
@@ -65,11 +66,17 @@ class Warehouse:
                 f"COLLAB_WAREHOUSE_URL: engine {url.get_backend_name()} is not supported",
                 "use duckdb:///path/to/warehouse.duckdb",
             )
+        in_memory = url.database in (None, "", ":memory:")
         file = Path(url.database or ":memory:")
-        if url.database and url.database != ":memory:":
-            if not create and not file.exists():
+        if not in_memory and not file.exists():
+            if not create:
                 raise WarehouseError(f"no warehouse at {file}", "`collab run` makes one")
             _make_folder(file.parent)
+            _make_file(url, file, settings)
+        return cls._connect(url, file, settings)
+
+    @classmethod
+    def _connect(cls, url: sa.URL, file: Path, settings: Settings) -> Warehouse:
         config = {
             "memory_limit": settings.memory_limit,
             "temp_directory": str(settings.home / "spill"),
@@ -196,6 +203,18 @@ def _make_folder(folder: Path) -> None:
         raise UsageError(
             f"cannot make folder {folder}: {exc.strerror}", "set COLLAB_HOME to a folder you may write"
         ) from None
+
+
+def _make_file(url: sa.URL, file: Path, settings: Settings) -> None:
+    """Make a warehouse under another name and move it into place when it is whole.
+
+    DuckDB makes an empty file and then its headers: a run killed in between would leave a file that nothing opens.
+    """
+    unfinished = file.with_name(file.name + ".new")
+    if unfinished.exists() and unfinished.stat().st_size < HEADERS:
+        unfinished.unlink()
+    Warehouse._connect(url.set(database=str(unfinished)), unfinished, settings).close()
+    unfinished.rename(file)
 
 
 def _prepare(conn: Connection, settings: Settings) -> None:

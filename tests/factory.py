@@ -12,8 +12,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from flows.nightly import Summary, directly, run_night
 from flows.progress import Lines
+from flows.steps import COUNTS, Summary, directly, run_night
 from schemas import tables as t
 from schemas.settings import Settings
 from tasks.night import Night
@@ -132,19 +132,7 @@ def run(settings: Settings, until: date | None = None) -> Summary:
 
 def counts(summary: Summary) -> dict[str, int]:
     """Counts of all batches of a night, zeros left out."""
-    names = (
-        "fetched",
-        "new",
-        "updated",
-        "unchanged",
-        "superseded",
-        "out_of_scope",
-        "quarantined",
-        "listed",
-        "applied",
-        "absent",
-    )
-    sums = {name: sum(outcome.row[name] for outcome in summary.outcomes) for name in names}
+    sums = {name: sum(outcome.row[name] for outcome in summary.outcomes) for name in COUNTS}
     return {name: value for name, value in sums.items() if value}
 
 

@@ -28,7 +28,7 @@ from tests.factory import contents, rows, run
 UNTIL = date(2025, 2, 28)
 BATCH = 150  # several transactions a run
 START = multiprocessing.get_context("forkserver")
-START.set_forkserver_preload(["great_expectations", "flows.nightly", "tests.factory"])
+START.set_forkserver_preload(["great_expectations", "tests.factory"])
 
 
 def settings_in(home: Path, snapshot: Path) -> Settings:

@@ -215,6 +215,14 @@ def test_a_file_that_is_no_warehouse_is_one_line(collab, snapshot, tmp_path):
     assert "is not a DuckDB file" in error(*run(collab, snapshot))
 
 
+@pytest.mark.parametrize("size", [0, 4096, 8192])
+def test_a_run_killed_while_making_the_warehouse_can_be_repeated(collab, snapshot, tmp_path, size):
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "warehouse.duckdb.new").write_bytes(b"x" * size)  # DuckDB writes three headers in turn
+    assert run(collab, snapshot)[0] == 0
+    assert [file.name for file in (tmp_path / "home").glob("warehouse*")] == ["warehouse.duckdb"]
+
+
 def test_a_newer_warehouse_is_one_line(collab, snapshot):
     run(collab, snapshot)
     with Warehouse.open(flows.cli.load_settings()) as warehouse, warehouse.transaction() as conn:

@@ -1,0 +1,126 @@
+"""The order of a night, without Prefect: plan, land, parse and locate, validate, load, publish.
+
+`flows/nightly.py` runs these steps as Prefect tasks; `directly` runs them as plain calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any, Protocol, TypeVar
+
+from flows.progress import Progress, progress_for_this_terminal
+from schemas.errors import GateStopped
+from schemas.settings import load_settings
+from tasks.batch import Outcome
+from tasks.land import Landing
+from tasks.night import Night
+from tasks.publish import Release
+from tasks.validate import Result
+
+T = TypeVar("T")
+
+
+COUNTS = (
+    "fetched",
+    "new",
+    "updated",
+    "unchanged",
+    "superseded",
+    "out_of_scope",
+    "quarantined",
+    "listed",
+    "applied",
+    "absent",
+)
+
+
+@dataclass
+class Summary:
+    """What a night did: committed batches, results of the last batch (also of one that was stopped), release."""
+
+    outcomes: list[Outcome] = field(default_factory=list)
+    results: list[Result] = field(default_factory=list)
+    release: Release | None = None
+
+
+class Step(Protocol):
+    """Runs one step of the night: `name` says what, `about` on what."""
+
+    def __call__(self, name: str, about: str, call: Callable[..., T], *args: Any, retries: int = 0) -> T:
+        """Run `call` with `args` and return what it returns."""
+
+
+def run_night(night: Night, step: Step, progress: Progress, summary: Summary) -> None:
+    """Every step of a night, in order; what was done so far is in `summary`, also when a step fails.
+
+    A batch that fails ends the night: the batches before it are committed and count, the next run goes on from there.
+    """
+    windows = step("plan", "", night.plan)
+    progress.start(sum(window.records for window in windows))
+    for window in windows:
+        _take_in(night, step("land", window.name, night.land_works, window, retries=3), step, progress, summary)
+    deletions = step("land", "deletions", night.land_deletions, retries=3)
+    if deletions is not None:
+        _take_in(night, deletions, step, progress, summary)
+    summary.release = step("publish", "", night.publish)
+
+
+def run_retry(night: Night, step: Step, progress: Progress, summary: Summary) -> None:
+    """Send the open records of the quarantine the way of every record again."""
+    landing = step("land", "quarantine", night.land_quarantine)
+    if landing is not None:
+        progress.start(landing.records)
+        _take_in(night, landing, step, progress, summary)
+        summary.release = step("publish", "", night.publish)
+
+
+def _take_in(night: Night, landing: Landing, step: Step, progress: Progress, summary: Summary) -> None:
+    batches = night.batches(landing)
+    for batch, following in zip(batches, [*batches[1:], None], strict=True):
+        progress.say(f"{batch.batch_id}: {batch.end - batch.first:,} records")
+        folder = step("parse and locate", batch.batch_id, night.derive, batch, following)
+        report = step("validate", batch.batch_id, night.validate, folder)
+        outcome = step("load", batch.batch_id, night.load, batch, folder, report)
+        progress.say(f"{batch.batch_id}: {describe_counts(outcome.row)}")
+        summary.outcomes.append(outcome)
+        summary.results = outcome.results
+
+
+def describe_counts(row: dict[str, Any]) -> str:
+    """Counts of a batch in one line, zeros left out."""
+    return ", ".join(f"{row[name]:,} {name.replace('_', ' ')}" for name in COUNTS if row[name])
+
+
+def directly(name: str, about: str, call: Callable[..., T], *args: Any, retries: int = 0) -> T:
+    """Run a step without Prefect."""
+    del name, about, retries
+    return call(*args)
+
+
+def with_night(
+    steps: Callable[[Night, Step, Progress, Summary], None],
+    step: Step,
+    *,
+    show: Callable[[Summary], None] = lambda _: None,
+    snapshot: str | None = None,
+    until: date | None = None,
+) -> str:
+    """Open a night, run its steps, and return one line about it.
+
+    Args:
+        show: told what the night did when it ends, well or not.
+    """
+    settings = load_settings(snapshot=snapshot)
+    summary = Summary()
+    with progress_for_this_terminal() as progress, Night(settings, until=until, on_records=progress.advance) as night:
+        try:
+            steps(night, step, progress, summary)
+        except GateStopped as stop:
+            summary.results = list(stop.findings)
+            raise
+        finally:
+            show(summary)
+    published = f"release {summary.release.release_id}" if summary.release else "nothing to publish"
+    return f"{len(summary.outcomes)} {'batch' if len(summary.outcomes) == 1 else 'batches'}, {published}"
