@@ -52,6 +52,7 @@ SOURCES = ("openalex-snapshot",)
 
 def command(target: typer.Typer, name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register a command that turns expected failures into one line and their exit code."""
+    called = "collab quarantine " + name if target is quarantine_app else "collab " + name
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
@@ -59,15 +60,20 @@ def command(target: typer.Typer, name: str) -> Callable[[Callable[..., Any]], Ca
             try:
                 function(*args, **kwargs)
             except CollabError as exc:
-                Console(stderr=True, soft_wrap=True).print(
-                    f"collab {name}: {exc}", style="bold red", markup=False, highlight=False
-                )
+                _complain(f"{called}: {exc}")
                 raise typer.Exit(exc.exit_code) from None
+            except KeyboardInterrupt:
+                _complain(f"{called}: interrupted -> what was committed stays; the next run goes on from there")
+                raise typer.Exit(130) from None
 
         target.command(name)(guarded)
         return guarded
 
     return register
+
+
+def _complain(line: str) -> None:
+    Console(stderr=True, soft_wrap=True).print(line, style="bold red", markup=False, highlight=False)
 
 
 def _day(text: str | None, option: str) -> date | None:
@@ -94,13 +100,14 @@ def run(
         raise UsageError(f"unknown source {source!r}", "known: " + ", ".join(SOURCES))
     last = _day(until, "--until")
     settings = load_settings(snapshot=snapshot)
+    open_snapshot(settings)  # a missing one is said before anything is made
     nights: list[date | None] = [last]
     if each_night:
         days = sorted({part.day for part in open_snapshot(settings).read_manifest()})
         nights = [day for day in days if last is None or day <= last]
     for night in nights:
         line = _run_flow("nightly", no_prefect, snapshot=settings.snapshot, until=night)
-        console.print(f"{night or 'night'}: {line}", markup=False, highlight=False)
+        console.print(f"up to {night}: {line}" if night else line, markup=False, highlight=False)
 
 
 def _run_flow(name: str, no_prefect: bool, **parameters: Any) -> str:
@@ -109,6 +116,7 @@ def _run_flow(name: str, no_prefect: bool, **parameters: Any) -> str:
         if no_prefect:
             return with_night({"nightly": run_night, "quarantine-retry": run_retry}[name], directly, **parameters)
         quieten_prefect()
+        logging.getLogger("collab").info("starting Prefect; --no-prefect does without")
         from flows import nightly  # imports Prefect, which takes seconds: not for the other commands
 
         flow: Any = {"nightly": nightly.nightly, "quarantine-retry": nightly.quarantine_retry}[name]
@@ -193,10 +201,14 @@ def sample(
     seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 1,
 ) -> None:
     """Write a synthetic snapshot with updates, late versions, deletions and broken records."""
-    made = write_sample(folder, works=works, days=days, seed=seed)
+    try:
+        made = write_sample(folder, works=works, days=days, seed=seed)
+    except OSError as exc:
+        raise UsageError(f"cannot write into {folder}: {exc.strerror}", "give a folder that you may write") from None
     console.print(
         f"{made.records:,} records over {len(made.days)} days ({made.days[0]} to {made.days[-1]}),"
-        f" {made.deletions} deletions, in {folder}"
+        f" {made.deletions} deletions, in {folder}",
+        markup=False,
     )
 
 
@@ -208,7 +220,10 @@ def dictionary(
     if write is None:
         sys.stdout.write(render_dictionary())
     else:
-        write.write_text(render_dictionary(), encoding="utf-8")
+        try:
+            write.write_text(render_dictionary(), encoding="utf-8")
+        except OSError as exc:
+            raise UsageError(f"cannot write {write}: {exc.strerror}", "give a file that you may write") from None
 
 
 @command(app, "check")
@@ -216,12 +231,14 @@ def check() -> None:
     """Settings in force (secrets masked) and whether warehouse and source can be opened."""
     settings = load_settings()
     show.settings(console, settings)
-    with Warehouse.open(settings, create=False) as warehouse:
-        show.properties(console, warehouse.properties())
     if settings.snapshot:
         parts = open_snapshot(settings).read_manifest()
         records = sum(part.records for part in parts)
         console.print(f"snapshot: {len(parts)} parts, {records:,} records, {parts[0].day} to {parts[-1].day}")
+    else:
+        console.print("snapshot: none; `collab run` needs COLLAB_SNAPSHOT or --snapshot", style="yellow")
+    with Warehouse.open(settings, create=False) as warehouse:
+        show.properties(console, warehouse.properties())
 
 
 @command(quarantine_app, "list")
@@ -240,7 +257,7 @@ def quarantine_show(key: Annotated[str, typer.Argument(help="Key from `collab qu
 
 @command(quarantine_app, "retry")
 def quarantine_retry(no_prefect: PlainOption = False) -> None:
-    """Send the open records the way of every record again, after a fix."""
+    """Process the open records again, after a fix."""
     console.print(_run_flow("quarantine-retry", no_prefect))
 
 

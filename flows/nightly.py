@@ -5,6 +5,7 @@ plan -> land -> parse and locate -> validate -> load (one transaction a batch) -
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from typing import Any
@@ -22,6 +23,12 @@ from schemas.errors import SourceUnavailable
 from tasks.validate import Result
 
 LONGEST_NIGHT_SECONDS = 20 * 3600
+ROWS_OF_AN_ARTIFACT = 200
+HOW_COUNTS_ADD_UP = "fetched = new + updated + unchanged + superseded + out_of_scope + quarantined"
+ORDER = {False: 0, None: 1, True: 2}
+
+# Prefect passes on what reaches this logger, but leaves its level to us.
+logging.getLogger("collab").setLevel(logging.INFO)
 
 
 def as_task(name: str, about: str, call: Callable[..., T], *args: Any, retries: int = 0) -> T:
@@ -72,41 +79,35 @@ def nightly(source: str = "openalex-snapshot", snapshot: str | None = None, unti
 
 @flow(name="quarantine-retry", flow_run_name=_run_name, timeout_seconds=LONGEST_NIGHT_SECONDS, persist_result=False)
 def quarantine_retry() -> str:
-    """Send the open records of the quarantine the way of every record again, after a fix."""
+    """Process the open records of the quarantine again, after a fix."""
     return with_night(run_retry, as_task, show=_show)
 
 
 def _show(summary: Summary) -> None:
     """The tables of a run page."""
-    _show_counts(summary)
-    if summary.results:
-        _show_gates(summary.results)
-
-
-def _show_counts(summary: Summary) -> None:
     rows = [outcome.row for outcome in summary.outcomes]
-    names = ("batch_id", *COUNTS)
-    table = [{name: row[name] for name in names} for row in rows[-100:]] or [{"batch_id": "none", "fetched": 0}]
-    create_table_artifact(
-        table,
-        key="batch-counts",
-        description="fetched = new + updated + unchanged + superseded + out_of_scope + quarantined",
-    )
+    counts = [{name: row[name] for name in ("batch_id", *COUNTS)} for row in rows]
+    total = {name: sum(row[name] for row in rows) for name in COUNTS}
+    _table("batch-counts", HOW_COUNTS_ADD_UP, [{"batch_id": f"all {len(rows)}", **total}, *counts])
+    results = [(batch_id, result) for batch_id, found in summary.results.items() for result in found]
+    broken_first = sorted(results, key=lambda found: ORDER[found[1].success])
+    shown = [_row_of(batch_id, result) for batch_id, result in broken_first]
+    _table("gates", "rules of all batches of this run, broken ones first", shown)
 
 
-def _show_gates(results: list[Result]) -> None:
-    order = {False: 0, None: 1, True: 2}
-    shown = [
-        {
-            "rule": result.rule,
-            "severity": result.severity,
-            "result": {True: "holds", False: "BROKEN", None: "not evaluated"}[result.success],
-            "observed": result.observed,
-            "limit": result.expected,
-            "sample": result.sample or "",
-        }
-        for result in sorted(results, key=lambda r: order[r.success])
-    ]
-    create_table_artifact(
-        shown or [{"rule": "none"}], key="gates", description="rules of the last batch, broken ones first"
-    )
+def _table(key: str, description: str, rows: list[dict[str, Any]]) -> None:
+    if len(rows) > ROWS_OF_AN_ARTIFACT:
+        description += f"; the first {ROWS_OF_AN_ARTIFACT} of {len(rows)} rows"
+    create_table_artifact(rows[:ROWS_OF_AN_ARTIFACT], key=key, description=description)
+
+
+def _row_of(batch_id: str, result: Result) -> dict[str, Any]:
+    return {
+        "batch": batch_id.split("/", 1)[-1],
+        "rule": result.rule,
+        "severity": result.severity,
+        "result": {True: "holds", False: "BROKEN", None: "not evaluated"}[result.success],
+        "observed": result.observed,
+        "limit": result.expected,
+        "sample": result.sample or "",
+    }

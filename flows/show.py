@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
-from sqlalchemy import make_url
 
 from flows.steps import COUNTS
 from schemas.settings import PREFIX, Settings
@@ -41,7 +41,7 @@ def _table(
     for row in rows:
         drawn.add_row(
             *(
-                f"{cell:,}" if isinstance(cell, int) and not isinstance(cell, bool) else safe(cell).replace("[", "\\[")
+                f"{cell:,}" if isinstance(cell, int) and not isinstance(cell, bool) else escape(safe(cell))
                 for cell in row
             )
         )
@@ -155,6 +155,10 @@ def status(console: Console, found: Status, settings: Settings) -> None:
         console.print(f"STOPPED {line}; mend the cause or the limit, then `collab run`", style="bold red", markup=False)
     for landing in found.unfinished:
         console.print(f"UNFINISHED {landing}; `collab run` goes on from there", style="bold red", markup=False)
+    if not found.is_published:
+        console.print(
+            "UNPUBLISHED: the newest release lacks what was counted since; `collab publish`", style="bold red"
+        )
     if found.is_stale:
         console.print(
             f"STALE: the last batch is older than {settings.stale_hours} hours; `collab run`", style="bold red"
@@ -177,7 +181,7 @@ def findings(console: Console, found: Sequence[Finding]) -> None:
 def settings(console: Console, found: Settings) -> None:
     """Settings in force. Secrets print as stars, because they are secret types."""
     values = {name: getattr(found, name) for name in Settings.model_fields}
-    values["warehouse_url"] = make_url(found.url).render_as_string(hide_password=True)
+    values["warehouse_url"] = found.url.render_as_string(hide_password=True)
     rows = [(PREFIX + name.upper(), values[name], info.description) for name, info in Settings.model_fields.items()]
     _table(console, "Settings", ("variable", "value", "meaning"), [(a, str(b), c) for a, b, c in rows], text_columns=3)
 

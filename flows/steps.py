@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date
+from itertools import zip_longest
 from typing import Any, Protocol, TypeVar
 
 from flows.progress import Progress, progress_for_this_terminal
@@ -38,10 +39,10 @@ COUNTS = (
 
 @dataclass
 class Summary:
-    """What a night did: committed batches, results of the last batch (also of one that was stopped), release."""
+    """What a night did: committed batches, what the rules saw by batch (also of one that was stopped), release."""
 
     outcomes: list[Outcome] = field(default_factory=list)
-    results: list[Result] = field(default_factory=list)
+    results: dict[str, list[Result]] = field(default_factory=dict)
     release: Release | None = None
 
 
@@ -58,17 +59,17 @@ def run_night(night: Night, step: Step, progress: Progress, summary: Summary) ->
     A batch that fails ends the night: the batches before it are committed and count, the next run goes on from there.
     """
     windows = step("plan", "", night.plan)
+    deletions = step("land", "deletions", night.land_deletions, retries=3)
     progress.start(sum(window.records for window in windows))
     for window in windows:
         _take_in(night, step("land", window.name, night.land_works, window, retries=3), step, progress, summary)
-    deletions = step("land", "deletions", night.land_deletions, retries=3)
     if deletions is not None:
         _take_in(night, deletions, step, progress, summary)
     summary.release = step("publish", "", night.publish)
 
 
 def run_retry(night: Night, step: Step, progress: Progress, summary: Summary) -> None:
-    """Send the open records of the quarantine the way of every record again."""
+    """Process the open records of the quarantine again."""
     landing = step("land", "quarantine", night.land_quarantine)
     if landing is not None:
         progress.start(landing.records)
@@ -78,14 +79,14 @@ def run_retry(night: Night, step: Step, progress: Progress, summary: Summary) ->
 
 def _take_in(night: Night, landing: Landing, step: Step, progress: Progress, summary: Summary) -> None:
     batches = night.batches(landing)
-    for batch, following in zip(batches, [*batches[1:], None], strict=True):
+    for batch, following in zip_longest(batches, batches[1:]):
         progress.say(f"{batch.batch_id}: {batch.end - batch.first:,} records")
         folder = step("parse and locate", batch.batch_id, night.derive, batch, following)
         report = step("validate", batch.batch_id, night.validate, folder)
         outcome = step("load", batch.batch_id, night.load, batch, folder, report)
         progress.say(f"{batch.batch_id}: {describe_counts(outcome.row)}")
         summary.outcomes.append(outcome)
-        summary.results = outcome.results
+        summary.results[batch.batch_id] = outcome.results
 
 
 def describe_counts(row: dict[str, Any]) -> str:
@@ -118,9 +119,9 @@ def with_night(
         try:
             steps(night, step, progress, summary)
         except GateStopped as stop:
-            summary.results = list(stop.findings)
+            summary.results[stop.batch_id] = list(stop.findings)
             raise
         finally:
             show(summary)
-    published = f"release {summary.release.release_id}" if summary.release else "nothing to publish"
+    published = f"release {summary.release.release_id}" if summary.release else "no cell changed, so no new release"
     return f"{len(summary.outcomes)} {'batch' if len(summary.outcomes) == 1 else 'batches'}, {published}"

@@ -63,12 +63,13 @@ class GateStopped(CollabError):
     `findings` are the results of all rules of the batch, rows of ops.validation_result.
     """
 
-    def __init__(self, message: str, hint: str = "", findings: tuple[Any, ...] = ()) -> None:
+    def __init__(self, message: str, hint: str = "", batch_id: str = "", findings: tuple[Any, ...] = ()) -> None:
         super().__init__(message, hint)
+        self.batch_id = batch_id
         self.findings = findings
 
     def __reduce__(self) -> tuple[type[CollabError], tuple[Any, ...]]:
-        return type(self), (self.message, self.hint, self.findings)
+        return type(self), (self.message, self.hint, self.batch_id, self.findings)
 
 
 class PublishError(CollabError):

@@ -92,6 +92,8 @@ class Gate:
     @property
     def expected(self) -> str:
         """The limits in words."""
+        if self.low is not None and self.low == self.high:
+            return f"exactly {self.low:.6g}"
         parts = [
             f"at least {self.low:.6g}" if self.low is not None else "",
             f"at most {self.high:.6g}" if self.high is not None else "",

@@ -14,7 +14,10 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Raw, Struct
 
-NonNegative = Annotated[int, Meta(ge=0)]
+# Larger numbers than the warehouse holds do not fit the contract; what is plausible is for the rules to say.
+Year = Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)]
+Count = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+NonNegative = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 EMPTY_LIST = Raw(b"[]")
 NULL = Raw(b"null")
 
@@ -96,13 +99,13 @@ class Work(Struct, gc=False):
     doi: str | None = None
     title: str | None = None
     display_name: str | None = None
-    publication_year: int | None = None
+    publication_year: Year | None = None
     publication_date: str | None = None
     language: str | None = None
     type: str | None = None
     is_retracted: bool | None = None
     is_xpac: bool | None = None
-    cited_by_count: int | None = None
+    cited_by_count: Count | None = None
     authors_count: NonNegative | None = None
     is_authors_truncated: bool | None = None
     primary_location: Location | None = None

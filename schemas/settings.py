@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError
 
 from schemas.errors import UsageError
 
@@ -27,8 +29,9 @@ PREFIX = "COLLAB_"
 
 
 def quieten_prefect() -> None:
-    """Keep Prefect's own log lines off a terminal where our progress is shown. Call before Prefect is imported."""
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
+    """Keep Prefect's own log lines off a terminal where our progress is shown; what fails is said once, at the end.
+    Call before Prefect is imported."""
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
 
 
 class Settings(BaseSettings):
@@ -51,17 +54,22 @@ class Settings(BaseSettings):
     batch_works: int = Field(20_000, ge=1, le=1_000_000, description="most works in one load transaction")
     workers: int = Field(0, ge=0, le=64, description="processes that parse and locate; 0 = one per core, at most 4")
     memory_limit: str = Field(
-        "400MB", pattern=r"^\d+(MB|GB)$", description="memory DuckDB may use before it spills to disk"
+        "400MB", pattern=r"^[1-9]\d{0,5}(MB|GB)$", description="memory DuckDB may use before it spills to disk"
     )
 
-    max_record_bytes: int = Field(20_000_000, ge=10_000, description="longer records are quarantined unread")
+    max_record_bytes: int = Field(
+        20_000_000, ge=10_000, le=2_000_000_000, description="longer records are quarantined unread"
+    )
     max_expansion: int = Field(
-        200, ge=10, description="a compressed part that unpacks to more than this many times its size is refused"
+        200,
+        ge=10,
+        le=1_000_000,
+        description="a compressed part that unpacks to more than this many times its size is refused",
     )
 
-    keep_releases: int = Field(7, ge=1, description="published releases that stay on disk")
-    keep_landing: int = Field(30, ge=0, description="landed windows that stay on disk")
-    stale_hours: int = Field(26, ge=1, description="`collab status` is red when the last success is older")
+    keep_releases: int = Field(7, ge=1, le=100_000, description="published releases that stay on disk")
+    keep_landing: int = Field(30, ge=0, le=100_000, description="landed windows that stay on disk")
+    stale_hours: int = Field(26, ge=1, le=100_000, description="`collab status` is red when the last success is older")
 
     max_rewritten_share: float = Field(
         0.2, gt=0, le=1, description="stop when a batch rewrites more of the stored works (citations not counted)"
@@ -79,12 +87,28 @@ class Settings(BaseSettings):
     @field_validator("home")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
-        return value.expanduser().resolve()
+        if "?" in str(value):
+            raise ValueError("DuckDB reads what follows a ? in a path as options; choose a folder without")
+        try:
+            return value.expanduser().resolve()
+        except RuntimeError:
+            raise ValueError(f"{value} is in the home of a user who does not exist") from None
+
+    @field_validator("warehouse_url")
+    @classmethod
+    def _is_url(cls, value: str | None) -> str | None:
+        try:
+            make_url(value or "duckdb://")
+        except (ArgumentError, ValueError):
+            raise ValueError("not a database URL, such as duckdb:///path/to/warehouse.duckdb") from None
+        return value
 
     @property
-    def url(self) -> str:
+    def url(self) -> URL:
         """SQLAlchemy URL of the warehouse."""
-        return self.warehouse_url or f"duckdb:///{self.home / 'warehouse.duckdb'}"
+        if self.warehouse_url:
+            return make_url(self.warehouse_url)
+        return URL.create("duckdb", database=str(self.home / "warehouse.duckdb"))
 
     @property
     def landing(self) -> Path:

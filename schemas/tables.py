@@ -253,7 +253,8 @@ release = table(
     "Published releases.",
     column("release_id", String, "UTC date and a running number"),
     column("last_batch_id", String, "newest batch in the release"),
-    column("batches", BigInteger, "batches committed so far", unit="batches"),
+    column("definitions", String, "digest of the reviewed files it was made with"),
+    column("code_version", String, "collab-atlas version that made it"),
     column("manifest_sha256", String, "digest of manifest.json"),
     column("published_at", DateTime, "UTC"),
     key=("release_id",),
@@ -298,7 +299,7 @@ work = table(
             "reject",
             1900,
             NEXT_YEAR,
-            "years before 1900 or after next year are errors of the source (trap T23)",
+            "years before 1900 or after next year are errors of the source",  # trap T23
         ),
     ),
     column(
@@ -333,6 +334,9 @@ work = table(
         BigInteger,
         "citations according to the source",
         between("citations_negative", "reject", 0, None, "a count cannot be negative"),
+        between(
+            "citations_implausible", "reject", None, 10**8, "the most cited work of all has some 300,000 citations"
+        ),
         unit="citations",
     ),
     column("authors_count", Integer, "authors in the record", unit="authors"),
@@ -341,7 +345,7 @@ work = table(
         "authors_truncated",
         Boolean,
         "whether the source cut the author list; such a work is not located",
-        in_set("authors_cut", "warn", [False], "a list cut at 100 authors hides countries (trap T16)"),
+        in_set("authors_cut", "warn", [False], "a list cut at 100 authors hides countries"),  # trap T16
     ),
     column("references_count", Integer, "works it cites according to the record", unit="works"),
     column("content_hash", BigInteger, "BLAKE2b-64 over all columns we store of the work; equal means unchanged"),
@@ -371,7 +375,7 @@ authorship = table(
             "author_sentinel",
             "repair",
             [9999999999, 5317838346],
-            "placeholders for a null or deleted author (trap T28)",
+            "placeholders for a null or deleted author",  # trap T28
         ),
         null=True,
     ),
@@ -396,7 +400,7 @@ affiliation = table(
         "institution_id",
         BigInteger,
         "number in the OpenAlex institution id",
-        between("institution_sentinel", "repair", 1, None, "I-1 is a placeholder (trap T4) and is stored as null"),
+        between("institution_sentinel", "repair", 1, None, "I-1 is a placeholder and is stored as null"),  # trap T4
         null=True,
     ),
     column(
@@ -424,7 +428,9 @@ affiliation = table(
         "country",
         String,
         "country decided for the row; ZZ is unknown",
-        in_set("country_code", "reject", territory_names(), "not an active ISO 3166-1 code, XK or ZZ (traps T12, T13)"),
+        in_set(
+            "country_code", "reject", territory_names(), "not an active ISO 3166-1 code, XK or ZZ"
+        ),  # traps T12, T13
     ),
     column(
         "country_source",

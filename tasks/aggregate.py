@@ -17,12 +17,12 @@ from tasks.warehouse import clear_scratch, scratch
 
 
 def apply_increment(
-    conn: Connection, before: Relations, after: Relations, reasons: FromClause, batch_id: str
+    conn: Connection, before: Relations | None, after: Relations | None, reasons: FromClause, batch_id: str
 ) -> dict[str, Table]:
     """Add to ledger and mart what a set of works contributes after a batch, minus what it contributed before.
 
     Args:
-        before, after: rows of the changed works only.
+        before, after: rows of the changed works only; None if there are none.
         reasons: relation (work_id, reason) of these works.
 
     Returns:
@@ -31,7 +31,8 @@ def apply_increment(
     touched = {}
     for mart in MART:
         define = CONTRIBUTIONS[mart]
-        signed = sa.union_all(_signed(define(after), mart, 1), _signed(define(before), mart, -1)).subquery()
+        sides = [_signed(define(side), mart, sign) for side, sign in ((after, 1), (before, -1)) if side is not None]
+        signed = sa.union_all(*sides).subquery()
         key, sums = key_columns(mart), measures(mart)
         by_reason = scratch(
             conn,
@@ -43,13 +44,8 @@ def apply_increment(
                 mart,
             ),
         )
-        ledger = ledger_of(mart)
-        conn.execute(
-            sa.insert(ledger).from_select(
-                ["batch_id", "reason", *key, *sums],
-                sa.select(sa.literal(batch_id), by_reason.c.reason, *(by_reason.c[name] for name in (*key, *sums))),
-            )
-        )
+        booked = sa.select(sa.literal(batch_id), by_reason.c.reason, *(by_reason.c[name] for name in (*key, *sums)))
+        conn.execute(sa.insert(ledger_of(mart)).from_select(["batch_id", "reason", *key, *sums], booked))
         touched[mart.name] = cells = scratch(
             conn,
             f"cells_{mart.name}",
@@ -61,22 +57,20 @@ def apply_increment(
             ),
         )
         clear_scratch(conn, by_reason.name)
-        _add_cells(conn, mart, cells)
+        _add_cells(conn, mart, cells, has_losses=before is not None)
     return touched
 
 
-def _add_cells(conn: Connection, mart: Table, cells: Table) -> None:
+def _add_cells(conn: Connection, mart: Table, cells: Table, *, has_losses: bool) -> None:
     """Add deltas to the mart; a cell goes when all its measures are zero."""
     key, sums = key_columns(mart), measures(mart)
     same = sa.and_(*(mart.c[name] == cells.c[name] for name in key))
-    is_filled = conn.scalar(sa.select(sa.exists(sa.select(1).select_from(mart))))
-    if is_filled:
-        conn.execute(sa.update(mart).values({name: mart.c[name] + cells.c[name] for name in sums}).where(same))
+    conn.execute(sa.update(mart).values({name: mart.c[name] + cells.c[name] for name in sums}).where(same))
     missing = sa.select(*(cells.c[name] for name in (*key, *sums))).where(
         ~sa.exists(sa.select(1).select_from(mart).where(same))
     )
     conn.execute(sa.insert(mart).from_select([*key, *sums], missing))
-    if is_filled:
+    if has_losses:
         conn.execute(sa.delete(mart).where(sa.and_(*(mart.c[name] == 0 for name in sums))))
 
 

@@ -6,12 +6,10 @@ the next run removes.
 
 from __future__ import annotations
 
-import csv
-import io
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +27,13 @@ from tasks import quarantine
 from tasks.derive import Deriver, Reading
 from tasks.gates import measure_gates, staged_metrics
 from tasks.land import DELETIONS, WORKS, Landing, check_landing, read_lines
-from tasks.load import CATEGORIES, load_deletions, load_works
+from tasks.load import CATEGORIES, Change, load_deletions, load_works
 from tasks.parse import BadRecord, parse_work_id, tie_hash
 from tasks.validate import Report, Result, check_gates, read_staged, validate_staged
 from tasks.warehouse import Warehouse, attach_arrow, code_version, detach_arrow, utc_now
 
 DELETIONS_PER_BATCH = 1_000_000
+CLOCKS_DIFFER_BY = timedelta(days=1)  # a date later than this from now is an error of the source
 LAST_TIE = 2**63 - 1  # a deletion ends its day: it comes after every version of that day
 REJECTED = pa.schema([("stage_id", pa.int64())])
 
@@ -60,13 +59,15 @@ class Outcome:
 
 
 def batches_of(landing: Landing, folder: Path, loaded: int, batch_works: int) -> Iterator[Batch]:
-    """Batches of a landing that are still to be loaded; `loaded` records are committed already."""
+    """Batches of a landing that are still to be loaded; `loaded` records are committed already.
+
+    They are named by their first record, whatever the size of those before. A landing without records is one empty
+    batch, so that its parts are known.
+    """
     size = batch_works if landing.kind == WORKS else DELETIONS_PER_BATCH
-    for first in range(loaded, landing.records, size):
+    for first in range(loaded, max(landing.records, 1), size):
         end = min(first + size, landing.records)
-        yield Batch(
-            f"{landing.source}/{landing.landing_id}/{first // size:04d}", landing, folder, first, end, utc_now()
-        )
+        yield Batch(f"{landing.source}/{landing.landing_id}/{first:08d}", landing, folder, first, end, utc_now())
 
 
 def stage(batch: Batch, deriver: Deriver, settings: Settings) -> Path:
@@ -83,7 +84,8 @@ def stage(batch: Batch, deriver: Deriver, settings: Settings) -> Path:
         if batch.landing.kind == DELETIONS:
             _stage_deletions([line.raw or b"" for line in lines], batch, folder)
         else:
-            reading = Reading(settings.scope, batch.landing.lists_cut, settings.max_record_bytes)
+            newest = batch.started_at + CLOCKS_DIFFER_BY
+            reading = Reading(settings.scope, batch.landing.lists_cut, settings.max_record_bytes, newest)
             deriver.derive(lines, reading, folder)
     except OSError as exc:
         shutil.rmtree(folder, ignore_errors=True)
@@ -137,7 +139,7 @@ def _load_in(
     counts["quarantined"] = quarantine.hold(conn, _refused(batch, staged, rejected, settings), batch.batch_id, now)
     quarantine.close_overtaken(conn, now)
     counts["fetched"] = batch.end - batch.first if batch.landing.kind == WORKS else counts["quarantined"]
-    _store_repairs(conn, stage_of, batch.batch_id)
+    _store_repairs(conn, stage_of["repair"], change)
     metrics = staged_metrics(folder)
     gates = measure_gates(conn, counts, change, metrics, batch.landing.source, settings)
     findings = check_gates(gates)
@@ -215,18 +217,20 @@ def _stage_deletions(lines: list[bytes], batch: Batch, folder: Path) -> None:
     problems = []
     for offset, raw in enumerate(lines):
         text = raw.decode("utf-8", "replace").strip()
-        row = next(csv.reader(io.StringIO(text)), [])
         try:
-            work_id = parse_work_id(row[0])
-            ends_at = datetime.combine(date.fromisoformat(row[1]), time.max)
-        except (BadRecord, IndexError, ValueError) as exc:
-            reason = exc.reason if isinstance(exc, BadRecord) else "expected a work id and a date"
+            identifier, day = text.split(",")
+            work_id = parse_work_id(identifier)
+            ends_at = datetime.combine(date.fromisoformat(day), time.max)
+            if ends_at > datetime.combine(batch.started_at + CLOCKS_DIFFER_BY, time.max):
+                raise BadRecord("read", "deletion_future", f"{ends_at:%Y-%m-%d} lies in the future")
+        except (BadRecord, ValueError) as exc:
+            bad = exc if isinstance(exc, BadRecord) else None
+            reason = bad.reason if bad else "expected a work id and a date"
+            rule = bad.rule if bad else "deletion_shape"
             landed_at = f"{batch.landing.source}/{batch.landing.landing_id}:{batch.first + offset + 1}"
             tie = tie_hash(raw)
             key = f"record-{tie:016x}"
-            problems.append(
-                (batch.first + offset, key, tie, None, None, "read", "deletion_shape", reason, None, landed_at)
-            )
+            problems.append((batch.first + offset, key, tie, None, None, "read", rule, reason, None, landed_at))
             continue
         newest[work_id] = max(ends_at, newest.get(work_id, ends_at))
     for name in STAGED:
@@ -256,12 +260,10 @@ def _store_results(conn: Connection, batch_id: str, results: list[Result]) -> No
         conn.execute(t.validation_result.insert(), [{"batch_id": batch_id, **r._asdict()} for r in results])
 
 
-def _store_repairs(conn: Connection, stage_of: dict[str, Any], batch_id: str) -> None:
-    """Keep repairs of the versions that are stored; those of unchanged versions are known already."""
-    repair = stage_of["repair"]
-    stored = sa.select(t.work.c.work_id).where(t.work.c.batch_id == batch_id)
-    values = [sa.literal(batch_id) if c.name == "batch_id" else repair.c[c.name] for c in t.repair.columns]
-    rows = sa.select(*values).distinct().where(repair.c.work_id.in_(stored))
+def _store_repairs(conn: Connection, repair: Any, change: Change) -> None:
+    """Keep repairs of the versions that are stored now; those of unchanged versions are known already."""
+    values = [sa.literal(change.batch_id) if c.name == "batch_id" else repair.c[c.name] for c in t.repair.columns]
+    rows = sa.select(*values).distinct().where(repair.c.stage_id.in_(sa.select(change.arriving.c.stage_id)))
     conn.execute(sa.insert(t.repair).from_select(t.repair.columns.keys(), rows))
 
 
@@ -286,4 +288,4 @@ def _store_parts(conn: Connection, batch: Batch) -> None:
 def _stopped(batch: Batch, outcome: Outcome, findings: Report) -> GateStopped:
     broken = "; ".join(f"{r.rule} is {r.observed}, limit {r.expected}" for r in findings.stopped_by)
     hint = "nothing of it was loaded; see `collab status`, mend the cause or the limit, then run again"
-    return GateStopped(f"batch {batch.batch_id} stopped: {broken}", hint, tuple(outcome.results))
+    return GateStopped(f"batch {batch.batch_id} stopped: {broken}", hint, batch.batch_id, tuple(outcome.results))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import multiprocessing
 import os
+import signal
 import sys
 import threading
 from collections import deque
@@ -16,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -61,6 +63,8 @@ class Reading:
     scope: str
     lists_cut: bool
     max_record_bytes: int
+    newest: datetime = datetime.max
+    """UTC; a later version would hide all that follow, so it is refused."""
 
 
 _NOTHING = Reading("all", lists_cut=False, max_record_bytes=0)
@@ -87,6 +91,9 @@ def _derive_one(line: Line, reading: Reading, rows: Rows) -> None:
             raise BadRecord("read", "record_too_large", f"longer than {reading.max_record_bytes} bytes")
         outline = read_work(line.raw)
         version = read_version(outline, line.raw)
+        if version.updated_at > reading.newest:
+            reason = f"{outline.updated_date} lies in the future"
+            raise BadRecord("parse", "updated_date_future", reason, "$.updated_date")
         fields = [] if outline.is_xpac else load_definitions().classify(Subject.of(outline), scope=reading.scope)
         if fields:
             work = parse_work(outline, version, lists_cut=reading.lists_cut)
@@ -211,10 +218,10 @@ class Deriver(AbstractContextManager["Deriver"]):
 
     def _started_pool(self) -> ProcessPoolExecutor:
         if self._pool is None:
-            spawn = multiprocessing.get_context("spawn")  # fork is unsafe beside the threads of Prefect and Arrow
-            self._pool = ProcessPoolExecutor(self._processes, mp_context=spawn, initializer=_die_with_parent)
-            with _no_main_module():
-                self._pool.submit(derive_lines, [], _NOTHING).result()  # starts all workers
+            self._pool = ProcessPoolExecutor(self._processes, mp_context=_context(), initializer=_follow_parent)
+            with _no_main_module():  # a worker is started by each call that finds none idle
+                for call in [self._pool.submit(derive_lines, [], _NOTHING) for _ in range(self._processes)]:
+                    call.result()
         return self._pool
 
     def __exit__(self, *exc: object) -> None:
@@ -223,10 +230,20 @@ class Deriver(AbstractContextManager["Deriver"]):
             self._pool = None
 
 
+def _context() -> multiprocessing.context.BaseContext:
+    """Workers are forked from a clean process that has imported this module only: fork is unsafe beside the threads of
+    Prefect and Arrow."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return context
+
+
 @contextmanager
 def _no_main_module() -> Iterator[None]:
-    """Workers need this module, not the program that started them: spawn would import Prefect into each, 100 MB and
-    seconds a worker."""
+    """Workers need this module, not the program that started them: they would import Prefect, 100 MB and seconds
+    each."""
     main = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")
     try:
@@ -235,8 +252,10 @@ def _no_main_module() -> Iterator[None]:
         sys.modules["__main__"] = main
 
 
-def _die_with_parent() -> None:
-    """A worker whose parent was killed would wait for work for ever."""
+def _follow_parent() -> None:
+    """A worker whose parent was killed would wait for work for ever; one that is interrupted leaves it to its parent to
+    say so."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:
 

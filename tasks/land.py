@@ -145,7 +145,7 @@ def count_records(file: Path, max_expansion: int, *, shown_as: str) -> int:
                     )
                 records += block.count(b"\n")
                 last = block[-1:]
-    except (EOFError, zlib.error, OSError) as exc:  # BadGzipFile and isal's errors are among these
+    except (EOFError, OverflowError, zlib.error, OSError) as exc:  # BadGzipFile and isal's errors are among these
         raise SourceError(f"{shown_as} is cut or not a gzip file: {exc}", "fetch it again") from None
     return records + (last != b"\n")
 
@@ -208,7 +208,7 @@ def _bounded_lines(unpacked: io.BufferedIOBase, limit: int) -> Iterator[bytes | 
 def prune(folder: Path, keep: set[str], newest: int) -> None:
     """Remove landings beyond the `newest` ones, and temporary ones of runs that were killed; `keep` (landing ids)
     stay in any case."""
-    for source in folder.iterdir() if folder.exists() else ():
+    for source in [entry for entry in folder.iterdir() if entry.is_dir()] if folder.exists() else ():
         found = sorted(
             (entry for entry in source.iterdir() if entry.is_dir()),
             key=lambda entry: entry.stat().st_mtime,

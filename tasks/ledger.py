@@ -1,4 +1,4 @@
-"""The signed ledger: what changed, and why, in one long table over all aggregates."""
+"""What the warehouse says of its own past: changes of cells with their reasons, and landings left half-way."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import Select
+from sqlalchemy import Connection, Select
 
 from schemas import tables as t
 
@@ -18,9 +18,7 @@ def changes_since(since: datetime | None) -> Select[Any]:
     Columns: aggregate, corpus, policy, field, year, territory_a, territory_b (null where the aggregate has none),
     reason, papers, citations.
     """
-    recent = sa.select(t.batch.c.batch_id)
-    if since is not None:
-        recent = recent.where(t.batch.c.finished_at > since)
+    recent = _batches_since(since)
     null = sa.cast(sa.null(), sa.String)
     parts = []
     for mart in t.MART:
@@ -49,3 +47,43 @@ def changes_since(since: datetime | None) -> Select[Any]:
     ]
     sums = [sa.cast(sa.func.sum(every.c[name]), sa.BigInteger).label(name) for name in ("papers", "citations")]
     return sa.select(*groups, *sums).group_by(*groups).order_by(*groups)
+
+
+def has_changed(conn: Connection, since: datetime | None) -> bool:
+    """Whether any cell changed by a batch committed after `since`."""
+    recent = _batches_since(since)
+    ledgers = [t.ledger_of(mart) for mart in t.MART]
+    changed = [sa.exists(sa.select(1).where(ledger.c.batch_id.in_(recent))) for ledger in ledgers]
+    return bool(conn.scalar(sa.select(sa.or_(*changed))))
+
+
+def unfinished_landings() -> Select[Any]:
+    """Ids of landings that a run left half-way, and that no later landing of their kind has overtaken: with another
+    COLLAB_BATCH_WORKS the next run lands the same parts in other windows."""
+    of = t.batch.c
+    landing = (
+        sa.select(
+            of.source,
+            of.kind,
+            of.landing_id,
+            sa.func.max(of.finished_at).label("last"),
+            (sa.func.max(of.end_record) >= sa.func.max(of.window_records)).label("is_whole"),
+        )
+        .group_by(of.source, of.kind, of.landing_id)
+        .cte()
+    )
+    later = landing.alias()
+    is_overtaken = sa.exists(
+        sa.select(1).where(
+            later.c.source == landing.c.source,
+            later.c.kind == landing.c.kind,
+            later.c.is_whole,
+            later.c.last > landing.c.last,
+        )
+    )
+    return sa.select(landing.c.landing_id).where(~landing.c.is_whole, ~is_overtaken)
+
+
+def _batches_since(since: datetime | None) -> Select[Any]:
+    every = sa.select(t.batch.c.batch_id)
+    return every if since is None else every.where(t.batch.c.finished_at > since)

@@ -1,12 +1,15 @@
 """Puts one validated batch into the warehouse: one transaction, from staging to mart and ledger.
 
 Which version of a work is stored depends on (updated_date, tie_hash) alone, never on the order or grouping in which
-versions arrive. Rejected
-versions take no part in that order: a work keeps its last good version until a newer good one comes.
+versions arrive. Rejected versions take no part in that order: a work keeps its last good version until a newer good one
+comes.
 
-Steps: pick the newest version of each work; find the set D of works that change, joined by the stored works that share
-a DOI with them; copy D's rows before and after; replace them in core; add the difference to ledger and mart; check the
-gates; write the batch row; commit.
+Steps: look up what is stored of the works that the batch names; pick the newest version of each; find the set D of
+works that change, joined by the stored works that share a DOI with them; copy what D contributes before and after;
+replace D in core; add the difference to ledger and mart; check the gates; write the batch row; commit.
+
+Big tables are read once each, by a semi-join on the few works in question and no more columns than are needed: what a
+night costs is the scan of these columns.
 """
 
 from __future__ import annotations
@@ -24,13 +27,21 @@ from schemas.territories import work_types
 from tasks.aggregate import apply_increment
 from tasks.warehouse import scratch
 
-CHILDREN = (  # children of a work, the column that ties them to it, and the hash that says whether they changed
-    (t.authorship, "work_id", "place_changed"),
-    (t.affiliation, "work_id", "place_changed"),
-    (t.work_policy, "work_id", "place_changed"),
-    (t.work_territory, "work_id", "place_changed"),
-    (t.work_field, "work_id", "field_changed"),
-    (t.reference, "citing_work_id", "reference_changed"),
+CHILDREN = (  # children of a work, the column that ties them to it, and the part of the work they belong to
+    (t.authorship, "work_id", "place"),
+    (t.affiliation, "work_id", "place"),
+    (t.work_policy, "work_id", "place"),
+    (t.work_territory, "work_id", "place"),
+    (t.work_field, "work_id", "field"),
+    (t.reference, "citing_work_id", "reference"),
+)
+PARTS = ("place", "field", "reference")  # each has its hash in core.work
+CONTRIBUTING = (t.work_policy, t.work_territory, t.work_field)
+STANDING = ("is_counted", "excluded_reason")
+# What of a work is compared or contributes to a cell.
+COMPARED = (
+    *("work_id", "corpus", "doi", "year", *STANDING, "cited_by_count", "authors_located", "content_hash"),
+    *(f"{part}_hash" for part in PARTS),
 )
 CATEGORIES = ("new", "updated", "unchanged", "superseded", "out_of_scope")
 
@@ -41,9 +52,11 @@ class Change:
 
     counts: dict[str, int]
     cells: dict[str, Table]
-    """Per mart table: cells that changed, and by how much."""
+    """Per mart table: cells that changed, and by how much. Empty if no work changed."""
     affected: Table
-    """work_id, reason, and which parts of the work changed."""
+    """work_id, reason, was_stored, and which parts of the work changed."""
+    arriving: Table
+    """work_id and stage_id of the versions that are stored now."""
     batch_id: str
 
 
@@ -54,20 +67,16 @@ def load_works(conn: Connection, stage: Mapping[str, FromClause], batch_id: str)
         stage: readable staged tables by name (schemas/staging.py), plus `rejected` (stage_id) with the records that
             validation refused.
     """
-    picked = scratch(conn, "picked", _pick(stage))
+    named = sa.select(stage["version"].c.work_id)
+    known = scratch(conn, "known", sa.select(t.seen).where(t.seen.c.work_id.in_(named)))
+    stored = _stored(conn, named)
+    picked = scratch(conn, "picked", _pick(stage, known, stored))
     counts = dict.fromkeys(CATEGORIES, 0)
-    counts |= dict(
-        conn.execute(
-            sa.select(picked.c.action, sa.func.count()).where(picked.c.action != "removed").group_by(picked.c.action)
-        )
-        .tuples()
-        .all()
-    )
-    removed = conn.scalar(sa.select(sa.func.count()).where(picked.c.action == "removed")) or 0
-    counts["out_of_scope"] += removed
-    arrivals = sa.select(picked.c.work_id, picked.c.stage_id).where(picked.c.action.in_(["new", "updated"]))
+    counts |= conn.execute(sa.select(picked.c.action, sa.func.count()).group_by(picked.c.action)).tuples().all()
+    counts["out_of_scope"] += counts.pop("removed", 0)
+    arriving = sa.select(picked.c.work_id, picked.c.stage_id).where(picked.c.action.in_(["new", "updated"]))
     leaving = sa.select(picked.c.work_id).where(picked.c.action == "removed")
-    change = _replace(conn, stage, arrivals, leaving, "out_of_scope", counts, batch_id)
+    change = _replace(conn, stage, stored, arriving, leaving, "out_of_scope", counts, batch_id)
     _remember(conn, picked)
     _describe_institutions(conn, stage)
     return change
@@ -76,23 +85,31 @@ def load_works(conn: Connection, stage: Mapping[str, FromClause], batch_id: str)
 def load_deletions(conn: Connection, deletion: FromClause, stage: Mapping[str, FromClause], batch_id: str) -> Change:
     """Apply a list of deletions: relation (work_id, source_updated_at, tie_hash), one row per work, the date being
     the end of the day."""
+    listed = sa.select(deletion.c.work_id)
+    known = scratch(conn, "known", sa.select(t.seen).where(t.seen.c.work_id.in_(listed)))
     judged = scratch(
         conn,
         "judged",
-        sa.select(deletion, t.seen.c.state)
-        .outerjoin_from(deletion, t.seen, t.seen.c.work_id == deletion.c.work_id)
-        .where(sa.or_(t.seen.c.work_id.is_(None), _is_older(t.seen.c, deletion.c))),
+        sa.select(deletion, known.c.state)
+        .outerjoin_from(deletion, known, known.c.work_id == deletion.c.work_id)
+        .where(sa.or_(known.c.work_id.is_(None), _is_older(known.c, deletion.c))),
     )
     leaving = sa.select(judged.c.work_id).where(judged.c.state == "stored")
-    listed = conn.scalar(sa.select(sa.func.count()).select_from(deletion)) or 0
+    stored = _stored(conn, leaving)
+    all_listed = conn.scalar(sa.select(sa.func.count()).select_from(deletion)) or 0
     applied = conn.scalar(sa.select(sa.func.count()).select_from(leaving.subquery())) or 0
-    counts = {"listed": listed, "applied": applied, "absent": listed - applied}
+    counts = {"listed": all_listed, "applied": applied, "absent": all_listed - applied}
     names: list[Any] = [sa.cast(sa.null(), sa.BigInteger).label(name) for name in ("work_id", "stage_id")]
-    change = _replace(conn, stage, sa.select(*names).where(sa.false()), leaving, "deleted", counts, batch_id)
+    change = _replace(conn, stage, stored, sa.select(*names).where(sa.false()), leaving, "deleted", counts, batch_id)
     conn.execute(sa.delete(t.seen).where(t.seen.c.work_id.in_(sa.select(judged.c.work_id))))
     now_deleted = sa.select(judged.c.work_id, judged.c.source_updated_at, judged.c.tie_hash, sa.literal("deleted"))
     conn.execute(sa.insert(t.seen).from_select(["work_id", "source_updated_at", "tie_hash", "state"], now_deleted))
     return change
+
+
+def _stored(conn: Connection, ids: Select[Any]) -> Table:
+    """What is stored of some works, in the columns that matter here."""
+    return scratch(conn, "stored", sa.select(*(t.work.c[name] for name in COMPARED)).where(t.work.c.work_id.in_(ids)))
 
 
 def _is_older(left: Any, right: Any) -> sa.ColumnElement[bool]:
@@ -101,7 +118,7 @@ def _is_older(left: Any, right: Any) -> sa.ColumnElement[bool]:
     return sa.or_(left.source_updated_at < right.source_updated_at, same_date)
 
 
-def _pick(stage: Mapping[str, FromClause]) -> Select[Any]:
+def _pick(stage: Mapping[str, FromClause], known: Table, stored: Table) -> Select[Any]:
     """One row per valid version with the action it calls for; `is_last` marks the newest version of its work in
     this batch."""
     version = stage["version"]
@@ -117,13 +134,13 @@ def _pick(stage: Mapping[str, FromClause]) -> Select[Any]:
         .where(version.c.stage_id.not_in(sa.select(stage["rejected"].c.stage_id)))
         .subquery("ranked")
     )
-    seen, stored, staged = t.seen.c, t.work.c, stage["work"].c
+    seen, staged = known.c, stage["work"].c
     action = sa.case(
         (~ranked.c.is_last, "superseded"),
         (sa.and_(seen.work_id.is_not(None), _is_older(ranked.c, seen)), "superseded"),
         (sa.and_(~ranked.c.in_scope, seen.state == "stored"), "removed"),
         (~ranked.c.in_scope, "out_of_scope"),
-        (sa.and_(seen.state == "stored", stored.content_hash == staged.content_hash), "unchanged"),
+        (sa.and_(seen.state == "stored", stored.c.content_hash == staged.content_hash), "unchanged"),
         (seen.state == "stored", "updated"),
         else_="new",
     )
@@ -132,9 +149,9 @@ def _pick(stage: Mapping[str, FromClause]) -> Select[Any]:
         sa.select(
             ranked, action.label("action"), is_newer.label("is_newer"), seen.work_id.is_not(None).label("is_known")
         )
-        .outerjoin_from(ranked, t.seen, t.seen.c.work_id == ranked.c.work_id)
-        .outerjoin(t.work, t.work.c.work_id == ranked.c.work_id)
-        .outerjoin(stage["work"], stage["work"].c.stage_id == ranked.c.stage_id)
+        .outerjoin_from(ranked, known, seen.work_id == ranked.c.work_id)
+        .outerjoin(stored, stored.c.work_id == ranked.c.work_id)
+        .outerjoin(stage["work"], staged.stage_id == ranked.c.stage_id)
     )
 
 
@@ -151,6 +168,7 @@ def _remember(conn: Connection, picked: Table) -> None:
 def _replace(
     conn: Connection,
     stage: Mapping[str, FromClause],
+    stored: Table,
     arrivals: Select[Any],
     leaving: Select[Any],
     leaving_reason: str,
@@ -159,46 +177,80 @@ def _replace(
 ) -> Change:
     """Replace the rows of D in core and carry the difference into ledger and mart."""
     arriving = scratch(conn, "arriving", arrivals)
-    gone = scratch(conn, "gone", leaving)
-    changing = sa.union_all(sa.select(arriving.c.work_id), sa.select(gone.c.work_id)).subquery()
-    old_work = scratch(conn, "old_work", sa.select(t.work).where(t.work.c.work_id.in_(sa.select(changing.c.work_id))))
-    new_work = scratch(conn, "new_work", _with_eligibility(stage["work"], arriving, batch_id))
-    _add_doi_mates(conn, old_work, new_work, batch_id)
+    changing = sa.union_all(sa.select(arriving.c.work_id), leaving).subquery()
+    old_work = scratch(conn, "old_work", sa.select(stored).where(stored.c.work_id.in_(sa.select(changing.c.work_id))))
+    new_work = scratch(conn, "new_work", _with_standing(stage["work"], arriving))
+    flips = _settle_dois(conn, old_work, new_work)
+    affected = scratch(conn, "affected", _compare(old_work, new_work, arriving, leaving_reason))
+    of = affected.c
+    tallied = {
+        "arrived": ~of.is_mate & of.is_stored,
+        "replaced": ~of.is_mate & of.was_stored,
+        **{part: of.was_stored & of[f"{part}_changed"] for part in PARTS},
+    }
+    sums = [sa.func.count().filter(condition).label(name) for name, condition in tallied.items()]
+    tally = conn.execute(sa.select(*sums)).mappings().one()
+    if not tally["arrived"] + tally["replaced"]:
+        return Change(counts, {}, affected, arriving, batch_id)
 
-    affected = scratch(conn, "affected", _compare(old_work, new_work, leaving_reason))
-    is_mate = ~sa.exists(sa.select(1).where(changing.c.work_id == affected.c.work_id))
-    before = {"work": old_work}
-    after = {"work": new_work}
-    ids = sa.select(affected.c.work_id)
-    for child, owner, _ in CHILDREN:
-        if child in (t.work_policy, t.work_territory, t.work_field):
-            before[child.name] = scratch(conn, f"old_{child.name}", sa.select(child).where(child.c[owner].in_(ids)))
-            unchanged = sa.select(before[child.name]).where(before[child.name].c.work_id.in_(ids.where(is_mate)))
-            arrived = _arrived(stage[child.name], arriving, child)
-            after[child.name] = scratch(conn, f"new_{child.name}", sa.union_all(arrived, unchanged))
+    before: dict[str, FromClause] = {"work": old_work}
+    after: dict[str, FromClause] = {"work": new_work}
+    for child in CONTRIBUTING:
+        if tally["replaced"] + flips:
+            held = sa.select(child).where(child.c.work_id.in_(sa.select(of.work_id).where(of.was_stored)))
+            before[child.name] = old = scratch(conn, f"old_{child.name}", held)
+        rows = [_arrived(stage[child.name], arriving, child)] if tally["arrived"] else []
+        if flips:
+            rows.append(sa.select(old).where(old.c.work_id.in_(sa.select(of.work_id).where(of.is_mate))))
+        if rows:
+            after[child.name] = scratch(conn, f"new_{child.name}", sa.union_all(*rows))
 
-    if conn.scalar(sa.select(sa.func.count()).select_from(old_work)):
-        conn.execute(sa.delete(t.work).where(t.work.c.work_id.in_(ids)))
-    conn.execute(
-        sa.insert(t.work).from_select(
-            t.work.columns.keys(), sa.select(*(new_work.c[c.name] for c in t.work.columns)).order_by(new_work.c.work_id)
-        )
-    )
-    for child, owner, changed in CHILDREN:
-        rewritten = ids.where(affected.c[changed])
-        if conn.scalar(
-            sa.select(sa.func.count()).select_from(affected).where(affected.c[changed], affected.c.was_stored)
-        ):
-            conn.execute(sa.delete(child).where(child.c[owner].in_(rewritten.where(affected.c.was_stored))))
-        rows = (
-            _arrived(stage[child.name], arriving, child)
-            .where(arriving.c.work_id.in_(rewritten))
+    _rewrite_core(conn, stage, new_work, affected, arriving, tally, flips, batch_id)
+    sides = [Relations(**side) if len(side) > 1 else None for side in (before, after)]
+    cells = apply_increment(conn, sides[0], sides[1], affected, batch_id)
+    return Change(counts, cells, affected, arriving, batch_id)
+
+
+def _rewrite_core(
+    conn: Connection,
+    stage: Mapping[str, FromClause],
+    new_work: Table,
+    affected: Table,
+    arriving: Table,
+    tally: Mapping[Any, int],
+    flips: int,
+    batch_id: str,
+) -> None:
+    """Delete and insert the works of the batch and those of their parts that differ; works whose standing alone
+    changed are updated."""
+    of = affected.c
+    if tally["replaced"]:
+        gone = sa.select(of.work_id).where(of.was_stored, ~of.is_mate)
+        conn.execute(sa.delete(t.work).where(t.work.c.work_id.in_(gone)))
+    if tally["arrived"]:
+        staged = stage["work"].c
+        decided: dict[str, Any] = {"batch_id": sa.literal(batch_id)} | {name: new_work.c[name] for name in STANDING}
+        works = (
+            sa.select(*(decided[c.name] if c.name in decided else staged[c.name] for c in t.work.columns))
+            .join_from(stage["work"], arriving, staged.stage_id == arriving.c.stage_id)
+            .join(new_work, new_work.c.work_id == arriving.c.work_id)
             .order_by(arriving.c.work_id)
         )
-        conn.execute(sa.insert(child).from_select(child.columns.keys(), rows))
-
-    cells = apply_increment(conn, Relations(**before), Relations(**after), affected, batch_id)
-    return Change(counts, cells, affected, batch_id)
+        conn.execute(sa.insert(t.work).from_select(t.work.columns.keys(), works))
+    if flips:
+        settled = {"batch_id": batch_id} | {name: new_work.c[name] for name in STANDING}
+        is_mate = t.work.c.work_id.in_(sa.select(of.work_id).where(of.is_mate))
+        conn.execute(sa.update(t.work).values(settled).where(t.work.c.work_id == new_work.c.work_id, is_mate))
+    for child, owner, part in CHILDREN:
+        changed = of[f"{part}_changed"]
+        if tally[part]:
+            conn.execute(
+                sa.delete(child).where(child.c[owner].in_(sa.select(of.work_id).where(of.was_stored, changed)))
+            )
+        if tally["arrived"]:
+            rewritten = arriving.c.work_id.in_(sa.select(of.work_id).where(changed))
+            rows = _arrived(stage[child.name], arriving, child).where(rewritten)
+            conn.execute(sa.insert(child).from_select(child.columns.keys(), rows.order_by(arriving.c.work_id)))
 
 
 def _arrived(staged: FromClause, arriving: Table, child: Table) -> Select[Any]:
@@ -209,8 +261,8 @@ def _arrived(staged: FromClause, arriving: Table, child: Table) -> Select[Any]:
     return sa.select(*values).join_from(staged, arriving, staged.c.stage_id == arriving.c.stage_id)
 
 
-def _with_eligibility(staged: FromClause, arriving: Table, batch_id: str) -> Select[Any]:
-    """New rows of `work`, counted or not as far as the work itself decides: retracted, or of a type that does not
+def _with_standing(staged: FromClause, arriving: Table) -> Select[Any]:
+    """The works that arrive, counted or not as far as each itself decides: retracted, or of a type that does not
     count."""
     reason = sa.case(
         (staged.c.is_retracted, "retracted"),
@@ -220,14 +272,13 @@ def _with_eligibility(staged: FromClause, arriving: Table, batch_id: str) -> Sel
     decided: dict[str, sa.ColumnElement[Any]] = {
         "is_counted": reason.is_(None),
         "excluded_reason": sa.cast(reason, sa.String),
-        "batch_id": sa.literal(batch_id),
     }
-    values = [decided[c.name].label(c.name) if c.name in decided else staged.c[c.name] for c in t.work.columns]
+    values = [decided[name].label(name) if name in decided else staged.c[name] for name in COMPARED]
     return sa.select(*values).join_from(staged, arriving, staged.c.stage_id == arriving.c.stage_id)
 
 
-def _add_doi_mates(conn: Connection, old_work: Table, new_work: Table, batch_id: str) -> None:
-    """Decide which work of each DOI counts, and add stored works whose standing flips to both sides of the comparison.
+def _settle_dois(conn: Connection, old_work: Table, new_work: Table) -> int:
+    """Decide which work of each DOI counts; add stored works whose standing flips to both sides, and say how many.
 
     Of the works of a corpus that share a DOI the one with most located authors counts, then the lowest id; the others
     get `duplicate_doi`.
@@ -237,7 +288,7 @@ def _add_doi_mates(conn: Connection, old_work: Table, new_work: Table, batch_id:
     mates = scratch(
         conn,
         "mates",
-        sa.select(t.work).where(
+        sa.select(*(t.work.c[name] for name in COMPARED)).where(
             t.work.c.doi.in_(dois), is_candidate[0], t.work.c.work_id.not_in(sa.select(old_work.c.work_id))
         ),
     )
@@ -259,19 +310,24 @@ def _add_doi_mates(conn: Connection, old_work: Table, new_work: Table, batch_id:
         .values(is_counted=False, excluded_reason="duplicate_doi")
         .where(new_work.c.work_id.in_(lost))
     )
-    flips = mates.c.is_counted == mates.c.work_id.in_(lost)
-    conn.execute(sa.insert(old_work).from_select(mates.columns.keys(), sa.select(mates).where(flips)))
-    flipped = {
-        "is_counted": ~mates.c.is_counted,
-        "excluded_reason": sa.case((mates.c.is_counted, "duplicate_doi"), else_=None),
-        "batch_id": sa.literal(batch_id),
-    }
-    rows = sa.select(*(flipped.get(c.name, c) for c in mates.columns)).where(flips)
-    conn.execute(sa.insert(new_work).from_select(mates.columns.keys(), rows))
+    does_flip = mates.c.is_counted == mates.c.work_id.in_(lost)
+    flips = conn.scalar(sa.select(sa.func.count()).select_from(mates).where(does_flip)) or 0
+    if flips:
+        conn.execute(sa.insert(old_work).from_select(COMPARED, sa.select(mates).where(does_flip)))
+        flipped = {
+            "is_counted": ~mates.c.is_counted,
+            "excluded_reason": sa.case((mates.c.is_counted, "duplicate_doi"), else_=None),
+        }
+        rows = sa.select(*(flipped.get(c.name, c) for c in mates.columns)).where(does_flip)
+        conn.execute(sa.insert(new_work).from_select(COMPARED, rows))
+    return flips
 
 
-def _compare(old_work: Table, new_work: Table, gone_reason: str) -> Select[Any]:
-    """Per work of D: the one reason of its change, the first that holds, and which of its parts changed."""
+def _compare(old_work: Table, new_work: Table, arriving: Table, gone_reason: str) -> Select[Any]:
+    """Per work of D: the one reason of its change, the first that holds, and which of its parts changed.
+
+    `is_mate`: the work itself is as before, the standing of another work with its DOI changed its own.
+    """
     old, new = old_work.c, new_work.c
     standing_differs = sa.or_(
         old.is_counted != new.is_counted, old.excluded_reason.is_distinct_from(new.excluded_reason)
@@ -288,12 +344,15 @@ def _compare(old_work: Table, new_work: Table, gone_reason: str) -> Select[Any]:
         sa.or_(old.work_id.is_(None), new.work_id.is_(None), old[f"{part}_hash"] != new[f"{part}_hash"]).label(
             f"{part}_changed"
         )
-        for part in ("place", "field", "reference")
+        for part in PARTS
     ]
+    is_mate = sa.and_(new.work_id.is_not(None), new.work_id.not_in(sa.select(arriving.c.work_id)))
     return sa.select(
         sa.func.coalesce(old.work_id, new.work_id).label("work_id"),
         reason.label("reason"),
         old.work_id.is_not(None).label("was_stored"),
+        new.work_id.is_not(None).label("is_stored"),
+        is_mate.label("is_mate"),
         *changed,
     ).outerjoin_from(old_work, new_work, old.work_id == new.work_id, full=True)
 

@@ -25,6 +25,7 @@ from tasks import quarantine
 from tasks.batch import Batch, Outcome
 from tasks.derive import Deriver
 from tasks.land import DELETIONS, WORKS, Incoming, Landing, land, prune
+from tasks.ledger import unfinished_landings
 from tasks.publish import Release, publish
 from tasks.sources import openalex_snapshot as source
 from tasks.validate import Report
@@ -171,15 +172,11 @@ class Night(AbstractContextManager["Night"]):
         return batches.load(self.warehouse, batch, folder, report, self.settings)
 
     def publish(self) -> Release | None:
-        """Publish what was loaded since the last release; None if that is nothing."""
+        """Publish what changed since the last release; None if that is nothing."""
         release = publish(self.warehouse, self.settings)
         with self.warehouse.reading() as conn:
-            unfinished = conn.scalars(
-                sa.select(t.batch.c.landing_id)
-                .group_by(t.batch.c.landing_id)
-                .having(sa.func.max(t.batch.c.end_record) < sa.func.max(t.batch.c.window_records))
-            )
-            prune(self.settings.landing, set(unfinished), self.settings.keep_landing)
+            unfinished = set(conn.scalars(unfinished_landings()))
+        prune(self.settings.landing, unfinished, self.settings.keep_landing)
         return release
 
     def _identify(self, window: str, kind: str, content: object, origin: str = source.SOURCE) -> Landing:

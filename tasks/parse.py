@@ -374,19 +374,17 @@ def _number(shape: re.Pattern[str], identifier: str, rule: str, path: str) -> in
 def _utc(text: str) -> datetime:
     try:
         stamp = datetime.fromisoformat(text)
-    except ValueError:
-        raise BadRecord(
-            "parse", "updated_date_shape", f"{clean(text, EVIDENCE_LIMIT)!r} is not a date", "$.updated_date"
-        ) from None
-    return (
-        stamp.astimezone(UTC).replace(tzinfo=None) if stamp.tzinfo else stamp
-    )  # OpenAlex writes UTC without saying so
+        # OpenAlex writes UTC without saying so
+        return stamp.astimezone(UTC).replace(tzinfo=None) if stamp.tzinfo else stamp
+    except (ValueError, OverflowError):
+        reason = f"{clean(text, EVIDENCE_LIMIT)!r} is not a date"
+        raise BadRecord("parse", "updated_date_shape", reason, "$.updated_date") from None
 
 
 def _decode(decoder: msgspec.json.Decoder[T], raw: msgspec.Raw | bytes, path: str) -> T:
     try:
         return decoder.decode(raw)
-    except msgspec.MsgspecError as exc:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
         raise _bad("parse", exc, path) from None
     except RecursionError:
         raise BadRecord("parse", "json_depth", "nested too deeply", path) from None

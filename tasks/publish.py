@@ -3,8 +3,8 @@
 `published/<release>/` holds `atlas.duckdb`, one Parquet file per table, the data dictionary and `manifest.json`;
 `published/current` is a link that is replaced by rename. Readers open the copy, never the file that is written at
 night; whoever holds an old release open keeps it.
-Order: write aside, rename, write the release row, switch the link. A run killed in between leaves a folder without a
-row, which the next removes.
+Order: write aside, rename, write the release row, switch the link, remove what is not needed any more. A run killed in
+between leaves a folder of this warehouse without a row, which the next removes; folders of others are left alone.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ import json
 import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import sqlalchemy as sa
 from sqlalchemy import Connection, Select
+from sqlalchemy.exc import DBAPIError
 
 from schemas import tables as t
 from schemas.errors import PublishError
@@ -29,7 +31,8 @@ from schemas.reviewed import definitions_digest
 from schemas.settings import Settings
 from schemas.territories import policies, territory_names
 from tasks.dictionary import render_dictionary
-from tasks.ledger import changes_since
+from tasks.land import WORKS
+from tasks.ledger import changes_since, has_changed
 from tasks.warehouse import Warehouse, code_version, export_parquet
 
 DATABASE, MANIFEST, DICTIONARY = "atlas.duckdb", "manifest.json", "DICTIONARY.md"
@@ -45,55 +48,68 @@ class Release:
 
 
 def publish(warehouse: Warehouse, settings: Settings, *, force: bool = False) -> Release | None:
-    """Publish the mart if a batch was committed since the last release, and remove releases beyond the newest
-    `keep_releases`.
+    """Publish the mart if a cell, a definition or the code changed since the last release (in any case with `force`),
+    and remove releases beyond the newest `keep_releases`.
 
     Raises:
         PublishError: the folder cannot be written. The former release stays current.
     """
     try:
         return _publish(warehouse, settings, force)
-    except OSError as exc:
+    except (OSError, duckdb.Error, DBAPIError) as exc:
+        cause = getattr(exc, "strerror", None) or str(getattr(exc, "orig", exc)).splitlines()[0]
         raise PublishError(
-            f"cannot publish into {settings.published}: {exc.strerror or exc}",
+            f"cannot publish into {settings.published}: {cause}",
             "free space or mend permissions, then `collab publish`",
-        ) from None
+        ) from exc
 
 
 def _publish(warehouse: Warehouse, settings: Settings, force: bool) -> Release | None:
+    published = settings.published
     with warehouse.reading() as conn:
-        last = conn.execute(
-            sa.select(t.release).order_by(t.release.c.batches.desc(), t.release.c.published_at.desc()).limit(1)
-        ).one_or_none()
-        batches = conn.scalar(sa.select(sa.func.count()).select_from(t.batch)) or 0
+        last = conn.execute(sa.select(t.release).order_by(t.release.c.published_at.desc()).limit(1)).one_or_none()
         newest = conn.scalar(sa.select(t.batch.c.batch_id).order_by(t.batch.c.finished_at.desc()).limit(1))
-        releases = conn.scalar(sa.select(sa.func.count()).select_from(t.release)) or 0
-        if last is not None and (settings.published / last.release_id).exists():
-            _switch(settings.published, last.release_id)  # a run killed just before the switch is made good here
-            if last.batches == batches and not force:
+        known = set(conn.scalars(sa.select(t.release.c.release_id)))
+        if last is not None and (published / last.release_id).exists():
+            _switch(published, last.release_id)  # a run killed just before the switch is made good here
+            if not force and _is_up_to_date(conn, last):
                 return None
         if newest is None:
             return None
         now = datetime.now(UTC)
-        release_id = f"{now:%Y-%m-%d}.{releases + 1}"
-        _remove_strays(settings.published, set(conn.scalars(sa.select(t.release.c.release_id))))
-        folder = settings.published / f".{release_id}.tmp"
+        release_id = _next_id(published, known, now)
+        folder = published / f".{release_id}.tmp"
+        shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         rows, digest = _write(conn, folder, release_id, last.published_at if last else None, now)
-    target = settings.published / release_id
+    target = published / release_id
     folder.rename(target)
+    row = {
+        "release_id": release_id,
+        "last_batch_id": newest,
+        "manifest_sha256": digest,
+        "definitions": definitions_digest(),
+        "code_version": code_version(),
+        "published_at": now.replace(tzinfo=None),
+    }
     with warehouse.transaction() as conn:
-        row = {
-            "release_id": release_id,
-            "last_batch_id": newest,
-            "batches": batches,
-            "manifest_sha256": digest,
-            "published_at": now.replace(tzinfo=None),
-        }
         conn.execute(t.release.insert(), row)
-    _switch(settings.published, release_id)
+    _switch(published, release_id)
+    _remove_strays(published, known | {release_id}, warehouse.properties().get("warehouse_id"))
     _prune(warehouse, settings)
     return Release(release_id, target, rows)
+
+
+def _is_up_to_date(conn: Connection, last: sa.Row[Any]) -> bool:
+    is_same_code = (last.definitions, last.code_version) == (definitions_digest(), code_version())
+    return is_same_code and not has_changed(conn, last.published_at)
+
+
+def _next_id(published: Path, known: set[str], now: datetime) -> str:
+    """Date and running number; never an id that a folder of another warehouse has."""
+    taken = known | {entry.name for entry in (published.iterdir() if published.exists() else ())}
+    numbers = (f"{now:%Y-%m-%d}.{number}" for number in count(len(known) + 1))
+    return next(release_id for release_id in numbers if release_id not in taken)
 
 
 def _queries(conn: Connection, since: datetime | None) -> dict[str, Select[Any]]:
@@ -147,6 +163,7 @@ def _write(
             "fields": load_definitions().version,
             "policies": [policy.id for policy in policies()],
         },
+        "warehouse": _warehouse(conn),
         "rows": rows,
         "files": files,
         "batches": conn.scalar(sa.select(sa.func.count()).select_from(t.batch)),
@@ -157,6 +174,15 @@ def _write(
     for path in folder.iterdir():
         path.chmod(0o444)
     return rows, hashlib.sha256(raw).hexdigest()
+
+
+def _warehouse(conn: Connection) -> dict[str, Any]:
+    """What the release was made from: which warehouse, its scope, the sources and the newest window of each."""
+    found = dict(conn.execute(sa.select(t.meta.c.name, t.meta.c.value)).tuples().all())
+    of = t.batch.c
+    newest = sa.select(of.source, sa.func.max(of.window_name)).where(of.kind == WORKS).group_by(of.source)
+    windows = dict(conn.execute(newest.order_by(of.source)).tuples().all())
+    return {"id": found.get("warehouse_id"), "scope": found["scope"], "newest_windows": windows}
 
 
 def _definitions() -> list[tuple[str, str, str, str]]:
@@ -179,11 +205,22 @@ def _switch(published: Path, release_id: str) -> None:
     aside.replace(current)
 
 
-def _remove_strays(published: Path, known: set[str]) -> None:
-    """Remove folders that no release row stands for: their run was killed."""
-    for entry in published.iterdir() if published.exists() else ():
-        if entry.is_dir() and not entry.is_symlink() and entry.name not in known:
+def _remove_strays(published: Path, known: set[str], warehouse_id: str | None) -> None:
+    """Remove what killed runs of this warehouse left: temporary folders, and releases that no row stands for."""
+    for entry in published.iterdir():
+        if entry.is_symlink() or not entry.is_dir() or entry.name in known:
+            continue
+        is_temporary = entry.name.startswith(".") and entry.name.endswith(".tmp")
+        if is_temporary or (warehouse_id is not None and _maker(entry) == warehouse_id):
             shutil.rmtree(entry)
+
+
+def _maker(folder: Path) -> str | None:
+    """Id of the warehouse that made a release; None if it is not one."""
+    try:
+        return str(json.loads((folder / MANIFEST).read_bytes())["warehouse"]["id"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _prune(warehouse: Warehouse, settings: Settings) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from schemas import tables as t
 from schemas.settings import Settings
 from tasks.gates import COMPLETE_AFTER_YEARS
-from tasks.ledger import changes_since
+from tasks.ledger import changes_since, has_changed, unfinished_landings
 
 CELL_SHOWN = {"policy": "iso", "corpus": "openalex"}
 
@@ -31,11 +31,14 @@ class Status:
     unfinished: list[str]
     release: sa.Row[Any] | None
     is_stale: bool
+    is_published: bool
+    """Whether the newest release holds everything that was counted."""
 
     @property
     def is_good(self) -> bool:
         """Whether a tired maintainer may go back to bed."""
-        return self.last_batch is not None and not self.is_stale and not self.stopped and not self.unfinished
+        is_fresh = self.last_batch is not None and not self.is_stale and self.is_published
+        return is_fresh and not self.stopped and not self.unfinished
 
 
 def read_status(conn: Connection, settings: Settings, now: datetime) -> Status:
@@ -57,12 +60,8 @@ def read_status(conn: Connection, settings: Settings, now: datetime) -> Status:
             sa.select(t.validation_result).where(never_loaded, result.success.is_(False), result.severity == "stop")
         )
     )
-    unfinished = conn.scalars(
-        sa.select(of.landing_id)
-        .group_by(of.landing_id)
-        .having(sa.func.max(of.end_record) < sa.func.max(of.window_records))
-    )
     last = batches[0] if batches else None
+    release = conn.execute(sa.select(t.release).order_by(t.release.c.published_at.desc()).limit(1)).one_or_none()
     return Status(
         last_batch=last,
         batches=batches,
@@ -72,8 +71,9 @@ def read_status(conn: Connection, settings: Settings, now: datetime) -> Status:
             sa.select(sa.func.count()).select_from(t.quarantine).where(t.quarantine.c.resolved_at.is_(None))
         )
         or 0,
-        unfinished=list(unfinished),
-        release=conn.execute(sa.select(t.release).order_by(t.release.c.published_at.desc()).limit(1)).one_or_none(),
+        unfinished=list(conn.scalars(unfinished_landings())),
+        release=release,
+        is_published=release is not None and not has_changed(conn, release.published_at),
         is_stale=last is None or now - last.finished_at > timedelta(hours=settings.stale_hours),
     )
 

@@ -12,11 +12,15 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pyarrow as pa
 import sqlalchemy as sa
-from sqlalchemy import Connection, Select, Table
-from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
+from sqlalchemy import CompoundSelect, Connection, Select, Table
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.schema import ExecutableDDLElement
+from sqlalchemy.sql.compiler import DDLCompiler
 
 from schemas import tables as t
 from schemas.errors import UsageError, WarehouseError
@@ -24,6 +28,7 @@ from schemas.reviewed import definitions_digest
 from schemas.settings import Settings
 
 SCHEMAS = ("ops", "core", "mart")
+CHECKPOINT_AFTER = "128MB"  # of log: at DuckDB's own 16 MB every larger night rewrites parts of the file at its commit
 HEADERS = 3 * 4096  # bytes that every DuckDB file begins with
 
 
@@ -55,12 +60,7 @@ class Warehouse:
             WarehouseError: locked by another process, not a warehouse, newer than this code, or built for another
                 scope.
         """
-        try:
-            url = sa.make_url(settings.url)
-        except SQLAlchemyError:
-            raise UsageError(
-                "COLLAB_WAREHOUSE_URL is not a database URL", "use duckdb:///path/to/warehouse.duckdb"
-            ) from None
+        url = settings.url
         if url.get_backend_name() != "duckdb":
             raise UsageError(
                 f"COLLAB_WAREHOUSE_URL: engine {url.get_backend_name()} is not supported",
@@ -78,6 +78,7 @@ class Warehouse:
     @classmethod
     def _connect(cls, url: sa.URL, file: Path, settings: Settings) -> Warehouse:
         config = {
+            "checkpoint_threshold": CHECKPOINT_AFTER,
             "memory_limit": settings.memory_limit,
             "temp_directory": str(settings.home / "spill"),
             "threads": settings.processes,
@@ -121,7 +122,7 @@ class Warehouse:
                 conn.info.pop("scratch", None)  # what a rolled back transaction made is gone
                 yield conn
                 clear_scratch(conn)
-        except OperationalError as exc:
+        except DBAPIError as exc:
             cause = str(exc.orig).splitlines()[0]
             raise WarehouseError(
                 f"the warehouse could not be written: {cause}", "free space or memory, then run again"
@@ -146,12 +147,28 @@ def detach_arrow(conn: Connection, names: Sequence[str]) -> None:
         _driver(conn).unregister(name)
 
 
-def scratch(conn: Connection, name: str, query: Select[Any] | sa.CompoundSelect[Any]) -> Table:
+class _CreateTableAs(ExecutableDDLElement):
+    """CREATE TEMPORARY TABLE name AS query. SQLAlchemy has its own from 2.1 on, which the server of Prefect cannot run
+    with."""
+
+    inherit_cache = False
+
+    def __init__(self, name: str, query: Select[Any] | CompoundSelect[Any]) -> None:
+        self.name, self.query = name, query
+
+
+@compiles(_CreateTableAs)
+def _compile_create_table_as(made: _CreateTableAs, compiler: DDLCompiler, **_: Any) -> str:
+    name = compiler.preparer.quote(made.name)
+    return f"CREATE TEMPORARY TABLE {name} AS {compiler.sql_compiler.process(made.query, literal_binds=True)}"
+
+
+def scratch(conn: Connection, name: str, query: Select[Any] | CompoundSelect[Any]) -> Table:
     """Temporary table with the rows of a query, until `clear_scratch` or the rollback."""
-    made = sa.CreateTableAs(query, name, temporary=True)
-    conn.execute(made)
-    conn.info.setdefault("scratch", {})[name] = made.table
-    return made.table
+    conn.execute(_CreateTableAs(name, query))
+    table = Table(name, sa.MetaData(), *(sa.Column(c.name, c.type) for c in query.selected_columns))
+    conn.info.setdefault("scratch", {})[name] = table
+    return table
 
 
 def clear_scratch(conn: Connection, *names: str) -> None:
@@ -214,7 +231,13 @@ def _make_file(url: sa.URL, file: Path, settings: Settings) -> None:
     if unfinished.exists() and unfinished.stat().st_size < HEADERS:
         unfinished.unlink()
     Warehouse._connect(url.set(database=str(unfinished)), unfinished, settings).close()
-    unfinished.rename(file)
+    try:
+        file.hardlink_to(unfinished)  # a rename would replace what another process made meanwhile
+    except FileExistsError:
+        pass
+    except OSError:  # a file system without hard links
+        unfinished.rename(file)
+    unfinished.unlink(missing_ok=True)
 
 
 def _prepare(conn: Connection, settings: Settings) -> None:
@@ -259,6 +282,7 @@ def _create(conn: Connection, settings: Settings) -> None:
         "scope": settings.scope,
         "definitions": definitions_digest(),
         "created_by": code_version(),
+        "warehouse_id": uuid4().hex,
     }
     conn.execute(t.meta.insert(), [{"name": name, "value": value} for name, value in values.items()])
 

@@ -7,8 +7,6 @@ written. Facts: ../shared/reference/sources.md 1.11.
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -120,14 +118,12 @@ class Snapshot:
         path = f"{self._folder}/{DELETED_IDS}"
         if not self.root.exists(path):
             return None
-        rows = csv.reader(io.StringIO(self.root.read(path).decode("utf-8", "replace")))
-        header = next(rows, None)
-        if header != ["work_id", "deleted_date"]:
+        header, *lines = self.root.read(path).decode("utf-8-sig", "replace").split("\n")
+        if header.strip() != "work_id,deleted_date":
             raise SourceError(
-                f"{path}: the header is {header}, not work_id,deleted_date", "check that the file is whole"
+                f"{path}: the header is {header[:100]!a}, not work_id,deleted_date", "check that the file is whole"
             )
-        limit = until.isoformat() if until else "9999"
-        kept = [",".join(row) for row in rows if row and (len(row) != 2 or row[1] <= limit)]
+        kept = [line for line in lines if line.strip() and not _is_later(line, until)]
         return "\n".join(kept).encode(), len(kept)
 
     def _parts(self, name: str, raw: bytes) -> list[Part]:
@@ -137,7 +133,7 @@ class Snapshot:
             else:
                 combined = msgspec.json.decode(raw, type=_Combined)
                 entity = next((e for e in combined.entities if e.entity == "works"), None)  # type: ignore[assignment]
-        except msgspec.MsgspecError as exc:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
             raise SourceError(
                 f"{self.root.address}/{name}: {exc}",
                 "the manifest is cut or of another layout; fetch the snapshot again",
@@ -167,6 +163,14 @@ class Snapshot:
         if not parts:
             raise SourceError(f"{name} lists no parts", "the snapshot is empty; check its address")
         return sorted(parts)
+
+
+def _is_later(line: str, until: date | None) -> bool:
+    """Whether a line of the deletions has a date that is yet to come; what has no date is not left out here."""
+    try:
+        return until is not None and date.fromisoformat(line.rsplit(",", 1)[-1].strip()) > until
+    except ValueError:
+        return False
 
 
 def open_snapshot(settings: Settings) -> Snapshot:

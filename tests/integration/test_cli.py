@@ -113,7 +113,7 @@ def test_quarantined_records_come_back_after_a_fix(collab, snapshot, monkeypatch
     with Warehouse.open(flows.cli.load_settings()) as warehouse:
         assert [row["resolution"] for row in rows(warehouse, sa.select(t.quarantine))] == ["retried"]
         assert 13 in {row["work_id"] for row in rows(warehouse, sa.select(t.work.c.work_id))}
-    assert "nothing to publish" in collab("quarantine", "retry", "--no-prefect")[1]
+    assert "no cell changed" in collab("quarantine", "retry", "--no-prefect")[1]
     assert collab("verify")[0] == 0
 
 
@@ -213,6 +213,59 @@ def test_a_file_that_is_no_warehouse_is_one_line(collab, snapshot, tmp_path):
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "warehouse.duckdb").write_bytes(b"x" * 10_000)
     assert "is not a DuckDB file" in error(*run(collab, snapshot))
+
+
+def test_an_error_leaves_nothing_behind_and_names_the_command(collab, tmp_path):
+    assert error(*collab("run"), expected=2).startswith("collab run: source openalex-snapshot needs")
+    assert not (tmp_path / "home").exists()
+    assert error(*collab("quarantine", "list")).startswith("collab quarantine list: no warehouse")
+    assert "give a file" in error(*collab("dictionary", "--write", tmp_path / "no" / "x.md"), expected=2)
+    (tmp_path / "file").write_text("")
+    assert "give a folder" in error(*collab("sample", tmp_path / "file" / "[/x]"), expected=2)
+
+
+def test_status_is_red_when_the_newest_tables_are_not_published(collab, snapshot, tmp_path):
+    run(collab, snapshot, "--until", "2026-01-01")
+    (tmp_path / "home" / "published" / "current").unlink()
+    (tmp_path / "home" / "published" / "current").mkdir()
+    assert "cannot publish" in error(*run(collab, snapshot))
+    code, output = collab("status")
+    assert code == 1
+    assert "UNPUBLISHED" in output
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("COLLAB_STALE_HOURS", "1000000000000"),
+        ("COLLAB_MAX_RECORD_BYTES", "1" + "0" * 20),
+        ("COLLAB_KEEP_RELEASES", "1" + "0" * 20),
+        ("COLLAB_MEMORY_LIMIT", "0MB"),
+        ("COLLAB_HOME", "~nobody-of-this-name/x"),
+        ("COLLAB_HOME", "what?/x"),
+        ("COLLAB_WAREHOUSE_URL", "not a url"),
+    ],
+)
+def test_settings_out_of_range_are_one_line(collab, snapshot, monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    assert name in error(*run(collab, snapshot), expected=2)
+
+
+def test_a_home_with_signs_that_mean_something_elsewhere(collab, snapshot, tmp_path, monkeypatch):
+    home = tmp_path / "a&b=c [red]%41#é"
+    monkeypatch.setenv("COLLAB_HOME", str(home))
+    assert run(collab, snapshot)[0] == 0
+    assert (home / "warehouse.duckdb").is_file()
+    assert collab("check")[0] == 0
+    assert collab("report", "--field", "all")[0] == 0
+
+
+def test_an_interrupted_run_is_one_line(collab, snapshot, monkeypatch):
+    def interrupt(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tasks.batch.load_works", interrupt)
+    assert "the next run goes on from there" in error(*run(collab, snapshot), expected=130)
 
 
 @pytest.mark.parametrize("size", [0, 4096, 8192])

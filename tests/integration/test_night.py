@@ -12,8 +12,9 @@ import sqlalchemy as sa
 
 from schemas import tables as t
 from schemas.errors import GateStopped, LandingError, SourceError, UsageError, WarehouseError
+from tasks.report import read_status
 from tasks.verify import verify
-from tasks.warehouse import Warehouse
+from tasks.warehouse import Warehouse, utc_now
 from tests.factory import URL, author, cell, contents, counts, rows, run, work, write_snapshot
 
 
@@ -295,6 +296,10 @@ def test_large_windows_are_loaded_in_batches_and_go_on_where_they_were(tmp_path,
         (lambda works: replace(works, lambda raw: raw[:-20]), "is cut or not a gzip file"),
         (lambda works: replace(works, lambda raw: b"<html>" + raw[6:]), "is cut or not a gzip file"),
         (lambda works: replace(works, lambda raw: gzip.compress(b"0" * 300_000_000)), "unpacks to more than"),
+        (lambda works: replace(works, lambda raw: raw[:3] + b"\x08" + raw[4:10] + b"n" * 2**20), "not a gzip file"),
+        (lambda works: (works / "manifest.json").write_bytes(b'{"entity": "\xff"}'), "manifest is cut"),
+        (lambda works: (works / "manifest.json").write_bytes(b'{"x":' + b"[" * 10**6), "manifest is cut"),
+        (lambda works: (works / "deleted_ids.csv").write_text("<html>"), "not work_id,deleted_date"),
     ],
 )
 def test_a_damaged_snapshot_is_one_clear_error_and_nothing_is_loaded(tmp_path, settings_for, spoil, message):
@@ -307,6 +312,64 @@ def test_a_damaged_snapshot_is_one_clear_error_and_nothing_is_loaded(tmp_path, s
         assert rows(warehouse, sa.select(t.batch)) == []
     assert not (settings.published / "current").exists()
     assert not list(settings.landing.glob("*/*"))
+
+
+def test_partitions_without_records_are_taken_in(tmp_path, settings_for):
+    root = write_snapshot(tmp_path / "s", {"2026-01-01": [], "2026-01-02": [work(11)]})
+    for settings in (
+        settings_for(root, batch_works=1),
+        settings_for(write_snapshot(tmp_path / "e", {"2026-01-01": []})),
+    ):
+        run(settings, date(2026, 1, 1))
+        with Warehouse.open(settings) as warehouse:
+            assert len(rows(warehouse, sa.select(t.part))) == 1
+    assert counts(run(settings_for(root, batch_works=1)))["new"] == 1
+
+
+def test_every_line_of_the_deletions_is_applied_or_held(tmp_path, settings_for):
+    root = write_snapshot(tmp_path / "s", {"2026-01-01": [work(n) for n in range(11, 16)]})
+    lines = [
+        "work_id,deleted_date",
+        f"{URL}W11,2026-01-03",
+        f"{URL}W12,2026-01-03,x",  # each from here on is held
+        f"{URL}W13,tomorrow",
+        f"{URL}W14,2999-01-01",
+        f"{URL}W15",
+        '"' + "x" * 200_000,
+        "A15,2026-01-03",
+        f"{URL}W15,2026\r-01-03",
+    ]
+    (root / "data" / "jsonl" / "works" / "deleted_ids.csv").write_text("\ufeff" + "\r\n".join(lines), newline="")
+    settings = settings_for(root, max_quarantined_share=1)
+    found = counts(run(settings))
+    assert (found["listed"], found["applied"], found["quarantined"]) == (1, 1, 7)
+    with Warehouse.open(settings) as warehouse:
+        held = rows(warehouse, sa.select(t.quarantine.c.rule, t.quarantine.c.stage))
+        assert len(held) == 7
+        assert {row["rule"] for row in held} == {"deletion_shape", "deletion_future", "work_id_shape"}
+
+
+def test_another_batch_size_after_a_killed_run_goes_on_and_ends_well(tmp_path, settings_for, monkeypatch):
+    root = write_snapshot(tmp_path / "s", {"2026-01-01": [work(n) for n in range(11, 41)]})
+    import tasks.batch as batches
+
+    real, calls = batches.load, []
+
+    def fail_at_second(*args):
+        calls.append(1)
+        if len(calls) == 2:
+            raise RuntimeError("power cut")
+        return real(*args)
+
+    monkeypatch.setattr(batches, "load", fail_at_second)
+    with pytest.raises(RuntimeError, match="power cut"):
+        run(settings_for(root, batch_works=10))
+    monkeypatch.setattr(batches, "load", real)
+    settings = settings_for(root, batch_works=15)
+    assert counts(run(settings)) == {"fetched": 20, "new": 20}
+    assert len(right(settings)["work"]) == 30
+    with Warehouse.open(settings) as warehouse, warehouse.reading() as conn:
+        assert read_status(conn, settings, utc_now()).is_good
 
 
 def part_of(works):

@@ -11,7 +11,15 @@ from pathlib import Path
 import pytest
 import yaml
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.actions import DeploymentScheduleCreate
+from prefect.client.schemas.filters import (
+    DeploymentFilter,
+    DeploymentFilterId,
+    FlowRunFilter,
+    FlowRunFilterId,
+    LogFilter,
+    LogFilterFlowRunId,
+)
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.flows import load_flow_from_entrypoint
 from prefect.testing.utilities import prefect_test_harness
@@ -126,6 +134,42 @@ def test_deployments_load_and_say_what_the_schedule_is():
             assert CronSchedule(cron=schedule["cron"], timezone="UTC").cron == "15 2 * * *"
         if "env" in entry["work_pool"].get("job_variables", {}):
             assert entry["work_pool"]["job_variables"]["env"]["GX_ANALYTICS_ENABLED"] == "false"
+
+
+def test_the_server_turns_the_schedule_into_runs():
+    """With SQLAlchemy 2.1 the scheduler of Prefect 3.8 fails at every tick, and all else works."""
+
+    async def deploy_and_schedule():
+        async with get_client() as client:
+            schedule = DeploymentScheduleCreate(schedule=CronSchedule(cron="15 2 * * *", timezone="UTC"), active=True)
+            deployment = await client.create_deployment(
+                await client.create_flow(nightly), name="scheduled", schedules=[schedule]
+            )
+            answer = await client._client.post(f"/deployments/{deployment}/schedule", json={"min_runs": 2})
+            answer.raise_for_status()
+            of = DeploymentFilter(id=DeploymentFilterId(any_=[deployment]))
+            return await client.read_flow_runs(deployment_filter=of)
+
+    runs = asyncio.run(deploy_and_schedule())
+    assert len(runs) >= 2
+    assert all(run.auto_scheduled and f"{run.expected_start_time:%H:%M}" == "02:15" for run in runs)
+
+
+def test_what_went_on_is_in_the_log_of_the_run(tmp_path, home):
+    root = write_snapshot(tmp_path / "s", {"2026-01-01": [work(11)]})
+    state = nightly(snapshot=str(root), return_state=True)
+
+    async def ask():
+        async with get_client() as client:
+            this = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[state.state_details.flow_run_id]))
+            for _ in range(40):  # logs are sent in the background
+                lines = [log.message for log in await client.read_logs(this) if log.name == "collab"]
+                if any("1 fetched, 1 new" in line for line in lines):
+                    return lines
+                await asyncio.sleep(0.5)
+            return []
+
+    assert asyncio.run(ask())
 
 
 @pytest.mark.parametrize("entrypoint", ["flows.nightly:nightly", "flows.nightly:quarantine_retry"])

@@ -105,6 +105,28 @@ def test_a_full_disk_leaves_the_former_release_current(tmp_path, settings_for, m
     assert not [entry for entry in settings.published.iterdir() if entry.name.startswith(".")]
 
 
+def test_a_night_that_changes_no_cell_makes_no_release(tmp_path, settings_for):
+    settings = nights(tmp_path, settings_for, 1)
+    former = (settings.published / "current").resolve()
+    run(settings)
+    assert (settings.published / "current").resolve() == former
+    with Warehouse.open(settings) as warehouse:
+        assert publishing.publish(warehouse, settings) is None
+        assert publishing.publish(warehouse, settings, force=True) is not None
+
+
+def test_releases_of_a_lost_warehouse_and_folders_of_a_user_stay(tmp_path, settings_for):
+    settings = nights(tmp_path, settings_for, 1)
+    former = (settings.published / "current").resolve()
+    (settings.published / "notes").mkdir()
+    for file in settings.home.glob("warehouse.duckdb*"):
+        file.unlink()
+    run(settings)
+    assert former.is_dir()
+    assert (settings.published / "notes").is_dir()
+    assert (settings.published / "current").resolve() not in (former, settings.published)
+
+
 @pytest.mark.parametrize("moment", ["_write", "_switch"])
 def test_a_run_that_dies_while_publishing_is_made_good(tmp_path, settings_for, monkeypatch, moment):
     settings = nights(tmp_path, settings_for, 1)
@@ -123,4 +145,5 @@ def test_a_run_that_dies_while_publishing_is_made_good(tmp_path, settings_for, m
         newest = rows(warehouse, sa.select(t.release).order_by(t.release.c.published_at.desc()))[0]
     current = settings.published / "current"
     assert current.resolve().name == newest["release_id"]
-    assert json.loads((current / "manifest.json").read_text())["batches"] == newest["batches"]
+    manifest = (current / "manifest.json").read_bytes()
+    assert hashlib.sha256(manifest).hexdigest() == newest["manifest_sha256"]

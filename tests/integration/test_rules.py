@@ -31,6 +31,7 @@ REJECTED = {
     "year_missing": work(11, publication_year=None),
     "year_range": work(11, publication_year=1492),
     "citations_negative": work(11, cited_by_count=-1),
+    "citations_implausible": work(11, cited_by_count=2**63 - 1),
     "country_code": work(11, with_institution(country_code="QX")),
     # of the parser
     "historical_code": work(11, with_institution(country_code="SU"), publication_year=2020),
@@ -39,6 +40,7 @@ REJECTED = {
     "author_id_shape": work(11, [author("US") | {"author": {"id": "Ada"}}]),
     "reference_shape": work(11, referenced_works=["https://openalex.org/W1", "W2"]),
     "updated_date_shape": work(11, updated="yesterday"),
+    "updated_date_future": work(11, updated="2999-01-01"),
     "contract": work(11, authorships={"a": 1}),
     "json": b'{"id": ',
     "json_depth": b'{"id":"https://openalex.org/W11","updated_date":"2026-01-01","authorships":'

@@ -166,7 +166,7 @@ def test_settings_come_from_the_environment_and_mistakes_are_named(monkeypatch, 
     monkeypatch.setenv("COLLAB_HOME", str(tmp_path))
     monkeypatch.setenv("COLLAB_BATCH_WORKS", "10")
     assert load_settings().batch_works == 10
-    assert load_settings().url == f"duckdb:///{tmp_path}/warehouse.duckdb"
+    assert str(load_settings().url) == f"duckdb:///{tmp_path}/warehouse.duckdb"
     assert load_settings(batch_works=20).batch_works == 20
     monkeypatch.setenv("COLLAB_BATCH_WORKS", "many")
     with pytest.raises(UsageError, match="COLLAB_BATCH_WORKS: Input should be a valid integer"):

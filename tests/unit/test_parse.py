@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from datetime import datetime
 
 import pytest
 from hypothesis import given
@@ -113,6 +114,10 @@ def test_cut_author_lists_are_noticed(count, lists_cut, more, truncated):
         (work(11) | {"id": None}, "contract", "$.id"),
         (b'{"id": "https://openalex.org/W1", "updated_date": "2026", "title": "\xff"}', "json", "$"),
         (b"\xef\xbb\xbf{}", "json", "$"),
+        (work(11, publication_year=2**31), "contract", "$.publication_year"),
+        (work(11, cited_by_count=2**63), "contract", "$.cited_by_count"),
+        (line(work(11)).replace(b"Dept US", b"Dept \xff"), "json", "$.authorships[0].affiliations"),
+        (work(11, updated="0001-01-01T00:00:00+14:00"), "updated_date_shape", "$.updated_date"),
     ],
 )
 def test_refusals_name_rule_and_path(record, rule, path):
@@ -123,7 +128,7 @@ def test_refusals_name_rule_and_path(record, rule, path):
 
 @given(
     st.recursive(
-        st.none() | st.booleans() | st.integers() | st.text(),
+        st.none() | st.booleans() | st.integers() | st.integers(2**30, 2**66) | st.text(),
         lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
         max_leaves=8,
     ),
@@ -132,6 +137,21 @@ def test_refusals_name_rule_and_path(record, rule, path):
 def test_any_value_in_any_field_is_read_or_refused(value, field):
     found = derive_lines([Line(0, "x:1", json.dumps(work(11) | {field: value}).encode())], READING)
     assert found["version"].num_rows + found["problem"].num_rows == 1
+
+
+@given(st.integers(0, len(line(work(11))) - 1), st.integers(0, 255))
+def test_a_record_with_any_byte_changed_is_read_or_refused(at, byte):
+    raw = bytearray(line(work(11)))
+    raw[at] = byte
+    found = derive_lines([Line(0, "x:1", bytes(raw))], READING)
+    assert found["version"].num_rows + found["problem"].num_rows == 1
+
+
+def test_a_version_from_the_future_is_refused_because_it_would_hide_all_that_follow():
+    reading = Reading("all", lists_cut=False, max_record_bytes=20_000_000, newest=datetime(2026, 1, 2))
+    found = derive_lines([Line(0, "x:1", line(work(11, updated="2026-01-02T00:00:01")))], reading)
+    (problem,) = found["problem"].to_pylist()
+    assert (problem["rule"], problem["source_key"]) == ("updated_date_future", "W11")
 
 
 @given(st.binary(max_size=200))
