@@ -54,7 +54,7 @@ class Settings(BaseSettings):
     batch_works: int = Field(20_000, ge=1, le=1_000_000, description="most works in one load transaction")
     workers: int = Field(0, ge=0, le=64, description="processes that parse and locate; 0 = one per core, at most 4")
     memory_limit: str = Field(
-        "400MB", pattern=r"^[1-9]\d{0,5}(MB|GB)$", description="memory DuckDB may use before it spills to disk"
+        "300MB", pattern=r"^[1-9]\d{0,5}(MB|GB)$", description="memory DuckDB may use before it spills to disk"
     )
 
     max_record_bytes: int = Field(

@@ -25,7 +25,7 @@ def fold(text: str) -> str:
     return " ".join(_punctuation.sub(" ", text).split()).lower().removeprefix("the ")
 
 
-@lru_cache(maxsize=20_000)
+@lru_cache(maxsize=10_000)
 def fold_address(text: str) -> str:
     """Compare form of a whole raw affiliation string: case, surplus blanks and closing stops do not make another
     unit (trap T7)."""

@@ -25,6 +25,7 @@ from schemas import tables as t
 from schemas.contributions import Relations
 from schemas.territories import work_types
 from tasks.aggregate import apply_increment
+from tasks.duplicates import settle_dois
 from tasks.warehouse import scratch
 
 CHILDREN = (  # children of a work, the column that ties them to it, and the part of the work they belong to
@@ -180,7 +181,7 @@ def _replace(
     changing = sa.union_all(sa.select(arriving.c.work_id), leaving).subquery()
     old_work = scratch(conn, "old_work", sa.select(stored).where(stored.c.work_id.in_(sa.select(changing.c.work_id))))
     new_work = scratch(conn, "new_work", _with_standing(stage["work"], arriving))
-    flips = _settle_dois(conn, old_work, new_work)
+    flips = settle_dois(conn, old_work, new_work)
     affected = scratch(conn, "affected", _compare(old_work, new_work, arriving, leaving_reason))
     of = affected.c
     tallied = {
@@ -250,7 +251,7 @@ def _rewrite_core(
         if tally["arrived"]:
             rewritten = arriving.c.work_id.in_(sa.select(of.work_id).where(changed))
             rows = _arrived(stage[child.name], arriving, child).where(rewritten)
-            conn.execute(sa.insert(child).from_select(child.columns.keys(), rows.order_by(arriving.c.work_id)))
+            conn.execute(sa.insert(child).from_select(child.columns.keys(), rows))
 
 
 def _arrived(staged: FromClause, arriving: Table, child: Table) -> Select[Any]:
@@ -275,52 +276,6 @@ def _with_standing(staged: FromClause, arriving: Table) -> Select[Any]:
     }
     values = [decided[name].label(name) if name in decided else staged.c[name] for name in COMPARED]
     return sa.select(*values).join_from(staged, arriving, staged.c.stage_id == arriving.c.stage_id)
-
-
-def _settle_dois(conn: Connection, old_work: Table, new_work: Table) -> int:
-    """Decide which work of each DOI counts; add stored works whose standing flips to both sides, and say how many.
-
-    Of the works of a corpus that share a DOI the one with most located authors counts, then the lowest id; the others
-    get `duplicate_doi`.
-    """
-    is_candidate = [sa.or_(w.c.is_counted, w.c.excluded_reason == "duplicate_doi") for w in (t.work, new_work)]
-    dois = sa.union(*(sa.select(w.c.doi).where(w.c.doi.is_not(None)) for w in (old_work, new_work)))
-    mates = scratch(
-        conn,
-        "mates",
-        sa.select(*(t.work.c[name] for name in COMPARED)).where(
-            t.work.c.doi.in_(dois), is_candidate[0], t.work.c.work_id.not_in(sa.select(old_work.c.work_id))
-        ),
-    )
-    columns = ("work_id", "corpus", "doi", "authors_located")
-    rivals = sa.union_all(
-        sa.select(*(new_work.c[n] for n in columns)).where(is_candidate[1], new_work.c.doi.is_not(None)),
-        sa.select(*(mates.c[n] for n in columns)),
-    ).subquery()
-    order = (rivals.c.authors_located.desc(), rivals.c.work_id)
-    rank = sa.func.row_number().over(partition_by=(rivals.c.corpus, rivals.c.doi), order_by=order)
-    losers = scratch(
-        conn,
-        "losers",
-        sa.select(sa.select(rivals.c.work_id, rank.label("rank")).subquery()).where(sa.literal_column("rank") > 1),
-    )
-    lost = sa.select(losers.c.work_id)
-    conn.execute(
-        sa.update(new_work)
-        .values(is_counted=False, excluded_reason="duplicate_doi")
-        .where(new_work.c.work_id.in_(lost))
-    )
-    does_flip = mates.c.is_counted == mates.c.work_id.in_(lost)
-    flips = conn.scalar(sa.select(sa.func.count()).select_from(mates).where(does_flip)) or 0
-    if flips:
-        conn.execute(sa.insert(old_work).from_select(COMPARED, sa.select(mates).where(does_flip)))
-        flipped = {
-            "is_counted": ~mates.c.is_counted,
-            "excluded_reason": sa.case((mates.c.is_counted, "duplicate_doi"), else_=None),
-        }
-        rows = sa.select(*(flipped.get(c.name, c) for c in mates.columns)).where(does_flip)
-        conn.execute(sa.insert(new_work).from_select(COMPARED, rows))
-    return flips
 
 
 def _compare(old_work: Table, new_work: Table, arriving: Table, gone_reason: str) -> Select[Any]:

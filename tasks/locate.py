@@ -90,7 +90,7 @@ class Located(NamedTuple):
     by_policy: dict[str, list[Territory]]
 
 
-@lru_cache(maxsize=20_000)
+@lru_cache(maxsize=10_000)
 def countries_in(raw: str) -> tuple[str, ...]:
     """Countries that a raw affiliation string names, in order of appearance; empty if it names none.
 
@@ -108,7 +108,7 @@ def countries_in(raw: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-@lru_cache(maxsize=20_000)
+@lru_cache(maxsize=10_000)
 def _fold_segment(part: str) -> str:
     part = part.strip(" .()[]")
     return fold(_postal.sub("", part)) if part[:1].isdigit() or part[-1:].isdigit() else fold(part)
@@ -166,7 +166,7 @@ def locate(work: ParsedWork) -> Located:
     return Located(authors, sum(author.territories != _NOBODY for author in authors), by_policy)
 
 
-@lru_cache(maxsize=20_000)
+@lru_cache(maxsize=10_000)
 def _locate_undated(places: Places) -> LocatedPlaces | None:
     """Countries of places that do not depend on the year; None if they do, because a withdrawn code is among them."""
     held = [institution for address in places.addresses for institution in address.institutions]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import resource
 import shutil
 import statistics
 import subprocess
@@ -74,13 +73,14 @@ def measured(command: Sequence[str], **environment: str) -> tuple[dict[str, Any]
 
     env = {k: v for k, v in os.environ.items() if not k.startswith("COLLAB_")} | environment
     os.sync()  # what others wrote is not written out on this command's time
-    before, began, rounds = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter(), 0
+    began, rounds = time.perf_counter(), 0
     peaks = [0.0, 0.0, 0.0]
+    cpu: dict[int, float] = {}  # by process: workers of a fork server are nobody's children when they end
     with tempfile.TemporaryFile("w+") as output:
         child = subprocess.Popen(command, stdout=output, env=env, cwd=ROOT)
         watched = psutil.Process(child.pid)
         while child.poll() is None:
-            seen = _memory(watched, with_pss=rounds % SAMPLES_PER_PSS == 0)
+            seen = _memory(watched, cpu, with_pss=rounds % SAMPLES_PER_PSS == 0)
             peaks = [max(pair) for pair in zip(peaks, seen, strict=True)]
             rounds += 1
             time.sleep(SECONDS_BETWEEN_SAMPLES)
@@ -89,13 +89,11 @@ def measured(command: Sequence[str], **environment: str) -> tuple[dict[str, Any]
             raise SystemExit(f"exit code {child.returncode} of {' '.join(command)}")
         output.seek(0)
         answer = json.loads(output.read().splitlines()[-1])
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return answer, Used(seconds, cpu, *peaks)
+    return answer, Used(seconds, sum(cpu.values()), *peaks)
 
 
-def _memory(root: Any, *, with_pss: bool) -> tuple[float, float, float]:
-    """Sum of RSS, largest RSS and sum of PSS of a process and its descendants, in MB."""
+def _memory(root: Any, cpu: dict[int, float], *, with_pss: bool) -> tuple[float, float, float]:
+    """Sum of RSS, largest RSS and sum of PSS of a process and its descendants, in MB; notes the CPU seconds of each."""
     import psutil
 
     resident, shares = [0], [0]
@@ -103,6 +101,8 @@ def _memory(root: Any, *, with_pss: bool) -> tuple[float, float, float]:
         for process in (root, *root.children(recursive=True)):
             try:
                 resident.append(process.memory_info().rss)
+                used = process.cpu_times()
+                cpu[process.pid] = used.user + used.system
                 if with_pss:
                     shares.append(process.memory_full_info().pss)
             except (psutil.NoSuchProcess, psutil.AccessDenied):

@@ -32,8 +32,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import sqlalchemy as sa
 
-from flows.nightly import Summary, run_night
 from flows.progress import Lines
+from flows.steps import Summary, run_night
 from schemas import tables as t
 from schemas.settings import Settings, load_settings
 from tasks.aggregate import rebuilt
@@ -71,7 +71,7 @@ def base_warehouse(works: int) -> Path:
     """File of a warehouse that holds so many works, built once the whole way."""
     name = f"base-{works}"
     schemas = [f"schemas/{name}" for name in ("data", "tables.py", "fields.py", "territories.py")]
-    made = digest_of(*schemas, "tasks/parse.py", "tasks/locate.py", "tasks/derive.py")  # what decides the rows
+    made = digest_of(*schemas, "tasks/parse.py", "tasks/locate.py")  # what decides the rows
     file = BENCH / f"{name}-{GENERATOR}-{made}.duckdb"
     if file.exists():
         return file
