@@ -48,7 +48,7 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 # The lock names no address: pip takes the files from wherever the machine is set up to look.
 lock:
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile pyproject.toml --extra dev --extra s3 --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --output-file requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --extra dev --extra s3 --universal --no-strip-extras --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --output-file requirements.lock
 
 dictionary: setup
 	$(BIN)/collab dictionary --write schemas/DICTIONARY.md
