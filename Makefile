@@ -41,14 +41,15 @@ setup: $(VENV)/.ready
 $(VENV)/.ready: requirements.lock pyproject.toml
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or newer is needed')"
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
-# The lock names no address: pip takes the files from wherever the machine is set up to look.
+# The lock is complete, so nothing is resolved when it is installed. It names no address: pip takes the files from
+# wherever the machine is set up to look.
 lock:
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile pyproject.toml --extra dev --extra s3 --universal --no-strip-extras --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --output-file requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --extra dev --extra s3 --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --output-file requirements.lock
 
 dictionary: setup
 	$(BIN)/collab dictionary --write schemas/DICTIONARY.md
