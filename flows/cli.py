@@ -141,7 +141,8 @@ def _log_to_stderr() -> Iterator[None]:
 @command(app, "verify")
 def verify() -> None:
     """Compare the tables with their rebuild and with the ledger; exit 1 on any difference."""
-    with Warehouse.open(load_settings(), create=False) as warehouse, warehouse.transaction() as conn:
+    settings = load_settings()
+    with Warehouse.open(settings, create=False, reads_all=True) as warehouse, warehouse.transaction() as conn:
         findings = tables.verify(conn)
     show.findings(console, findings)
     wrong = [finding.check for finding in findings if finding.differences]
@@ -155,7 +156,8 @@ def verify() -> None:
 @command(app, "rebuild")
 def rebuild() -> None:
     """Count the mart again from the stored works; differences go to the ledger with reason `definition`."""
-    with Warehouse.open(load_settings(), create=False) as warehouse, warehouse.transaction() as conn:
+    settings = load_settings()
+    with Warehouse.open(settings, create=False, reads_all=True) as warehouse, warehouse.transaction() as conn:
         changed = tables.rebuild(conn)
     console.print("rebuilt; cells that differed: " + ", ".join(f"{name} {count}" for name, count in changed.items()))
 

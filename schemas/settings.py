@@ -26,6 +26,7 @@ for _name, _value in {
     os.environ.setdefault(_name, _value)
 
 PREFIX = "COLLAB_"
+SIZE = r"^[1-9]\d{0,5}(MB|GB)$"
 
 
 def quieten_prefect() -> None:
@@ -54,7 +55,10 @@ class Settings(BaseSettings):
     batch_works: int = Field(20_000, ge=1, le=1_000_000, description="most works in one load transaction")
     workers: int = Field(0, ge=0, le=64, description="processes that parse and locate; 0 = one per core, at most 4")
     memory_limit: str = Field(
-        "300MB", pattern=r"^[1-9]\d{0,5}(MB|GB)$", description="memory DuckDB may use before it spills to disk"
+        "400MB", pattern=SIZE, description="memory DuckDB may use in a nightly run before it spills to disk"
+    )
+    rebuild_memory_limit: str = Field(
+        "1GB", pattern=SIZE, description="the same for verify and rebuild, which read everything"
     )
 
     max_record_bytes: int = Field(

@@ -52,8 +52,12 @@ class Warehouse:
         self.engine = engine
 
     @classmethod
-    def open(cls, settings: Settings, *, create: bool = True) -> Warehouse:
+    def open(cls, settings: Settings, *, create: bool = True, reads_all: bool = False) -> Warehouse:
         """Connect, create what is missing, and check version and scope.
+
+        Args:
+            create: make a warehouse if there is none.
+            reads_all: allow the memory that counting everything anew takes.
 
         Raises:
             UsageError: the URL is not one of an engine we support.
@@ -73,13 +77,14 @@ class Warehouse:
                 raise WarehouseError(f"no warehouse at {file}", "`collab run` makes one")
             _make_folder(file.parent)
             _make_file(url, file, settings)
-        return cls._connect(url, file, settings)
+        return cls._connect(url, file, settings, settings.rebuild_memory_limit if reads_all else settings.memory_limit)
 
     @classmethod
-    def _connect(cls, url: sa.URL, file: Path, settings: Settings) -> Warehouse:
+    def _connect(cls, url: sa.URL, file: Path, settings: Settings, memory_limit: str) -> Warehouse:
         config = {
             "checkpoint_threshold": CHECKPOINT_AFTER,
-            "memory_limit": settings.memory_limit,
+            "memory_limit": memory_limit,
+            "preserve_insertion_order": False,  # keeps whole results in memory; who needs an order asks for it
             "temp_directory": str(settings.home / "spill"),
             "threads": settings.processes,
         }
@@ -124,9 +129,9 @@ class Warehouse:
                 clear_scratch(conn)
         except DBAPIError as exc:
             cause = str(exc.orig).splitlines()[0]
-            raise WarehouseError(
-                f"the warehouse could not be written: {cause}", "free space or memory, then run again"
-            ) from exc
+            is_memory = "Out of Memory" in cause
+            hint = "raise COLLAB_MEMORY_LIMIT or COLLAB_REBUILD_MEMORY_LIMIT" if is_memory else "free space"
+            raise WarehouseError(f"the warehouse could not be written: {cause}", f"{hint}, then run again") from exc
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -230,7 +235,7 @@ def _make_file(url: sa.URL, file: Path, settings: Settings) -> None:
     unfinished = file.with_name(file.name + ".new")
     if unfinished.exists() and unfinished.stat().st_size < HEADERS:
         unfinished.unlink()
-    Warehouse._connect(url.set(database=str(unfinished)), unfinished, settings).close()
+    Warehouse._connect(url.set(database=str(unfinished)), unfinished, settings, settings.memory_limit).close()
     try:
         file.hardlink_to(unfinished)  # a rename would replace what another process made meanwhile
     except FileExistsError:
