@@ -94,6 +94,7 @@ def survive(kills: int, shared: Path, tmp_path: Path, seed: int) -> None:
             home += 1
 
 
+@pytest.mark.long
 def test_30_kills_end_in_the_same_tables(shared, tmp_path):
     survive(30, shared, tmp_path, seed=1)
 

@@ -158,6 +158,7 @@ def fast_rules(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batches, "check_gates", plain_gates)
 
 
+@pytest.mark.long
 @hypothesis_settings(
     max_examples=12,
     deadline=None,
