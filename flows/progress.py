@@ -80,7 +80,7 @@ class Lines:
     def start(self, records: int) -> None:
         """Say how much is to come."""
         self._total, self._began = records, time.monotonic()
-        log.info("%s records to read", f"{records:,}")
+        log.info("records to read: %s", f"{records:,}")
 
     def advance(self, records: int) -> None:
         """Say how far it is, now and then."""

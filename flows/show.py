@@ -183,7 +183,13 @@ def settings(console: Console, found: Settings) -> None:
     values = {name: getattr(found, name) for name in Settings.model_fields}
     values["warehouse_url"] = found.url.render_as_string(hide_password=True)
     rows = [(PREFIX + name.upper(), values[name], info.description) for name, info in Settings.model_fields.items()]
-    _table(console, "Settings", ("variable", "value", "meaning"), [(a, str(b), c) for a, b, c in rows], text_columns=3)
+    _table(
+        console,
+        "Settings",
+        ("variable", "value", "meaning"),
+        [(a, "not set" if b is None else str(b), c) for a, b, c in rows],
+        text_columns=3,
+    )
 
 
 def properties(console: Console, found: Mapping[str, str]) -> None:
@@ -225,4 +231,5 @@ def _percent(part: int, whole: int) -> str:
 
 
 def _bounds(international: int, undetermined: int, papers: int) -> str:
-    return f"{_percent(international, papers)} to {_percent(international + undetermined, papers)}"
+    low, high = _percent(international, papers), _percent(international + undetermined, papers)
+    return low if low == high else f"{low} to {high}"

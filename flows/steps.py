@@ -80,7 +80,7 @@ def run_retry(night: Night, step: Step, progress: Progress, summary: Summary) ->
 def _take_in(night: Night, landing: Landing, step: Step, progress: Progress, summary: Summary) -> None:
     batches = night.batches(landing)
     for batch, following in zip_longest(batches, batches[1:]):
-        progress.say(f"{batch.batch_id}: {batch.end - batch.first:,} records")
+        progress.say(f"{batch.batch_id}: {batch.first:,} to {batch.end:,} of {landing.records:,} records")
         folder = step("parse and locate", batch.batch_id, night.derive, batch, following)
         report = step("validate", batch.batch_id, night.validate, folder)
         outcome = step("load", batch.batch_id, night.load, batch, folder, report)
