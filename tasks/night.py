@@ -73,10 +73,8 @@ class Night(AbstractContextManager["Night"]):
         """Windows of works that are still to be landed."""
         self._manifest = self.snapshot.read_manifest()
         with self.warehouse.reading() as conn:
-            rows = conn.execute(
-                sa.select(t.part.c.path, t.part.c.records, t.part.c.bytes).where(t.part.c.source == source.SOURCE)
-            ).all()
-        known = {path: source.Known(records, size) for path, records, size in rows}
+            loaded = sa.select(t.part.c.path, t.part.c.records).where(t.part.c.source == source.SOURCE)
+            known = dict(conn.execute(loaded).tuples().all())
         return source.plan_windows(self._manifest, known, self.until, self.settings.batch_works)
 
     def land_works(self, window: source.Window) -> Landing:

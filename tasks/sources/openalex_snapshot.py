@@ -72,13 +72,6 @@ class Window:
         return sum(part.records for part in self.parts)
 
 
-class Known(NamedTuple):
-    """A part that is loaded, as the manifest described it then."""
-
-    records: int
-    bytes: int
-
-
 class Snapshot:
     """An OpenAlex snapshot below a root."""
 
@@ -186,13 +179,13 @@ def open_snapshot(settings: Settings) -> Snapshot:
     return Snapshot(Root(settings.snapshot))
 
 
-def plan_windows(parts: Sequence[Part], known: dict[str, Known], until: date | None, batch_works: int) -> list[Window]:
+def plan_windows(parts: Sequence[Part], known: dict[str, int], until: date | None, batch_works: int) -> list[Window]:
     """Windows to land, in order of date: unseen parts, parts that grew since, and the last two loaded dates again.
 
     Consecutive small parts share a window of at most `batch_works` records; a larger part is a window of its own.
 
     Args:
-        known: loaded parts by path.
+        known: records of the loaded parts, by path.
         until: leave out later dates.
     """
     in_reach = [part for part in parts if until is None or part.day <= until]
@@ -210,8 +203,8 @@ def plan_windows(parts: Sequence[Part], known: dict[str, Known], until: date | N
     return windows
 
 
-def _is_unseen(part: Part, known: Known | None) -> bool:
-    return known is None or part.records > known.records
+def _is_unseen(part: Part, loaded: int | None) -> bool:
+    return loaded is None or part.records > loaded
 
 
 def _window(parts: Iterable[Part]) -> Window:

@@ -10,6 +10,7 @@ from decimal import Decimal
 import pytest
 import sqlalchemy as sa
 
+import tasks.batch as batches
 from schemas import tables as t
 from schemas.errors import GateStopped, LandingError, SourceError, UsageError, WarehouseError
 from tasks.report import read_status
@@ -242,25 +243,26 @@ def test_a_work_keeps_its_last_good_version_until_a_newer_good_one(tmp_path, set
     right(settings)
 
 
+def cut_power_at_load(number, settings, monkeypatch):
+    """A run that ends in an error when it loads its batch of that number."""
+    real, calls = batches.load, []
+
+    def load(*args):
+        calls.append(1)
+        if len(calls) == number:
+            raise RuntimeError("power cut")
+        return real(*args)
+
+    with monkeypatch.context() as patched, pytest.raises(RuntimeError, match="power cut"):
+        patched.setattr(batches, "load", load)
+        run(settings)
+
+
 def test_large_windows_are_loaded_in_batches_and_go_on_where_they_were(tmp_path, settings_for, monkeypatch):
     settings = settings_for(
         write_snapshot(tmp_path / "s", {"2026-01-01": [work(n) for n in range(11, 36)]}), batch_works=10
     )
-    import tasks.batch as batches
-
-    real = batches.load
-    calls = []
-
-    def fail_at_third(*args):
-        calls.append(1)
-        if len(calls) == 3:
-            raise RuntimeError("power cut")
-        return real(*args)
-
-    monkeypatch.setattr(batches, "load", fail_at_third)
-    with pytest.raises(RuntimeError, match="power cut"):
-        run(settings)
-    monkeypatch.setattr(batches, "load", real)
+    cut_power_at_load(3, settings, monkeypatch)
     with Warehouse.open(settings) as warehouse:
         assert [row["end_record"] for row in rows(warehouse, sa.select(t.batch).order_by(t.batch.c.end_record))] == [
             10,
@@ -351,20 +353,7 @@ def test_every_line_of_the_deletions_is_applied_or_held(tmp_path, settings_for):
 
 def test_another_batch_size_after_a_killed_run_goes_on_and_ends_well(tmp_path, settings_for, monkeypatch):
     root = write_snapshot(tmp_path / "s", {"2026-01-01": [work(n) for n in range(11, 41)]})
-    import tasks.batch as batches
-
-    real, calls = batches.load, []
-
-    def fail_at_second(*args):
-        calls.append(1)
-        if len(calls) == 2:
-            raise RuntimeError("power cut")
-        return real(*args)
-
-    monkeypatch.setattr(batches, "load", fail_at_second)
-    with pytest.raises(RuntimeError, match="power cut"):
-        run(settings_for(root, batch_works=10))
-    monkeypatch.setattr(batches, "load", real)
+    cut_power_at_load(2, settings_for(root, batch_works=10), monkeypatch)
     settings = settings_for(root, batch_works=15)
     assert counts(run(settings)) == {"fetched": 20, "new": 20}
     assert len(right(settings)["work"]) == 30

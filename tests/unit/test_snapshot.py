@@ -16,7 +16,7 @@ from schemas.errors import SourceError, UsageError
 from tasks.land import count_records
 from tasks.sample import write_sample
 from tasks.sources.files import Root
-from tasks.sources.openalex_snapshot import Known, Part, Snapshot, plan_windows
+from tasks.sources.openalex_snapshot import Part, Snapshot, plan_windows
 
 DAY = [date(2026, 1, n) for n in range(1, 8)]
 
@@ -26,7 +26,7 @@ def part(day: date, records: int = 10, number: int = 0) -> Part:
 
 
 def names(parts, known=(), until=None, size=1000):
-    found = plan_windows(sorted(parts), {p.path: Known(p.records, p.bytes) for p in known}, until, size)
+    found = plan_windows(sorted(parts), {p.path: p.records for p in known}, until, size)
     return [[p.path[13:23] for p in window.parts] for window in found]
 
 
