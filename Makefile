@@ -49,7 +49,7 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 # wherever the machine is set up to look.
 lock:
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile pyproject.toml --extra dev --extra s3 --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --output-file requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --extra dask --extra dev --extra s3 --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --output-file requirements.lock
 
 dictionary: setup
 	$(BIN)/collab dictionary --write schemas/DICTIONARY.md

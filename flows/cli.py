@@ -22,6 +22,7 @@ from flows.steps import directly, run_night, run_retry, with_night
 from schemas.errors import CollabError, UsageError, VerifyFailed
 from schemas.fields import load_definitions
 from schemas.settings import load_settings, quieten_prefect
+from tasks import migrate
 from tasks import verify as tables
 from tasks.dictionary import render_dictionary
 from tasks.publish import publish as write_release
@@ -142,7 +143,7 @@ def _log_to_stderr() -> Iterator[None]:
 def verify() -> None:
     """Compare the tables with their rebuild and with the ledger; exit 1 on any difference."""
     settings = load_settings()
-    with Warehouse.open(settings, create=False, reads_all=True) as warehouse, warehouse.transaction() as conn:
+    with Warehouse.open(settings, create=False, reads_all=True) as warehouse, warehouse.reading() as conn:
         findings = tables.verify(conn)
     show.findings(console, findings)
     wrong = [finding.check for finding in findings if finding.differences]
@@ -160,6 +161,16 @@ def rebuild() -> None:
     with Warehouse.open(settings, create=False, reads_all=True) as warehouse, warehouse.transaction() as conn:
         changed = tables.rebuild(conn)
     console.print("rebuilt; cells that differed: " + ", ".join(f"{name} {count}" for name, count in changed.items()))
+
+
+@command(app, "upgrade")
+def upgrade() -> None:
+    """Bring a warehouse that an older release made up to date, in place; also renews the grants of roles."""
+    settings = load_settings()
+    with Warehouse.connect(settings, create=False) as warehouse, warehouse.transaction("upgraded") as conn:
+        before, after = migrate.upgrade(conn)
+    done = f"upgraded from version {before} to {after}" if before != after else f"already of version {after}"
+    console.print(f"warehouse {done}")
 
 
 @command(app, "publish")
@@ -239,8 +250,9 @@ def check() -> None:
         console.print(f"snapshot: {len(parts)} parts, {records:,} records, {parts[0].day} to {parts[-1].day}")
     else:
         console.print("snapshot: none; `collab run` needs COLLAB_SNAPSHOT or --snapshot", style="yellow")
-    with Warehouse.open(settings, create=False) as warehouse:
+    with Warehouse.connect(settings, create=False) as warehouse:
         show.properties(console, warehouse.properties())
+        warehouse.check(settings)
 
 
 @command(quarantine_app, "list")

@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 from flows.progress import Progress, progress_for_this_terminal
 from schemas.errors import GateStopped
 from schemas.settings import load_settings
-from tasks.batch import Outcome
+from tasks.batch import Batch, Outcome
 from tasks.land import Landing
 from tasks.night import Night
 from tasks.publish import Release
@@ -78,15 +78,24 @@ def run_retry(night: Night, step: Step, progress: Progress, summary: Summary) ->
 
 
 def _take_in(night: Night, landing: Landing, step: Step, progress: Progress, summary: Summary) -> None:
-    batches = night.batches(landing)
+    is_left = True
+    while is_left:
+        is_left = not _take_in_batches(night, night.batches(landing), step, progress, summary)
+
+
+def _take_in_batches(night: Night, batches: list[Batch], step: Step, progress: Progress, summary: Summary) -> bool:
+    """Whether the landing was seen to its end; another run beside this one may cut it into other batches."""
     for batch, following in zip_longest(batches, batches[1:]):
-        progress.say(f"{batch.batch_id}: {batch.first:,} to {batch.end:,} of {landing.records:,} records")
+        progress.say(f"{batch.batch_id}: {batch.first:,} to {batch.end:,} of {batch.landing.records:,} records")
         folder = step("parse and locate", batch.batch_id, night.derive, batch, following)
         report = step("validate", batch.batch_id, night.validate, folder)
         outcome = step("load", batch.batch_id, night.load, batch, folder, report)
+        if outcome is None:
+            return False
         progress.say(f"{batch.batch_id}: {describe_counts(outcome.row)}")
         summary.outcomes.append(outcome)
         summary.results[batch.batch_id] = outcome.results
+    return True
 
 
 def describe_counts(row: dict[str, Any]) -> str:

@@ -56,6 +56,13 @@ class WarehouseError(CollabError):
     """
 
 
+class ConnectionLost(WarehouseError):
+    """The server of the warehouse went away; what was not committed is rolled back.
+
+    A run tries again by itself; when it gives up, see that the server is there and run again.
+    """
+
+
 class GateStopped(CollabError):
     """A `stop` rule failed. The batch was rolled back: the tables are as before. Look at the figures, mend the cause,
     run again.

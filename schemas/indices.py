@@ -14,16 +14,20 @@ class View:
     sql: str
     text: str
 
+    def over(self, schema: str | None = None) -> str:
+        """SQL of the view over the mart tables in a schema, or in the one that is searched."""
+        return self.sql.replace("{mart}", f"{schema}." if schema else "")
+
 
 VIEWS = {
     "country_rates": View(
         f"""SELECT c.*,
-            c.papers_international::DOUBLE / nullif(c.papers, 0) AS international_rate_low,
-            (c.papers_international + c.papers_undetermined)::DOUBLE / nullif(c.papers, 0)
+            CAST(c.papers_international AS DOUBLE PRECISION) / nullif(c.papers, 0) AS international_rate_low,
+            CAST(c.papers_international + c.papers_undetermined AS DOUBLE PRECISION) / nullif(c.papers, 0)
                 AS international_rate_high,
-            c.fractional::DOUBLE / nullif(w.papers, 0) AS world_share_fractional,
+            CAST(c.fractional AS DOUBLE PRECISION) / nullif(w.papers, 0) AS world_share_fractional,
             c.papers < {LOW_N} AS low_n
-        FROM country_year c JOIN world_year w USING (corpus, policy, field, year)
+        FROM {{mart}}country_year c JOIN {{mart}}world_year w USING (corpus, policy, field, year)
         WHERE c.territory <> 'ZZ'""",
         "Per territory the international rate with bounds, conditional on the papers credited to the territory:"
         " low = international / papers, high = (international + undetermined) / papers; fractional share of the"
@@ -31,15 +35,16 @@ VIEWS = {
     ),
     "pair_rates": View(
         f"""SELECT p.*,
-            p.papers::DOUBLE / nullif(sqrt(a.papers_international::DOUBLE * b.papers_international), 0)
+            CAST(p.papers AS DOUBLE PRECISION)
+                / nullif(sqrt(CAST(a.papers_international AS DOUBLE PRECISION) * b.papers_international), 0)
                 AS salton_intl,
-            p.papers_with_unknown::DOUBLE / nullif(p.papers, 0) AS unknown_share,
-            (w.papers - w.papers_with_unknown)::DOUBLE / nullif(w.papers, 0) AS world_located_share,
+            CAST(p.papers_with_unknown AS DOUBLE PRECISION) / nullif(p.papers, 0) AS unknown_share,
+            CAST(w.papers - w.papers_with_unknown AS DOUBLE PRECISION) / nullif(w.papers, 0) AS world_located_share,
             p.papers < {LOW_N} AS low_n
-        FROM pair_year p JOIN world_year w USING (corpus, policy, field, year)
-        JOIN country_year a ON (a.corpus, a.policy, a.field, a.year, a.territory)
+        FROM {{mart}}pair_year p JOIN {{mart}}world_year w USING (corpus, policy, field, year)
+        JOIN {{mart}}country_year a ON (a.corpus, a.policy, a.field, a.year, a.territory)
             = (p.corpus, p.policy, p.field, p.year, p.territory_a)
-        JOIN country_year b ON (b.corpus, b.policy, b.field, b.year, b.territory)
+        JOIN {{mart}}country_year b ON (b.corpus, b.policy, b.field, b.year, b.territory)
             = (p.corpus, p.policy, p.field, p.year, p.territory_b)""",
         "Per pair Salton's measure on international papers, c / sqrt(n_a n_b) (bibliometrix normalizeSimilarity);"
         " the share of the pair's papers with an unknown part; the share of the world's papers that are wholly"

@@ -42,7 +42,9 @@ class Settings(BaseSettings):
 
     home: Path = Field(Path("data"), description="folder of warehouse, landing, staging and releases")
     warehouse_url: str | None = Field(
-        None, description="SQLAlchemy URL; default duckdb:///$COLLAB_HOME/warehouse.duckdb"
+        None,
+        description="SQLAlchemy URL: duckdb:///file or postgresql://user@host/database;"
+        " default duckdb:///$COLLAB_HOME/warehouse.duckdb",
     )
     snapshot: str | None = Field(
         None, description="root of an OpenAlex snapshot: folder, s3://bucket or https:// address"
@@ -111,7 +113,8 @@ class Settings(BaseSettings):
     def url(self) -> URL:
         """SQLAlchemy URL of the warehouse."""
         if self.warehouse_url:
-            return make_url(self.warehouse_url)
+            url = make_url(self.warehouse_url)
+            return url.set(drivername="postgresql+psycopg") if url.drivername in ("postgresql", "postgres") else url
         return URL.create("duckdb", database=str(self.home / "warehouse.duckdb"))
 
     @property
@@ -121,7 +124,7 @@ class Settings(BaseSettings):
 
     @property
     def staging(self) -> Path:
-        """Folder of typed, located batches on their way into the warehouse; empty between runs."""
+        """Folder of the workspaces of runs; empty between runs."""
         return self.home / "staging"
 
     @property

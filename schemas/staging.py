@@ -10,7 +10,8 @@ from functools import cache
 from typing import Any
 
 import pyarrow as pa
-from sqlalchemy import BigInteger, Boolean, Column, Date, DateTime, Integer, Numeric, String, Table
+from sqlalchemy import BigInteger, Boolean, Column, Date, DateTime, Double, Integer, Numeric, String, Table
+from sqlalchemy.types import TypeEngine
 
 from schemas import tables as t
 
@@ -49,9 +50,9 @@ STAGED: dict[str, Table | tuple[Column[Any], ...]] = {
 }
 
 
-def arrow_type(column: Column[Any]) -> pa.DataType:
-    """Arrow type of a declared column."""
-    match column.type:
+def arrow_type(type_: TypeEngine[Any]) -> pa.DataType:
+    """Arrow type of a column of this SQL type."""
+    match type_:
         case Numeric(precision=int() as precision, scale=int() as scale):
             return pa.decimal128(precision, scale)
         case BigInteger():
@@ -60,6 +61,8 @@ def arrow_type(column: Column[Any]) -> pa.DataType:
             return pa.int32()
         case Boolean():
             return pa.bool_()
+        case Double():
+            return pa.float64()
         case DateTime():
             return pa.timestamp("us")
         case Date():
@@ -67,7 +70,7 @@ def arrow_type(column: Column[Any]) -> pa.DataType:
         case String():
             return pa.string()
         case other:
-            raise TypeError(f"{column.name}: no Arrow type for {other!r}")
+            raise TypeError(f"no Arrow type for {other!r}")
 
 
 @cache
@@ -75,5 +78,21 @@ def arrow_schema(name: str) -> pa.Schema:
     """Arrow schema of a staged table: `stage_id` first, then the declared columns in order."""
     source = STAGED[name]
     columns = source.columns if isinstance(source, Table) else source
-    fields = [pa.field(c.name, arrow_type(c)) for c in columns if c.name not in _DECIDED_BY_LOAD]
+    fields = [pa.field(c.name, arrow_type(c.type)) for c in columns if c.name not in _DECIDED_BY_LOAD]
     return pa.schema([pa.field("stage_id", pa.int64()), *fields])
+
+
+def sql_type(type_: pa.DataType) -> TypeEngine[Any]:
+    """SQL type of an Arrow type that staging uses: the other way round."""
+    if pa.types.is_decimal(type_):
+        return Numeric(type_.precision, type_.scale)
+    if pa.types.is_timestamp(type_):
+        return DateTime()
+    plain: dict[pa.DataType, TypeEngine[Any]] = {
+        pa.int64(): BigInteger(),
+        pa.int32(): Integer(),
+        pa.bool_(): Boolean(),
+        pa.date32(): Date(),
+        pa.string(): String(),
+    }
+    return plain[type_]

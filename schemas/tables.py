@@ -19,10 +19,12 @@ from sqlalchemy import (
     Date,
     DateTime,
     Double,
+    Index,
     Integer,
     LargeBinary,
     MetaData,
     Numeric,
+    PrimaryKeyConstraint,
     String,
     Table,
     Text,
@@ -32,8 +34,10 @@ from sqlalchemy.types import TypeEngine
 from schemas.rules import NEXT_YEAR, Rule, between, in_set, matches, not_in_set, not_null
 from schemas.territories import language_codes, territory_names, work_types
 
-WAREHOUSE_VERSION = 1
+WAREHOUSE_VERSION = 2  # the newest step in tasks/migrations/versions
 SHARE_SCALE = 10**9
+EVERYWHERE = "everywhere"  # a copy of the table on each machine
+_SERVER = "postgresql"
 COUNTRY_SOURCES = ("override", "string_over_institution", "institution", "string", "ror_name", "none")
 REASONS = (
     "undone",
@@ -62,14 +66,35 @@ def column(
     unit: str = "",
 ) -> Column[Any]:
     """A documented column: `text` says the rule behind the value in an analyst's words, `unit` what one of it is."""
-    return Column(name, type_, nullable=null, comment=text, info={"unit": unit, "rules": rules})
+    return Column(name, type_, nullable=null, autoincrement=False, comment=text, info={"unit": unit, "rules": rules})
 
 
-def table(schema: str, name: str, text: str, *columns: Column[Any], key: tuple[str, ...], small: bool = False) -> Table:
-    """A documented table. `small` tables carry a real primary key on every engine."""
-    for item in columns:
-        item.primary_key = small and item.name in key
-    return Table(name, metadata, *columns, schema=schema, comment=text, info={"key": key, "small": small})
+def table(
+    schema: str,
+    name: str,
+    text: str,
+    *columns: Column[Any],
+    key: tuple[str, ...],
+    small: bool = False,
+    spread: str | None = None,
+    indexes: tuple[tuple[str, ...], ...] = (),
+) -> Table:
+    """A documented table.
+
+    Args:
+        small: carry a real primary key on every engine, not only where one is cheap.
+        spread: where several machines hold the warehouse, the column whose value says which holds a row, or
+            EVERYWHERE; None: one machine holds it all.
+        indexes: columns that rows are looked up by, on engines where an index is cheap.
+    """
+    made = Table(name, metadata, *columns, schema=schema, comment=text, info={"key": key, "spread": spread})
+    names = {c.name for c in columns if not c.nullable}
+    if names.issuperset(key):
+        constraint = PrimaryKeyConstraint(*key, name=f"{name}_pkey")
+        made.append_constraint(constraint if small else constraint.ddl_if(dialect=_SERVER))
+    for of in indexes:
+        Index(f"{name}_{'_'.join(of)}", *(made.c[c] for c in of)).ddl_if(dialect=_SERVER)
+    return made
 
 
 def key_columns(of: Table) -> tuple[str, ...]:
@@ -177,6 +202,7 @@ seen = table(
     ),
     column("state", String, "stored, out_of_scope or deleted"),
     key=("work_id",),
+    spread="work_id",
 )
 
 quarantine = table(
@@ -354,6 +380,8 @@ work = table(
     column("reference_hash", BigInteger, "the same over the references"),
     _batch_id(),
     key=("work_id",),
+    spread="work_id",
+    indexes=(("doi",),),
 )
 
 authorship = table(
@@ -381,6 +409,7 @@ authorship = table(
     ),
     column("is_corresponding", Boolean, "corresponding author"),
     key=("work_id", "position"),
+    spread="work_id",
 )
 
 affiliation = table(
@@ -440,6 +469,7 @@ affiliation = table(
     ),
     column("is_conflict", Boolean, "the string names a country that contradicts the linked institution's"),
     key=("work_id", "position", "seq"),
+    spread="work_id",
 )
 
 institution = table(
@@ -460,6 +490,7 @@ institution = table(
     column("source_updated_at", DateTime, "updated_date of the work version that described it"),
     column("tie_hash", BigInteger, "orders descriptions of one date: BLAKE2b-64 of the description"),
     key=("institution_id",),
+    spread=EVERYWHERE,
 )
 
 work_field = table(
@@ -470,6 +501,7 @@ work_field = table(
     column("field", String, "id in fields.toml, or all"),
     column("rule", String, "first rule that matched"),
     key=("work_id", "field"),
+    spread="work_id",
 )
 
 reference = table(
@@ -479,6 +511,7 @@ reference = table(
     column("citing_work_id", BigInteger, "citing work"),
     column("cited_work_id", BigInteger, "cited work, stored or not"),
     key=("citing_work_id", "cited_work_id"),
+    spread="citing_work_id",
 )
 
 work_policy = table(
@@ -490,6 +523,7 @@ work_policy = table(
     column("territories", Integer, "distinct known territories", unit="territories"),
     _share("unknown_share", "share of the work whose country is unknown; the work is located if it is 0"),
     key=("work_id", "policy"),
+    spread="work_id",
 )
 
 work_territory = table(
@@ -508,6 +542,7 @@ work_territory = table(
     column("authors", Integer, "authors linked to the territory", unit="authors"),
     column("only_author", Integer, "position of the author if just one author links the territory", null=True),
     key=("work_id", "policy", "territory"),
+    spread="work_id",
 )
 
 CORE = (work, authorship, affiliation, work_field, reference, work_policy, work_territory)
@@ -534,11 +569,16 @@ def _papers(name: str, text: str) -> Column[Any]:
 def mart_table(name: str, text: str, keys: list[Column[Any]], *sums: Column[Any]) -> Table:
     """A mart table and its ledger: the ledger row is the delta one batch and reason added to one cell."""
     key = (*_CELL, *(c.name for c in keys))
-    made = table("mart", name, text, *_cell_columns(), *keys, *sums, key=key)
+    ends = tuple(c.name for c in keys)  # a country or pair is looked up over all years and fields
+    indexes = tuple(dict.fromkeys((ends, ends[::-1]))) if ends else ()
+    made = table("mart", name, text, *_cell_columns(), *keys, *sums, key=key, indexes=indexes)
     ledger = [
         _batch_id(),
         column("reason", String, "why the cell changed, the first that holds: " + ", ".join(REASONS)),
-        *(Column(c.name, c.type, nullable=False, comment=c.comment, info=c.info) for c in made.columns),
+        *(
+            Column(c.name, c.type, nullable=False, autoincrement=False, comment=c.comment, info=c.info)
+            for c in made.columns
+        ),
     ]
     made.info["ledger"] = table(
         "ops",

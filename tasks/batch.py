@@ -70,14 +70,14 @@ def batches_of(landing: Landing, folder: Path, loaded: int, batch_works: int) ->
         yield Batch(f"{landing.source}/{landing.landing_id}/{first:08d}", landing, folder, first, end, utc_now())
 
 
-def stage(batch: Batch, deriver: Deriver, settings: Settings) -> Path:
-    """Parse and locate the records of a batch into the staging folder.
+def stage(batch: Batch, deriver: Deriver, workspace: Path, settings: Settings) -> Path:
+    """Parse and locate the records of a batch into a folder of the workspace.
 
     Raises:
         LandingError: a landed part is missing or was changed, or the disk is full.
     """
     check_landing(batch.folder, batch.landing)
-    folder = settings.staging / batch.batch_id
+    folder = workspace / batch.batch_id
     lines = read_lines(batch.folder, batch.landing, batch.first, batch.end, settings.max_record_bytes)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -89,7 +89,7 @@ def stage(batch: Batch, deriver: Deriver, settings: Settings) -> Path:
             deriver.derive(lines, reading, folder)
     except OSError as exc:
         shutil.rmtree(folder, ignore_errors=True)
-        message = f"cannot stage {batch.batch_id} in {settings.staging}: {exc.strerror or exc}"
+        message = f"cannot stage {batch.batch_id} in {workspace}: {exc.strerror or exc}"
         raise LandingError(message, "free space or mend permissions, then run again") from None
     return folder
 
@@ -99,14 +99,21 @@ def validate(folder: Path) -> Report:
     return validate_staged(folder)
 
 
-def load(warehouse: Warehouse, batch: Batch, folder: Path, report: Report, settings: Settings) -> Outcome:
+def load(warehouse: Warehouse, batch: Batch, folder: Path, report: Report, settings: Settings) -> Outcome | None:
     """Commit a batch, or nothing.
+
+    Returns:
+        The batch as committed, now or already by another run (or by this one, if the connection was lost while it
+        committed); None if another run took these records in with other ones: see again what is left of the landing.
 
     Raises:
         GateStopped: a stop rule failed; the tables are as before, the findings are in ops.validation_result.
+        ConnectionLost: the server went away; what was not committed is rolled back.
     """
     try:
         with warehouse.transaction() as conn:
+            if _is_taken_in(conn, batch):
+                return _committed(conn, batch)
             outcome, findings = _load_in(conn, batch, folder, report, settings)
             if findings.stopped_by:
                 raise _stopped(batch, outcome, findings)
@@ -114,9 +121,37 @@ def load(warehouse: Warehouse, batch: Batch, folder: Path, report: Report, setti
         with warehouse.transaction() as conn:
             _store_results(conn, batch.batch_id, list(stop.findings))
         raise
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
     return outcome
+
+
+def loaded_records(conn: Connection, landing: Landing) -> int:
+    """Records of a landing that are committed: always the first ones."""
+    of = t.batch.c
+    return (
+        conn.scalar(
+            sa.select(sa.func.max(of.end_record)).where(
+                of.landing_id == landing.landing_id, of.source == landing.source
+            )
+        )
+        or 0
+    )
+
+
+def _is_taken_in(conn: Connection, batch: Batch) -> bool:
+    is_listed = sa.exists(sa.select(1).where(t.batch.c.batch_id == batch.batch_id))
+    return loaded_records(conn, batch.landing) > batch.first or bool(conn.scalar(sa.select(is_listed)))
+
+
+def _committed(conn: Connection, batch: Batch) -> Outcome | None:
+    row = conn.execute(
+        sa.select(t.batch).where(t.batch.c.batch_id == batch.batch_id, t.batch.c.end_record == batch.end)
+    ).one_or_none()
+    if row is None:
+        return None
+    of = t.validation_result
+    columns = [of.c[name] for name in Result._fields]
+    found = conn.execute(sa.select(*columns).where(of.c.batch_id == batch.batch_id))
+    return Outcome(dict(row._mapping), [Result(*values) for values in found])
 
 
 def _load_in(

@@ -1,7 +1,7 @@
 """Puts raw parts on local disk, byte for byte, before anything looks into them: everything after this can be replayed
 without the source.
 
-A landing is written to a temporary name and renamed when it is whole, so a folder without that name is complete. Its
+A landing is collected in the workspace of its run and moved when it is whole, so every landing is complete. Its
 manifest holds sha256, bytes and records of each part; the records were counted by unpacking every part once, which also
 finds cut or damaged files before anything is loaded.
 """
@@ -68,10 +68,11 @@ class Incoming(NamedTuple):
     records: int | None
 
 
-def land(folder: Path, landing: Landing, incoming: Iterable[Incoming], max_expansion: int) -> Landing:
+def land(folder: Path, workspace: Path, landing: Landing, incoming: Iterable[Incoming], max_expansion: int) -> Landing:
     """Copy parts into `folder`/<source>/<landing_id>; an existing whole landing is kept as it is.
 
     Args:
+        workspace: where parts are collected until the landing is whole; on the same file system.
         landing: identity of the landing; its parts are filled in.
 
     Raises:
@@ -81,7 +82,7 @@ def land(folder: Path, landing: Landing, incoming: Iterable[Incoming], max_expan
     target = folder / landing.source / landing.landing_id
     if (target / MANIFEST).exists():
         return read_landing(target)
-    temporary = target.with_name(f".{target.name}.tmp")
+    temporary = workspace / "landing" / landing.source / landing.landing_id
     try:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
@@ -97,7 +98,8 @@ def land(folder: Path, landing: Landing, incoming: Iterable[Incoming], max_expan
             parts.append(LandedPart(name, part.path, digest, size, records))
         whole = msgspec.structs.replace(landing, parts=tuple(parts))
         (temporary / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(whole), indent=1))
-        temporary.rename(target)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _move(temporary, target)
     except OSError as exc:
         shutil.rmtree(temporary, ignore_errors=True)
         raise LandingError(
@@ -108,6 +110,15 @@ def land(folder: Path, landing: Landing, incoming: Iterable[Incoming], max_expan
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     return whole
+
+
+def _move(temporary: Path, target: Path) -> None:
+    try:
+        temporary.rename(target)
+    except OSError:
+        if not (target / MANIFEST).exists():
+            raise
+        shutil.rmtree(temporary)  # another run has landed the same parts meanwhile
 
 
 def _copy(part: Incoming, file: Path) -> tuple[str, int]:
@@ -206,14 +217,13 @@ def _bounded_lines(unpacked: io.BufferedIOBase, limit: int) -> Iterator[bytes | 
 
 
 def prune(folder: Path, keep: set[str], newest: int) -> None:
-    """Remove landings beyond the `newest` ones, and temporary ones of runs that were killed; `keep` (landing ids)
-    stay in any case."""
+    """Remove landings beyond the `newest` ones; `keep` (landing ids) stay in any case."""
     for source in [entry for entry in folder.iterdir() if entry.is_dir()] if folder.exists() else ():
         found = sorted(
             (entry for entry in source.iterdir() if entry.is_dir()),
             key=lambda entry: entry.stat().st_mtime,
             reverse=True,
         )
-        whole = [entry for entry in found if not entry.name.startswith(".")]
-        for entry in [e for e in found if e.name.startswith(".")] + [e for e in whole[newest:] if e.name not in keep]:
-            shutil.rmtree(entry, ignore_errors=True)
+        for entry in found[newest:]:
+            if entry.name not in keep:
+                shutil.rmtree(entry, ignore_errors=True)

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import logging
 import shutil
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager
 from datetime import date
 from pathlib import Path
 
 import sqlalchemy as sa
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from schemas import tables as t
-from schemas.errors import SourceError
+from schemas.errors import ConnectionLost, SourceError
 from schemas.settings import Settings
 from tasks import batch as batches
 from tasks import quarantine
@@ -30,6 +32,20 @@ from tasks.publish import Release, publish
 from tasks.sources import openalex_snapshot as source
 from tasks.validate import Report
 from tasks.warehouse import Warehouse
+from tasks.workspace import Workspace
+
+LONGEST_OUTAGE_SECONDS = 300
+log = logging.getLogger("collab")
+
+
+# Every step may run twice: what was committed is seen, what was not is rolled back.
+reconnecting = retry(
+    retry=retry_if_exception_type(ConnectionLost),
+    stop=stop_after_delay(LONGEST_OUTAGE_SECONDS),
+    wait=wait_random_exponential(multiplier=0.5, max=30),
+    before_sleep=lambda state: log.warning("%s; trying again", state.outcome and state.outcome.exception()),
+    reraise=True,
+)
 
 
 class Night(AbstractContextManager["Night"]):
@@ -50,16 +66,17 @@ class Night(AbstractContextManager["Night"]):
         self.settings = settings
         self.until = until
         self.warehouse = Warehouse.open(settings)
+        self._workspace = Workspace(settings.staging)
         self._deriver = Deriver(settings.processes, on_records)
         self._background = ThreadPoolExecutor(1, "derive-ahead")
         self._ahead: tuple[str, Future[Path]] | None = None
         self._snapshot: source.Snapshot | None = None
         self._manifest: list[source.Part] = []
-        shutil.rmtree(settings.staging, ignore_errors=True)
 
     def __exit__(self, *exc: object) -> None:
         self._deriver.__exit__(*exc)
         self._background.shutdown(cancel_futures=True)
+        self._workspace.__exit__(*exc)
         self.warehouse.close()
 
     @property
@@ -69,6 +86,7 @@ class Night(AbstractContextManager["Night"]):
             self._snapshot = source.open_snapshot(self.settings)
         return self._snapshot
 
+    @reconnecting
     def plan(self) -> list[source.Window]:
         """Windows of works that are still to be landed."""
         self._manifest = self.snapshot.read_manifest()
@@ -88,7 +106,7 @@ class Night(AbstractContextManager["Night"]):
             Incoming(part.path, self.snapshot.root.blocks(self.snapshot.path_of(part)), part.bytes, part.records)
             for part in window.parts
         )
-        landing = land(self.settings.landing, identity, incoming, self.settings.max_expansion)
+        landing = land(self.settings.landing, self._workspace.folder, identity, incoming, self.settings.max_expansion)
         if self.snapshot.read_manifest() != self._manifest:
             raise SourceError(
                 "the snapshot was replaced while it was being read",
@@ -96,6 +114,7 @@ class Night(AbstractContextManager["Night"]):
             )
         return landing
 
+    @reconnecting
     def land_deletions(self) -> Landing | None:
         """Copy the cumulative list of deleted ids up to the night's date; None if the snapshot has none, or none
         that was not applied already."""
@@ -107,6 +126,7 @@ class Night(AbstractContextManager["Night"]):
         packed = gzip.compress(content, compresslevel=1, mtime=0)
         landing = land(
             self.settings.landing,
+            self._workspace.folder,
             identity,
             [Incoming(source.DELETED_IDS, [packed], None, lines)],
             self.settings.max_expansion,
@@ -117,6 +137,7 @@ class Night(AbstractContextManager["Night"]):
             )
         return None if applied == landing.parts[0].sha256 else landing
 
+    @reconnecting
     def land_quarantine(self) -> Landing | None:
         """Copy the open records of the quarantine, to send them the way of every record again."""
         with self.warehouse.reading() as conn:
@@ -128,22 +149,19 @@ class Night(AbstractContextManager["Night"]):
         packed = gzip.compress(content, compresslevel=1, mtime=0)
         return land(
             self.settings.landing,
+            self._workspace.folder,
             identity,
             [Incoming("open-records", [packed], None, None)],
             self.settings.max_expansion,
         )
 
+    @reconnecting
     def batches(self, landing: Landing) -> list[Batch]:
         """Batches of a landing that are not committed yet."""
-        of = t.batch.c
         with self.warehouse.reading() as conn:
-            loaded = conn.scalar(
-                sa.select(sa.func.max(of.end_record)).where(
-                    of.landing_id == landing.landing_id, of.source == landing.source
-                )
-            )
+            loaded = batches.loaded_records(conn, landing)
         folder = self.settings.landing / landing.source / landing.landing_id
-        return list(batches.batches_of(landing, folder, loaded or 0, self.settings.batch_works))
+        return list(batches.batches_of(landing, folder, loaded, self.settings.batch_works))
 
     def derive(self, batch: Batch, following: Batch | None = None) -> Path:
         """Parse and locate a batch; returns its staging folder.
@@ -151,13 +169,18 @@ class Night(AbstractContextManager["Night"]):
         With more than one process the `following` batch is begun at once, so that the workers are busy while this
         one is validated and loaded.
         """
-        if self._ahead is not None and self._ahead[0] == batch.batch_id:
+        if self._ahead is not None and self._ahead[0] != batch.batch_id:
+            wait([self._ahead[1]])  # begun for a batch that another run took in
+            self._ahead = None
+        if self._ahead is not None:
             folder = self._ahead[1].result()
         else:
-            folder = batches.stage(batch, self._deriver, self.settings)
+            folder = batches.stage(batch, self._deriver, self._workspace.folder, self.settings)
         self._ahead = None
         if following is not None and self.settings.processes > 1:
-            begun = self._background.submit(batches.stage, following, self._deriver, self.settings)
+            begun = self._background.submit(
+                batches.stage, following, self._deriver, self._workspace.folder, self.settings
+            )
             self._ahead = following.batch_id, begun
         return folder
 
@@ -165,10 +188,18 @@ class Night(AbstractContextManager["Night"]):
         """Hold a staged batch against the record rules."""
         return batches.validate(folder)
 
-    def load(self, batch: Batch, folder: Path, report: Report) -> Outcome:
-        """Commit a batch, or nothing."""
+    def load(self, batch: Batch, folder: Path, report: Report) -> Outcome | None:
+        """Commit a batch, or nothing; None if another run took these records in meanwhile, in other batches."""
+        try:
+            return self._load(batch, folder, report)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    @reconnecting
+    def _load(self, batch: Batch, folder: Path, report: Report) -> Outcome | None:
         return batches.load(self.warehouse, batch, folder, report, self.settings)
 
+    @reconnecting
     def publish(self) -> Release | None:
         """Publish what changed since the last release; None if that is nothing."""
         release = publish(self.warehouse, self.settings)
@@ -177,6 +208,7 @@ class Night(AbstractContextManager["Night"]):
         prune(self.settings.landing, unfinished, self.settings.keep_landing)
         return release
 
+    @reconnecting
     def _identify(self, window: str, kind: str, content: object, origin: str = source.SOURCE) -> Landing:
         """Identity of a landing: window, digest of what it will hold, and how often that was loaded before.
 

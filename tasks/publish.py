@@ -3,8 +3,9 @@
 `published/<release>/` holds `atlas.duckdb`, one Parquet file per table, the data dictionary and `manifest.json`;
 `published/current` is a link that is replaced by rename. Readers open the copy, never the file that is written at
 night; whoever holds an old release open keeps it.
-Order: write aside, rename, write the release row, switch the link, remove what is not needed any more. A run killed in
-between leaves a folder of this warehouse without a row, which the next removes; folders of others are left alone.
+Order: write aside, rename, switch the link, commit the release row, remove what is not needed any more. A run killed in
+between leaves a folder of this warehouse without a row, which the next replaces and removes; folders of others are left
+alone.
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ from typing import Any
 import duckdb
 import sqlalchemy as sa
 from sqlalchemy import Connection, Select
-from sqlalchemy.exc import DBAPIError
 
 from schemas import tables as t
 from schemas.errors import PublishError
@@ -53,36 +53,40 @@ def publish(warehouse: Warehouse, settings: Settings, *, force: bool = False) ->
 
     Raises:
         PublishError: the folder cannot be written. The former release stays current.
+        WarehouseError: the warehouse cannot be read; likewise.
     """
-    try:
-        return _publish(warehouse, settings, force)
-    except (OSError, duckdb.Error, DBAPIError) as exc:
-        cause = getattr(exc, "strerror", None) or str(getattr(exc, "orig", exc)).splitlines()[0]
-        raise PublishError(
-            f"cannot publish into {settings.published}: {cause}",
-            "free space or mend permissions, then `collab publish`",
-        ) from exc
-
-
-def _publish(warehouse: Warehouse, settings: Settings, force: bool) -> Release | None:
     published = settings.published
-    with warehouse.reading() as conn:
-        last = conn.execute(sa.select(t.release).order_by(t.release.c.published_at.desc()).limit(1)).one_or_none()
-        newest = conn.scalar(sa.select(t.batch.c.batch_id).order_by(t.batch.c.finished_at.desc()).limit(1))
-        known = set(conn.scalars(sa.select(t.release.c.release_id)))
-        if last is not None and (published / last.release_id).exists():
-            _switch(published, last.release_id)  # a run killed just before the switch is made good here
-            if not force and _is_up_to_date(conn, last):
-                return None
-        if newest is None:
-            return None
-        now = datetime.now(UTC)
-        release_id = _next_id(published, known, now)
-        folder = published / f".{release_id}.tmp"
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        rows, digest = _write(conn, folder, release_id, last.published_at if last else None, now)
-    target = published / release_id
+    try:
+        with warehouse.transaction("published") as conn:
+            made = _make(conn, published, force)
+        with warehouse.transaction("published") as conn:  # again alone: the newest release wins, whoever made it
+            _settle(conn, settings)
+    except OSError as exc:
+        raise _cannot_publish(published, exc.strerror or str(exc)) from exc
+    except duckdb.Error as exc:
+        raise _cannot_publish(published, str(exc).splitlines()[0]) from exc
+    return made
+
+
+def _cannot_publish(published: Path, cause: str) -> PublishError:
+    return PublishError(
+        f"cannot publish into {published}: {cause}", "free space or mend permissions, then `collab publish`"
+    )
+
+
+def _make(conn: Connection, published: Path, force: bool) -> Release | None:
+    """Write a release and its row, alone: no load commits between what is read here and `published_at`."""
+    last = conn.execute(sa.select(t.release).order_by(t.release.c.published_at.desc()).limit(1)).one_or_none()
+    newest = conn.scalar(sa.select(t.batch.c.batch_id).order_by(t.batch.c.finished_at.desc()).limit(1))
+    is_there = last is not None and (published / last.release_id).exists()
+    if newest is None or (is_there and not force and _is_up_to_date(conn, last)):
+        return None
+    now = datetime.now(UTC)
+    release_id = _next_id(published, set(conn.scalars(sa.select(t.release.c.release_id))), now)
+    folder, target = published / f".{release_id}.tmp", published / release_id
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    rows, digest = _write(conn, folder, release_id, last.published_at if last else None, now)
     folder.rename(target)
     row = {
         "release_id": release_id,
@@ -92,15 +96,25 @@ def _publish(warehouse: Warehouse, settings: Settings, force: bool) -> Release |
         "code_version": code_version(),
         "published_at": now.replace(tzinfo=None),
     }
-    with warehouse.transaction() as conn:
-        conn.execute(t.release.insert(), row)
-    _switch(published, release_id)
-    _remove_strays(published, known | {release_id}, warehouse.properties().get("warehouse_id"))
-    _prune(warehouse, settings)
+    conn.execute(t.release.insert(), row)
+    _switch(published, release_id)  # before the commit: a row says that readers have the release
     return Release(release_id, target, rows)
 
 
-def _is_up_to_date(conn: Connection, last: sa.Row[Any]) -> bool:
+def _settle(conn: Connection, settings: Settings) -> None:
+    """Switch to the newest release that is here, and remove what is not needed any more."""
+    published = settings.published
+    known = list(conn.scalars(sa.select(t.release.c.release_id).order_by(t.release.c.published_at.desc())))
+    here = [release_id for release_id in known if (published / release_id).exists()]
+    if not here:
+        return
+    _switch(published, here[0])
+    _remove_strays(published, set(known), _warehouse(conn)["id"])
+    for release_id in here[settings.keep_releases :]:
+        shutil.rmtree(published / release_id, ignore_errors=True)
+
+
+def _is_up_to_date(conn: Connection, last: Any) -> bool:
     is_same_code = (last.definitions, last.code_version) == (definitions_digest(), code_version())
     return is_same_code and not has_changed(conn, last.published_at)
 
@@ -141,7 +155,7 @@ def _write(
         atlas.execute("CREATE TABLE territory (code VARCHAR, name VARCHAR)")
         atlas.executemany("INSERT INTO territory VALUES (?, ?)", sorted(territory_names().items()))
         for name, view in VIEWS.items():
-            atlas.execute(f"CREATE VIEW {name} AS {view.sql}")
+            atlas.execute(f"CREATE VIEW {name} AS {view.over()}")
         for table in t.MART:
             atlas.execute(f"COMMENT ON TABLE {table.name} IS {_quoted(table.comment or '')}")
             for column in table.columns:
@@ -221,19 +235,6 @@ def _maker(folder: Path) -> str | None:
         return str(json.loads((folder / MANIFEST).read_bytes())["warehouse"]["id"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def _prune(warehouse: Warehouse, settings: Settings) -> None:
-    with warehouse.reading() as conn:
-        old = list(
-            conn.scalars(
-                sa.select(t.release.c.release_id)
-                .order_by(t.release.c.published_at.desc())
-                .offset(settings.keep_releases)
-            )
-        )
-    for release_id in old:
-        shutil.rmtree(settings.published / release_id, ignore_errors=True)
 
 
 def _sha256(path: Path) -> str:

@@ -1,7 +1,6 @@
-"""The warehouse: opening, versions, bulk loads, exports. The only module that knows a dialect by name.
+"""The warehouse: opening and its version, transactions, temporary tables.
 
-Everything else is SQLAlchemy Core that both engines understand. One writer at a time: DuckDB locks its file, so a
-second process gets a clear error instead of half a night.
+Everything here is SQLAlchemy Core that all engines understand; what differs between them is in `tasks/engines`.
 """
 
 from __future__ import annotations
@@ -23,13 +22,12 @@ from sqlalchemy.schema import ExecutableDDLElement
 from sqlalchemy.sql.compiler import DDLCompiler
 
 from schemas import tables as t
-from schemas.errors import UsageError, WarehouseError
+from schemas.errors import WarehouseError
 from schemas.reviewed import definitions_digest
 from schemas.settings import Settings
-
-SCHEMAS = ("ops", "core", "mart")
-CHECKPOINT_AFTER = "128MB"  # of log: at DuckDB's own 16 MB every larger night rewrites parts of the file at its commit
-HEADERS = 3 * 4096  # bytes that every DuckDB file begins with
+from schemas.staging import sql_type
+from tasks.engines import backend_for, backend_of
+from tasks.migrate import create, read_version
 
 
 def code_version() -> str:
@@ -50,10 +48,11 @@ class Warehouse:
 
     def __init__(self, engine: sa.Engine) -> None:
         self.engine = engine
+        self._backend = backend_for(engine.url)
 
     @classmethod
     def open(cls, settings: Settings, *, create: bool = True, reads_all: bool = False) -> Warehouse:
-        """Connect, create what is missing, and check version and scope.
+        """Connect, make a warehouse if there is none, and check version, scope and definitions.
 
         Args:
             create: make a warehouse if there is none.
@@ -61,47 +60,55 @@ class Warehouse:
 
         Raises:
             UsageError: the URL is not one of an engine we support.
-            WarehouseError: locked by another process, not a warehouse, newer than this code, or built for another
-                scope.
+            WarehouseError: in use by another process, not a warehouse, of another version, scope or definitions.
         """
-        url = settings.url
-        if url.get_backend_name() != "duckdb":
-            raise UsageError(
-                f"COLLAB_WAREHOUSE_URL: engine {url.get_backend_name()} is not supported",
-                "use duckdb:///path/to/warehouse.duckdb",
-            )
-        in_memory = url.database in (None, "", ":memory:")
-        file = Path(url.database or ":memory:")
-        if not in_memory and not file.exists():
-            if not create:
-                raise WarehouseError(f"no warehouse at {file}", "`collab run` makes one")
-            _make_folder(file.parent)
-            _make_file(url, file, settings)
-        return cls._connect(url, file, settings, settings.rebuild_memory_limit if reads_all else settings.memory_limit)
-
-    @classmethod
-    def _connect(cls, url: sa.URL, file: Path, settings: Settings, memory_limit: str) -> Warehouse:
-        config = {
-            "checkpoint_threshold": CHECKPOINT_AFTER,
-            "memory_limit": memory_limit,
-            "preserve_insertion_order": False,  # keeps whole results in memory; who needs an order asks for it
-            "temp_directory": str(settings.home / "spill"),
-            "threads": settings.processes,
-        }
-        warehouse = cls(sa.create_engine(url, connect_args={"config": config}))
+        warehouse = cls.connect(settings, create=create, reads_all=reads_all)
         try:
-            with warehouse.engine.begin() as conn:
-                _prepare(conn, settings)
-        except DBAPIError as exc:
-            warehouse.close()
-            raise _explain(exc, file) from None
+            warehouse.check(settings)
         except WarehouseError:
             warehouse.close()
             raise
         return warehouse
 
+    @classmethod
+    def connect(cls, settings: Settings, *, create: bool, reads_all: bool = False) -> Warehouse:
+        """The same for a warehouse of any version.
+
+        Raises:
+            UsageError: the URL is not one of an engine we support.
+            WarehouseError: there is none, or it cannot be opened.
+        """
+        url = settings.url
+        backend = backend_for(url)
+        backend.find(url, create=create, settings=settings, make=lambda engine: _make(engine, settings))
+        limit = settings.rebuild_memory_limit if reads_all else settings.memory_limit
+        warehouse = cls(backend.connect(url, settings, limit))
+        try:
+            with warehouse.reading("opened") as conn:
+                is_made = read_version(conn) > 0
+            if not is_made and not create:
+                raise WarehouseError(
+                    f"no warehouse at {url.render_as_string(hide_password=True)}", "`collab run` makes one"
+                )
+            if not is_made:
+                with warehouse.transaction("opened") as conn:
+                    _make_in(conn, settings)
+        except WarehouseError:
+            warehouse.close()
+            raise
+        return warehouse
+
+    def check(self, settings: Settings) -> None:
+        """Compare version, scope and definitions with ours.
+
+        Raises:
+            WarehouseError: they differ.
+        """
+        with self.reading("opened") as conn:
+            _check(conn, settings)
+
     def close(self) -> None:
-        """Release the file."""
+        """Release the database."""
         self.engine.dispose()
 
     def __enter__(self) -> Warehouse:
@@ -111,45 +118,54 @@ class Warehouse:
         self.close()
 
     def properties(self) -> dict[str, str]:
-        """Version, scope and definitions of this warehouse."""
+        """Engine, version, scope and definitions of this warehouse."""
         with self.reading() as conn:
-            return dict(conn.execute(sa.select(t.meta.c.name, t.meta.c.value).order_by(t.meta.c.name)).tuples().all())
+            found = dict(conn.execute(sa.select(t.meta.c.name, t.meta.c.value).order_by(t.meta.c.name)).tuples().all())
+            return {**self._backend.describe(conn), "warehouse_version": str(read_version(conn)), **found}
 
     @contextmanager
-    def transaction(self) -> Iterator[Connection]:
-        """One transaction: everything or nothing.
+    def transaction(self, doing: str = "written") -> Iterator[Connection]:
+        """One transaction: everything or nothing, and no other beside it.
 
         Raises:
+            ConnectionLost: the server went away; the transaction was rolled back.
             WarehouseError: the engine could not write, such as on a full disk; the transaction was rolled back.
         """
-        try:
-            with self.engine.begin() as conn:
-                conn.info.pop("scratch", None)  # what a rolled back transaction made is gone
-                yield conn
-                clear_scratch(conn)
-        except DBAPIError as exc:
-            cause = str(exc.orig).splitlines()[0]
-            is_memory = "Out of Memory" in cause
-            hint = "raise COLLAB_MEMORY_LIMIT or COLLAB_REBUILD_MEMORY_LIMIT" if is_memory else "free space"
-            raise WarehouseError(f"the warehouse could not be written: {cause}", f"{hint}, then run again") from exc
+        with self._explained(doing), self.engine.begin() as conn:
+            conn.info.pop("scratch", None)  # what a rolled back transaction made is gone
+            self._backend.lock_writers(conn)
+            yield conn
+            clear_scratch(conn)
 
     @contextmanager
-    def reading(self) -> Iterator[Connection]:
-        """A connection that only reads."""
-        with self.engine.connect() as conn:
-            yield conn
+    def reading(self, doing: str = "read") -> Iterator[Connection]:
+        """A connection that only reads, all of it as of one moment; temporary tables go when it ends.
+
+        Raises:
+            ConnectionLost: the server went away.
+            WarehouseError: the engine could not read.
+        """
+        with self._explained(doing), self.engine.connect() as conn:
+            conn.info.pop("scratch", None)
+            yield self._backend.prepare_reading(conn)
+
+    @contextmanager
+    def _explained(self, doing: str) -> Iterator[None]:
+        try:
+            yield
+        except DBAPIError as exc:
+            raise self._backend.explain(exc, self.engine.url, doing) from exc
 
 
 def attach_arrow(conn: Connection, name: str, data: pa.Table) -> Table:
-    """Make an Arrow table readable in SQL under `name` without copying it, until `detach_arrow`."""
-    _driver(conn).register(name, data)
-    return sa.table(name, *(sa.column(field.name, _sql_type(field.type)) for field in data.schema))  # type: ignore[return-value]
+    """Make an Arrow table readable in SQL under `name` until `detach_arrow` or the end of the transaction."""
+    backend_of(conn).attach(conn, name, data)
+    return sa.table(name, *(sa.column(field.name, sql_type(field.type)) for field in data.schema))  # type: ignore[return-value]
 
 
 def detach_arrow(conn: Connection, names: Sequence[str]) -> None:
     """Forget attached Arrow tables."""
-    for name in names:
-        _driver(conn).unregister(name)
+    backend_of(conn).detach(conn, names)
 
 
 class _CreateTableAs(ExecutableDDLElement):
@@ -173,6 +189,7 @@ def scratch(conn: Connection, name: str, query: Select[Any] | CompoundSelect[Any
     conn.execute(_CreateTableAs(name, query))
     table = Table(name, sa.MetaData(), *(sa.Column(c.name, c.type) for c in query.selected_columns))
     conn.info.setdefault("scratch", {})[name] = table
+    backend_of(conn).has_filled(conn, table)
     return table
 
 
@@ -185,76 +202,30 @@ def clear_scratch(conn: Connection, *names: str) -> None:
 
 def export_parquet(conn: Connection, query: Select[Any], path: Path) -> int:
     """Write a query to one Parquet file and return its number of rows."""
-    compiled = str(query.compile(conn, compile_kwargs={"literal_binds": True}))
-    target = str(path).replace("'", "''")
-    row = conn.exec_driver_sql(f"COPY ({compiled}) TO '{target}' (FORMAT parquet, COMPRESSION zstd)").one()
-    return int(row[0])
+    return backend_of(conn).export_parquet(conn, query, path)
 
 
-def fetch_arrow(conn: Connection, query: Select[Any]) -> pa.Table:
-    """Result of a query as an Arrow table."""
-    compiled = str(query.compile(conn, compile_kwargs={"literal_binds": True}))
-    found: pa.Table = _driver(conn).execute(compiled).to_arrow_table()
-    return found
+def _make(engine: sa.Engine, settings: Settings) -> None:
+    with engine.begin() as conn:
+        _make_in(conn, settings)
 
 
-def _driver(conn: Connection) -> Any:
-    return conn.connection.driver_connection
-
-
-def _sql_type(type_: pa.DataType) -> sa.types.TypeEngine[Any]:
-    if pa.types.is_decimal(type_):
-        return sa.Numeric(type_.precision, type_.scale)
-    if pa.types.is_timestamp(type_):
-        return sa.DateTime()
-    plain: dict[pa.DataType, sa.types.TypeEngine[Any]] = {
-        pa.int64(): sa.BigInteger(),
-        pa.int32(): sa.Integer(),
-        pa.bool_(): sa.Boolean(),
-        pa.date32(): sa.Date(),
-        pa.string(): sa.String(),
-        pa.binary(): sa.LargeBinary(),
-    }
-    return plain[type_]
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as exc:
-        raise UsageError(
-            f"cannot make folder {folder}: {exc.strerror}", "set COLLAB_HOME to a folder you may write"
-        ) from None
-
-
-def _make_file(url: sa.URL, file: Path, settings: Settings) -> None:
-    """Make a warehouse under another name and move it into place when it is whole.
-
-    DuckDB makes an empty file and then its headers: a run killed in between would leave a file that nothing opens.
-    """
-    unfinished = file.with_name(file.name + ".new")
-    if unfinished.exists() and unfinished.stat().st_size < HEADERS:
-        unfinished.unlink()
-    Warehouse._connect(url.set(database=str(unfinished)), unfinished, settings, settings.memory_limit).close()
-    try:
-        file.hardlink_to(unfinished)  # a rename would replace what another process made meanwhile
-    except FileExistsError:
-        pass
-    except OSError:  # a file system without hard links
-        unfinished.rename(file)
-    unfinished.unlink(missing_ok=True)
-
-
-def _prepare(conn: Connection, settings: Settings) -> None:
-    listed = sa.table("tables", sa.column("table_schema"), sa.column("table_name"), schema="information_schema")
-    is_made = sa.select(sa.func.count()).where(
-        listed.c.table_schema == t.meta.schema, listed.c.table_name == t.meta.name
-    )
-    if not conn.scalar(is_made):
-        _create(conn, settings)
+def _make_in(conn: Connection, settings: Settings) -> None:
+    """Make all tables, unless another run made them while this one waited."""
+    if read_version(conn):
         return
-    found = dict(conn.execute(sa.select(t.meta.c.name, t.meta.c.value)).tuples().all())
-    have = int(found.get("warehouse_version", "0"))
+    create(conn)
+    values = {
+        "scope": settings.scope,
+        "definitions": definitions_digest(),
+        "created_by": code_version(),
+        "warehouse_id": uuid4().hex,
+    }
+    conn.execute(t.meta.insert(), [{"name": name, "value": value} for name, value in values.items()])
+
+
+def _check(conn: Connection, settings: Settings) -> None:
+    have = read_version(conn)
     if have > t.WAREHOUSE_VERSION:
         raise WarehouseError(
             f"the warehouse is of version {have}, this release knows versions up to {t.WAREHOUSE_VERSION}",
@@ -263,8 +234,9 @@ def _prepare(conn: Connection, settings: Settings) -> None:
     if have < t.WAREHOUSE_VERSION:
         raise WarehouseError(
             f"the warehouse is of version {have}, this release needs {t.WAREHOUSE_VERSION}",
-            "set COLLAB_HOME to a new folder and run again",
+            "`collab upgrade` brings it up to date in place; keep a copy until `collab verify` has passed",
         )
+    found = dict(conn.execute(sa.select(t.meta.c.name, t.meta.c.value)).tuples().all())
     if found["scope"] != settings.scope:
         raise WarehouseError(
             f"the warehouse holds scope {found['scope']!r}, COLLAB_SCOPE is {settings.scope!r}",
@@ -275,34 +247,3 @@ def _prepare(conn: Connection, settings: Settings) -> None:
             f"the warehouse was built with definitions {found['definitions']}, these are {definitions_digest()}",
             "set COLLAB_HOME to a new folder and load again, or go back to the former definitions",
         )
-
-
-def _create(conn: Connection, settings: Settings) -> None:
-    for schema in SCHEMAS:
-        conn.execute(sa.schema.CreateSchema(schema, if_not_exists=True))
-    for table in t.metadata.sorted_tables:
-        table.create(conn)
-    values = {
-        "warehouse_version": str(t.WAREHOUSE_VERSION),
-        "scope": settings.scope,
-        "definitions": definitions_digest(),
-        "created_by": code_version(),
-        "warehouse_id": uuid4().hex,
-    }
-    conn.execute(t.meta.insert(), [{"name": name, "value": value} for name, value in values.items()])
-
-
-def _explain(exc: DBAPIError, file: Path) -> WarehouseError:
-    cause = str(exc.orig).splitlines()[0]
-    if "Could not set lock" in cause:
-        return WarehouseError(
-            f"{file} is in use by another process",
-            "wait for that run to end, or read published/current, which is never locked",
-        )
-    if "version number" in cause:
-        return WarehouseError(
-            f"{file} was written by another version of DuckDB", "install the DuckDB release that wrote it"
-        )
-    if "not a valid DuckDB" in cause:
-        return WarehouseError(f"{file} is not a DuckDB file", "move it away, or set COLLAB_HOME to another folder")
-    return WarehouseError(f"cannot open {file}: {cause}", "check path, permissions and free space")

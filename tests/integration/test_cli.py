@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 
 import flows.cli
 from schemas import tables as t
+from tasks.migrate import VERSION
 from tasks.warehouse import Warehouse
 from tests.factory import author, rows, work, write_snapshot
 
@@ -279,7 +280,7 @@ def test_a_run_killed_while_making_the_warehouse_can_be_repeated(collab, snapsho
 def test_a_newer_warehouse_is_one_line(collab, snapshot):
     run(collab, snapshot)
     with Warehouse.open(flows.cli.load_settings()) as warehouse, warehouse.transaction() as conn:
-        conn.execute(sa.update(t.meta).values(value="7").where(t.meta.c.name == "warehouse_version"))
+        conn.execute(sa.update(VERSION).values(version_num="0099"))
     assert "upgrade collab-atlas" in error(*run(collab, snapshot))
 
 

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 import tasks.batch as batches
 from schemas import tables as t
 from schemas.errors import GateStopped, LandingError, SourceError, UsageError, WarehouseError
+from tasks.migrate import VERSION
 from tasks.report import read_status
 from tasks.verify import verify
 from tasks.warehouse import Warehouse, utc_now
@@ -485,7 +486,7 @@ def test_a_warehouse_of_another_scope_or_version_is_refused(tmp_path, settings_f
     with pytest.raises(WarehouseError, match="scope 'all'"):
         Warehouse.open(settings_for(root, scope="ai"))
     with Warehouse.open(settings_for(root)) as warehouse, warehouse.transaction() as conn:
-        conn.execute(sa.update(t.meta).values(value="99").where(t.meta.c.name == "warehouse_version"))
+        conn.execute(sa.update(VERSION).values(version_num="0099"))
     with pytest.raises(WarehouseError, match="version 99"):
         Warehouse.open(settings_for(root))
 

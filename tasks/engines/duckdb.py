@@ -1,0 +1,122 @@
+"""DuckDB: the embedded warehouse, one file, one process at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import sqlalchemy as sa
+from sqlalchemy import Connection, Select
+from sqlalchemy.exc import DBAPIError
+from typing_extensions import override
+
+from schemas.errors import UsageError, WarehouseError
+from schemas.settings import Settings
+from tasks.engines.base import Backend, compiled, first_line
+
+CHECKPOINT_AFTER = "128MB"  # of log: at DuckDB's own 16 MB every larger night rewrites parts of the file at its commit
+HEADERS = 3 * 4096  # bytes that every DuckDB file begins with
+
+
+class DuckDB(Backend):
+    """The file is locked by the process that has it open: a second one gets a clear error instead of half a night."""
+
+    @override
+    def connect(self, url: sa.URL, settings: Settings, memory_limit: str) -> sa.Engine:
+        config = {
+            "checkpoint_threshold": CHECKPOINT_AFTER,
+            "memory_limit": memory_limit,
+            "preserve_insertion_order": False,  # keeps whole results in memory; who needs an order asks for it
+            "temp_directory": str(settings.home / "spill"),
+            "threads": settings.processes,
+        }
+        return sa.create_engine(url, connect_args={"config": config})
+
+    @override
+    def find(self, url: sa.URL, *, create: bool, settings: Settings, make: Callable[[sa.Engine], None]) -> None:
+        if url.database in (None, "", ":memory:"):
+            return
+        file = _file(url)
+        if file.exists():
+            return
+        if not create:
+            raise WarehouseError(f"no warehouse at {file}", "`collab run` makes one")
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as exc:
+            raise UsageError(
+                f"cannot make folder {file.parent}: {exc.strerror}", "set COLLAB_HOME to a folder you may write"
+            ) from None
+        self._make_file(url, file, settings, make)
+
+    def _make_file(self, url: sa.URL, file: Path, settings: Settings, make: Callable[[sa.Engine], None]) -> None:
+        """Make a warehouse under another name and move it into place when it is whole.
+
+        DuckDB makes an empty file and then its headers: a run killed in between would leave a file that nothing opens.
+        """
+        unfinished = file.with_name(file.name + ".new")
+        if unfinished.exists() and unfinished.stat().st_size < HEADERS:
+            unfinished.unlink()
+        engine = self.connect(url.set(database=str(unfinished)), settings, settings.memory_limit)
+        try:
+            make(engine)
+        except DBAPIError as exc:
+            raise self.explain(exc, engine.url, "opened") from None
+        finally:
+            engine.dispose()
+        try:
+            file.hardlink_to(unfinished)  # a rename would replace what another process made meanwhile
+        except FileExistsError:
+            pass
+        except OSError:  # a file system without hard links
+            unfinished.rename(file)
+        unfinished.unlink(missing_ok=True)
+
+    @override
+    def attach(self, conn: Connection, name: str, data: pa.Table) -> None:
+        _driver(conn).register(name, data)  # without copying it
+
+    @override
+    def detach(self, conn: Connection, names: Sequence[str]) -> None:
+        for name in names:
+            _driver(conn).unregister(name)
+
+    @override
+    def export_parquet(self, conn: Connection, query: Select[Any], path: Path) -> int:
+        target = str(path).replace("'", "''")
+        copy = f"COPY ({compiled(conn, query)}) TO '{target}' (FORMAT parquet, COMPRESSION zstd)"
+        return int(conn.exec_driver_sql(copy).one()[0])
+
+    @override
+    def describe(self, conn: Connection) -> dict[str, str]:
+        return {"engine": f"DuckDB {conn.exec_driver_sql('SELECT version()').scalar()}"}
+
+    @override
+    def explain(self, exc: DBAPIError, url: sa.URL, doing: str) -> WarehouseError:
+        file, cause = _file(url), first_line(exc)
+        if "Could not set lock" in cause:
+            return WarehouseError(
+                f"{file} is in use by another process",
+                "wait for that run to end, or read published/current, which is never locked",
+            )
+        if "version number" in cause:
+            return WarehouseError(
+                f"{file} was written by another version of DuckDB", "install the DuckDB release that wrote it"
+            )
+        if "not a valid DuckDB" in cause:
+            return WarehouseError(f"{file} is not a DuckDB file", "move it away, or set COLLAB_HOME to another folder")
+        if doing == "opened":
+            return WarehouseError(f"cannot open {file}: {cause}", "check path, permissions and free space")
+        is_memory = "Out of Memory" in cause
+        hint = "raise COLLAB_MEMORY_LIMIT or COLLAB_REBUILD_MEMORY_LIMIT" if is_memory else "free space"
+        return WarehouseError(f"the warehouse could not be {doing}: {cause}", f"{hint}, then run again")
+
+
+def _file(url: sa.URL) -> Path:
+    return Path(url.database or ":memory:")
+
+
+def _driver(conn: Connection) -> Any:
+    return conn.connection.driver_connection

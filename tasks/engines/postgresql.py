@@ -1,0 +1,197 @@
+"""PostgreSQL, and Citus on top of it: a server that many may read while one transaction writes."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import sqlalchemy as sa
+from pyarrow import csv
+from sqlalchemy import Connection, Select, Table
+from sqlalchemy.exc import DBAPIError
+from typing_extensions import override
+
+from schemas.errors import ConnectionLost, WarehouseError
+from schemas.settings import Settings
+from schemas.staging import arrow_type, sql_type
+from tasks.engines import citus
+from tasks.engines.base import Backend, compiled, first_line
+
+READER, WRITER = "collab_reader", "collab_writer"
+WRITERS = 0x436F6C6C6162  # key of the advisory lock that serialises writers: "Collab"
+ROWS_PER_COPY = 50_000
+SESSION = {
+    "TimeZone": "UTC",
+    "application_name": "collab-atlas",
+    "jit": "off",  # compiling a query costs more than most of ours run
+    "temp_buffers": "64MB",  # what a batch changes lives in temporary tables
+    "work_mem": "64MB",
+}
+KEEPALIVE = {"connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+LOST = ("08", "57P0")  # classes of SQLSTATE: connection exception, shutdown of the server
+RETRYABLE = ("40001", "40P01")  # serialisation failure, deadlock
+
+
+class PostgreSQL(Backend):
+    """The database exists already; its owner makes the tables. Readers see the state before a load or after it."""
+
+    @override
+    def connect(self, url: sa.URL, settings: Settings, memory_limit: str) -> sa.Engine:
+        del settings, memory_limit  # the server has limits of its own
+        engine = sa.create_engine(
+            url, pool_pre_ping=True, connect_args={k: v for k, v in KEEPALIVE.items() if k not in url.query}
+        )
+        sa.event.listen(engine, "connect", _set_up_session)
+        return engine
+
+    @override
+    def lock_writers(self, conn: Connection) -> None:
+        conn.execute(sa.select(sa.func.pg_advisory_xact_lock(WRITERS)))
+
+    @override
+    def prepare_reading(self, conn: Connection) -> Connection:
+        return conn.execution_options(isolation_level="REPEATABLE READ")
+
+    @override
+    def attach(self, conn: Connection, name: str, data: pa.Table) -> None:
+        columns = [sa.Column(field.name, sql_type(field.type), autoincrement=False) for field in data.schema]
+        table = Table(name, sa.MetaData(), *columns, prefixes=["TEMPORARY"], postgresql_on_commit="DROP")
+        table.create(conn)
+        quoted = conn.dialect.identifier_preparer.quote(name)
+        with _cursor(conn) as cursor, cursor.copy(f"COPY {quoted} FROM STDIN (FORMAT csv)") as copy:
+            for block in _csv_blocks(data):
+                copy.write(block)
+        self.has_filled(conn, table)
+
+    @override
+    def detach(self, conn: Connection, names: Sequence[str]) -> None:
+        for name in names:
+            conn.execute(sa.schema.DropTable(Table(name, sa.MetaData())))
+
+    @override
+    def has_filled(self, conn: Connection, table: Table) -> None:
+        conn.exec_driver_sql(f"ANALYZE {conn.dialect.identifier_preparer.format_table(table)}")
+
+    @override
+    def export_parquet(self, conn: Connection, query: Select[Any], path: Path) -> int:
+        types = {c.name: arrow_type(c.type) for c in query.selected_columns}
+        rows = 0
+        with _cursor(conn) as cursor:
+            copying = f"COPY ({compiled(conn, query)}) TO STDOUT (FORMAT csv, HEADER)"
+            with (
+                cursor.copy(copying) as copy,
+                csv.open_csv(
+                    io.BufferedReader(_Blocks(copy), csv.ReadOptions().block_size),
+                    parse_options=csv.ParseOptions(newlines_in_values=True),
+                    convert_options=csv.ConvertOptions(
+                        column_types=types,
+                        true_values=["t"],
+                        false_values=["f"],
+                        null_values=[""],
+                        strings_can_be_null=True,
+                        quoted_strings_can_be_null=False,  # PostgreSQL quotes an empty string, not a null
+                    ),
+                ) as reader,
+                pq.ParquetWriter(path, pa.schema(list(types.items())), compression="zstd") as writer,
+            ):
+                for batch in reader:
+                    writer.write_batch(batch)
+                    rows += batch.num_rows
+        return rows
+
+    @override
+    def has_created(self, conn: Connection, tables: Sequence[Table]) -> None:
+        if citus.is_installed(conn):
+            citus.place(conn, tables)
+        self._grant(conn)
+
+    def _grant(self, conn: Connection) -> None:
+        """Readers see the mart and nothing else; writers change rows, not tables.
+
+        Roles belong to the whole server: who may not create them finds them made by an administrator, or goes without.
+        """
+        may_create = conn.scalar(sa.text("SELECT rolcreaterole OR rolsuper FROM pg_roles WHERE rolname = current_user"))
+        for role in (READER, WRITER):
+            if not _has_role(conn, role):
+                if not may_create:
+                    continue
+                conn.exec_driver_sql(f"CREATE ROLE {role} NOLOGIN")
+            schemas = ("mart",) if role == READER else ("ops", "core", "mart")
+            rights = "SELECT" if role == READER else "SELECT, INSERT, UPDATE, DELETE"
+            for schema in schemas:
+                conn.exec_driver_sql(f"GRANT USAGE ON SCHEMA {schema} TO {role}")
+                conn.exec_driver_sql(f"GRANT {rights} ON ALL TABLES IN SCHEMA {schema} TO {role}")
+
+    @override
+    def describe(self, conn: Connection) -> dict[str, str]:
+        found = {"engine": f"PostgreSQL {conn.scalar(sa.text('SHOW server_version'))}"}
+        if citus.is_installed(conn):
+            found["citus"] = citus.describe(conn)
+        found |= {
+            f"role {role}": "granted" if _has_role(conn, role) else "missing: see deployments/README.md"
+            for role in (READER, WRITER)
+        }
+        return found
+
+    @override
+    def explain(self, exc: DBAPIError, url: sa.URL, doing: str) -> WarehouseError:
+        place, cause = f"{url.host or 'the local server'}/{url.database}", first_line(exc)
+        state = getattr(exc.orig, "sqlstate", None)
+        if state == "42501":  # insufficient privilege
+            hint = "the owner of the tables runs `collab upgrade`, or grants the role collab_writer"
+            return WarehouseError(f"the warehouse {place} refuses: {cause}", hint)
+        is_lost = exc.connection_invalidated or (state is None and isinstance(exc, sa.exc.OperationalError))
+        if is_lost or (state or "").startswith(LOST) or state in RETRYABLE:
+            hint = "see that the server runs and COLLAB_WAREHOUSE_URL is right, then run again"
+            return ConnectionLost(f"the warehouse {place} could not be {doing}: {cause}", hint)
+        return WarehouseError(f"the warehouse {place} could not be {doing}: {cause}", "mend that, then run again")
+
+
+class _Blocks(io.RawIOBase):
+    """Blocks that a COPY sends, as a file."""
+
+    def __init__(self, blocks: Iterator[Any]) -> None:
+        self._blocks, self._left = iter(blocks), memoryview(b"")
+
+    @override
+    def readable(self) -> bool:
+        return True
+
+    @override
+    def readinto(self, buffer: Any) -> int:
+        if not self._left:
+            self._left = memoryview(next(self._blocks, b""))
+        size = min(len(buffer), len(self._left))
+        buffer[:size] = self._left[:size]
+        self._left = self._left[size:]
+        return size
+
+
+def _csv_blocks(data: pa.Table) -> Iterator[bytes]:
+    """CSV as PostgreSQL reads it: strings in quotes, nulls as nothing."""
+    options = csv.WriteOptions(include_header=False)
+    for batch in data.to_batches(max_chunksize=ROWS_PER_COPY):
+        sink = io.BytesIO()
+        csv.write_csv(batch, sink, options)
+        yield sink.getvalue()
+
+
+def _has_role(conn: Connection, role: str) -> bool:
+    return bool(conn.scalar(sa.text("SELECT count(*) FROM pg_roles WHERE rolname = :role"), {"role": role}))
+
+
+def _set_up_session(connection: Any, _: Any) -> None:
+    """Settings of a session; those that the URL sets (options=-c ...) are not known here and lose."""
+    with connection.cursor() as cursor:
+        for name, value in SESSION.items():
+            cursor.execute(f"SET {name} = '{value}'")
+    connection.commit()
+
+
+def _cursor(conn: Connection) -> Any:
+    driver: Any = conn.connection.driver_connection
+    return driver.cursor()
