@@ -11,6 +11,7 @@ import os
 import re
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import duckdb
@@ -21,7 +22,7 @@ from typer.testing import CliRunner
 import flows.cli
 from schemas import tables as t
 from tasks.migrate import VERSION
-from tasks.warehouse import Warehouse
+from tasks.warehouse import Warehouse, utc_now
 from tests.factory import author, rows, work, write_snapshot
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -118,16 +119,18 @@ def test_quarantined_records_come_back_after_a_fix(collab, snapshot, monkeypatch
     assert collab("verify")[0] == 0
 
 
-def test_verify_finds_what_is_wrong(collab, snapshot):
+def test_verify_finds_what_is_wrong(collab, snapshot, engine):
     run(collab, snapshot)
     with Warehouse.open(flows.cli.load_settings()) as warehouse, warehouse.transaction() as conn:
         conn.execute(sa.update(t.pair_year).values(papers=7).where(t.pair_year.c.policy == "iso"))
         conn.execute(sa.insert(t.work_field).values(work_id=999, field="ai", rule="x"))
-        conn.execute(
-            sa.insert(t.work).from_select(t.work.columns.keys(), sa.select(t.work).where(t.work.c.work_id == 11))
-        )
+        expected = ["pair_year = rebuild", "work_field: every row has its work"]
+        if engine == "duckdb":  # elsewhere a key forbids it
+            copied = sa.select(t.work).where(t.work.c.work_id == 11)
+            conn.execute(sa.insert(t.work).from_select(t.work.columns.keys(), copied))
+            expected.append("work: key is unique")
     line = error(*collab("verify"))
-    for check in ("pair_year = rebuild", "work: key is unique", "work_field: every row has its work"):
+    for check in expected:
         assert check in line
     assert "collab rebuild" in line
 
@@ -150,7 +153,7 @@ def test_status_is_red_when_stale_or_stopped(collab, snapshot, monkeypatch):
     run(collab, snapshot)
     assert collab("status")[0] == 0
     with Warehouse.open(flows.cli.load_settings()) as warehouse, warehouse.transaction() as conn:
-        conn.execute(sa.update(t.batch).values(finished_at=sa.text("finished_at - INTERVAL 3 DAY")))
+        conn.execute(sa.update(t.batch).values(finished_at=utc_now() - timedelta(days=3)))
     code, output = collab("status")
     assert code == 1
     assert "STALE" in output
@@ -194,6 +197,7 @@ def hold_open(path: str, held, done) -> None:
         done.wait()
 
 
+@pytest.mark.engines("duckdb")
 def test_a_locked_warehouse_is_one_line(collab, snapshot, tmp_path):
     run(collab, snapshot)
     context = multiprocessing.get_context("spawn")
@@ -210,6 +214,7 @@ def test_a_locked_warehouse_is_one_line(collab, snapshot, tmp_path):
     assert run(collab, snapshot)[0] == 0
 
 
+@pytest.mark.engines("duckdb")
 def test_a_file_that_is_no_warehouse_is_one_line(collab, snapshot, tmp_path):
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "warehouse.duckdb").write_bytes(b"x" * 10_000)
@@ -252,6 +257,7 @@ def test_settings_out_of_range_are_one_line(collab, snapshot, monkeypatch, name,
     assert name in error(*run(collab, snapshot), expected=2)
 
 
+@pytest.mark.engines("duckdb")
 def test_a_home_with_signs_that_mean_something_elsewhere(collab, snapshot, tmp_path, monkeypatch):
     home = tmp_path / "a&b=c [red]%41#é"
     monkeypatch.setenv("COLLAB_HOME", str(home))
@@ -269,6 +275,7 @@ def test_an_interrupted_run_is_one_line(collab, snapshot, monkeypatch):
     assert "the next run goes on from there" in error(*run(collab, snapshot), expected=130)
 
 
+@pytest.mark.engines("duckdb")
 @pytest.mark.parametrize("size", [0, 4096, 8192])
 def test_a_run_killed_while_making_the_warehouse_can_be_repeated(collab, snapshot, tmp_path, size):
     (tmp_path / "home").mkdir()

@@ -23,7 +23,7 @@ from tests.factory import URL, author, cell, contents, counts, rows, run, work, 
 def right(settings) -> dict[str, list[tuple]]:
     """Content of a warehouse that passes every check."""
     with Warehouse.open(settings, create=False) as warehouse:
-        with warehouse.transaction() as conn:
+        with warehouse.reading() as conn:
             wrong = [finding for finding in verify(conn) if finding.differences]
         assert wrong == []
         return contents(warehouse)
@@ -101,7 +101,9 @@ def test_every_kind_of_change_has_its_reason(tmp_path, settings_for):
     with Warehouse.open(settings) as warehouse:
         standing = rows(
             warehouse,
-            sa.select(t.work.c.work_id, t.work.c.excluded_reason).where(t.work.c.excluded_reason.is_not(None)),
+            sa.select(t.work.c.work_id, t.work.c.excluded_reason)
+            .where(t.work.c.excluded_reason.is_not(None))
+            .order_by(t.work.c.work_id),
         )
         assert standing == [
             {"work_id": 13, "excluded_reason": "duplicate_doi"},

@@ -115,6 +115,7 @@ def test_a_night_that_changes_no_cell_makes_no_release(tmp_path, settings_for):
         assert publishing.publish(warehouse, settings, force=True) is not None
 
 
+@pytest.mark.engines("duckdb")
 def test_releases_of_a_lost_warehouse_and_folders_of_a_user_stay(tmp_path, settings_for):
     settings = nights(tmp_path, settings_for, 1)
     former = (settings.published / "current").resolve()

@@ -30,11 +30,13 @@ def snapshot(shared: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def loaded(snapshot: Path, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+def loaded(engine: str, snapshot: Path, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """All partitions in one run."""
     from schemas.settings import load_settings
 
-    settings = load_settings(home=tmp_path_factory.mktemp("real"), scope="all", workers=1, snapshot=str(snapshot))
+    settings = load_settings(
+        home=tmp_path_factory.mktemp(f"real-{engine}"), scope="all", workers=1, snapshot=str(snapshot)
+    )
     night = run(settings)
     assert counts(night) == {"fetched": RECORDS, "new": WORKS, "superseded": RECORDS - WORKS}
     return settings
@@ -42,7 +44,7 @@ def loaded(snapshot: Path, tmp_path_factory: pytest.TempPathFactory) -> Settings
 
 def content_of(settings: Settings) -> dict[str, list[tuple]]:
     with Warehouse.open(settings, create=False) as warehouse:
-        with warehouse.transaction() as conn:
+        with warehouse.reading() as conn:
             assert [finding for finding in verify(conn) if finding.differences] == []
         return contents(warehouse)
 

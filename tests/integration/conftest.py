@@ -1,0 +1,80 @@
+"""Every integration test runs on each engine: a home has its warehouse where the engine of the test keeps it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from schemas.settings import Settings
+from tests.servers import CitusCluster, Missing, PostgresServer
+
+CITUS = "COLLAB_TEST_CITUS_URL"
+ENGINES = (
+    "duckdb",
+    pytest.param("postgresql", marks=pytest.mark.postgresql),
+    pytest.param("citus", marks=pytest.mark.citus),
+)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A test marked with engines runs on no other; of those that take long, or say nothing about the engine, the
+    repetition on PostgreSQL is left to `make faults`."""
+    others = []
+    for item in items:
+        engine, marker = _engine_of(item), item.get_closest_marker("engines")
+        if marker and engine not in marker.args:
+            others.append(item)
+        if engine == "postgresql" and (item.get_closest_marker("long") or item.path.name == "test_rules.py"):
+            item.add_marker(pytest.mark.slow)
+    if others:
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if item not in others]
+
+
+def _engine_of(item: pytest.Item) -> str:
+    return str(item.callspec.params.get("engine", "duckdb")) if hasattr(item, "callspec") else "duckdb"
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    try:
+        server = PostgresServer()
+    except Missing as why:
+        pytest.skip(str(why))
+    with server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def citus() -> Iterator[CitusCluster]:
+    if not os.environ.get(CITUS):
+        pytest.skip(f"{CITUS} is not set: no Citus coordinator to run on")
+    with CitusCluster(os.environ[CITUS]) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session", autouse=True, params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Name of the engine; settings that name no warehouse get a database of their own for each home."""
+    if request.param == "duckdb":
+        yield request.param
+        return
+    server = request.getfixturevalue("postgres" if request.param == "postgresql" else "citus")
+    databases: dict[Path, str] = {}
+
+    def url(settings: Settings) -> sa.URL:
+        if settings.warehouse_url:
+            return original(settings)
+        if settings.home not in databases:
+            databases[settings.home] = server.new_database()
+        return original(settings.model_copy(update={"warehouse_url": databases[settings.home]}))
+
+    original = Settings.url.fget
+    assert original is not None
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Settings, "url", property(url))
+        yield request.param

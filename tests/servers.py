@@ -1,0 +1,154 @@
+"""Database servers for tests: a PostgreSQL of the tests' own, thrown away at the end, or a Citus coordinator that is
+there already."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+from contextlib import AbstractContextManager, closing, suppress
+from pathlib import Path
+from uuid import uuid4
+
+import sqlalchemy as sa
+
+PACKAGE = "postgresql"
+USER = "postgres"
+OPTIONS = {  # it holds nothing that must survive
+    "fsync": "off",
+    "full_page_writes": "off",
+    "synchronous_commit": "off",
+    "listen_addresses": "127.0.0.1",
+    "max_connections": "100",
+    "shared_buffers": "256MB",
+    "max_wal_size": "4GB",
+    "log_checkpoints": "off",
+}
+
+
+class Missing(Exception):
+    """Why there is no server."""
+
+
+def binaries() -> Path:
+    """Folder of the PostgreSQL programs; installed as a Debian package where that is possible.
+
+    Raises:
+        Missing: there are none and they cannot be installed.
+    """
+    found = _find()
+    if found is None and os.geteuid() == 0 and shutil.which("apt-get"):
+        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        for command in (["update"], ["install", "--yes", "--no-install-recommends", PACKAGE]):
+            subprocess.run(["apt-get", *command], env=environment, capture_output=True, timeout=600, check=False)
+        found = _find()
+    if found is None:
+        raise Missing("no PostgreSQL: initdb is not on this machine, and could not be installed")
+    return found
+
+
+def _find() -> Path | None:
+    on_path = shutil.which("initdb")
+    if on_path:
+        return Path(on_path).resolve().parent
+    versions = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
+    return versions[-1].parent if versions else None
+
+
+class PostgresServer(AbstractContextManager["PostgresServer"]):
+    """A server on a free port of 127.0.0.1, in a temporary folder."""
+
+    def __init__(self) -> None:
+        self._binaries = binaries()
+        self._as_user: list[str] = []
+        self.folder = Path(tempfile.mkdtemp(prefix="collab-postgres-"))
+        if os.geteuid() == 0:  # PostgreSQL refuses to run as root
+            try:
+                owner = pwd.getpwnam(USER)
+            except KeyError:
+                raise Missing(f"PostgreSQL does not run as root, and there is no user {USER}") from None
+            os.chown(self.folder, owner.pw_uid, owner.pw_gid)
+            self._as_user = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--init-groups", "--"]
+        self.port = _free_port()
+        self._call("initdb", "--auth=trust", f"--username={USER}", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync")
+        self.start()
+
+    def start(self) -> None:
+        options = " ".join(f"-c {name}={value}" for name, value in OPTIONS.items())
+        listen = f"-p {self.port} -c unix_socket_directories={self.folder}"
+        self._call("pg_ctl", "start", "--wait", "--silent", f"--log={self.folder}/log", "-o", f"{listen} {options}")
+
+    def stop(self, mode: str = "fast") -> None:
+        self._call("pg_ctl", "stop", "--wait", "--silent", f"--mode={mode}")
+
+    def url(self, database: str = "postgres", user: str = USER) -> str:
+        return f"postgresql://{user}@127.0.0.1:{self.port}/{database}"
+
+    def new_database(self) -> str:
+        """URL of a new, empty database."""
+        name = f"t{uuid4().hex[:12]}"
+        _run(self.url(), f"CREATE DATABASE {name}")
+        return self.url(name)
+
+    def __exit__(self, *exc: object) -> None:
+        self.stop("immediate")
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _call(self, program: str, *arguments: str) -> None:
+        command = [*self._as_user, str(self._binaries / program), f"--pgdata={self.folder}/data", *arguments]
+        done = subprocess.run(command, cwd=self.folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False)
+        if done.returncode:
+            raise Missing(f"{program}: {done.stderr.decode(errors='replace').strip()[-300:]}")
+
+
+class CitusCluster(AbstractContextManager["CitusCluster"]):
+    """A coordinator with workers that somebody runs; its databases made here are dropped at the end."""
+
+    def __init__(self, url: str) -> None:
+        self._coordinator = _driver(url)
+        self._made: list[str] = []
+        with closing(_connection(self._coordinator)) as conn:
+            nodes = "SELECT nodename, nodeport FROM pg_dist_node WHERE noderole = 'primary' AND groupid <> 0"
+            self._workers = [self._coordinator.set(host=row[0], port=row[1]) for row in conn.exec_driver_sql(nodes)]
+            self._host = conn.exec_driver_sql("SELECT nodename FROM pg_dist_node WHERE groupid = 0").scalar()
+
+    def new_database(self) -> str:
+        """URL of a new, empty database that all workers know."""
+        name = f"t{uuid4().hex[:12]}"
+        for node in (self._coordinator, *self._workers):
+            with suppress(sa.exc.ProgrammingError):  # newer versions make it on the workers themselves
+                _run(node, f"CREATE DATABASE {name}")
+            _run(node.set(database=name), "CREATE EXTENSION IF NOT EXISTS citus")
+        self._made.append(name)
+        mine = self._coordinator.set(database=name)
+        _run(mine, f"SELECT citus_set_coordinator_host('{self._host or mine.host}', {mine.port})")
+        for worker in self._workers:
+            _run(mine, f"SELECT citus_add_node('{worker.host}', {worker.port})")
+        return mine.render_as_string(hide_password=False)
+
+    def __exit__(self, *exc: object) -> None:
+        for name in self._made:
+            for node in (self._coordinator, *self._workers):
+                _run(node, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+def _driver(url: str) -> sa.URL:
+    return sa.make_url(url).set(drivername="postgresql+psycopg")
+
+
+def _connection(url: sa.URL) -> sa.Connection:
+    return sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool).connect()
+
+
+def _run(url: str | sa.URL, statement: str) -> None:
+    with closing(_connection(_driver(url) if isinstance(url, str) else url)) as conn:
+        conn.exec_driver_sql(statement)
+
+
+def _free_port() -> int:
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
