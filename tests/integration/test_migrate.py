@@ -1,0 +1,110 @@
+"""A warehouse that an older release made is upgraded in place: nothing is lost, and it ends like a new one."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+
+import tasks.migrate as migrate
+from schemas import tables as t
+from schemas.errors import WarehouseError
+from tasks.verify import verify
+from tasks.warehouse import Warehouse
+from tests.factory import author, contents, run, work, write_snapshot
+
+SCRIPTS = Path(migrate.__file__).with_name("migrations")
+DAYS = {
+    "2026-01-01": [work(11), work(12, [author("US"), author()]), work(13, doi="https://doi.org/10.1234/a")],
+    "2026-01-02": [work(11, [author("DE"), author("FR")], updated="2026-01-02"), b"{"],
+}
+
+
+def first_release(conn: sa.Connection) -> None:
+    """The tables as the first release made them."""
+    config = Config()
+    config.set_main_option("script_location", str(SCRIPTS))
+    config.attributes["connection"] = conn
+    conn.exec_driver_sql("CREATE SCHEMA ops")
+    command.upgrade(config, migrate.revision(migrate.FIRST_VERSION))
+    migrate.VERSION.drop(conn)
+
+
+@pytest.fixture
+def old(tmp_path, settings_for):
+    """Settings of a warehouse of version 1 that holds a night, and of a new one that holds the same."""
+    root = write_snapshot(tmp_path / "s", DAYS)
+    new, settings = settings_for(root, home=tmp_path / "new"), settings_for(root, home=tmp_path / "old")
+    run(new, date(2026, 1, 1))
+    with Warehouse.open(new) as warehouse, warehouse.reading() as conn:
+        held = {
+            table: [dict(row) for row in conn.execute(sa.select(table)).mappings()]
+            for table in t.metadata.sorted_tables
+        }
+    settings.home.mkdir()
+    with sa.create_engine(settings.url, poolclass=sa.NullPool).begin() as conn:
+        first_release(conn)
+        for table, found in held.items():
+            if found:
+                conn.execute(sa.insert(table), found)
+        conn.execute(sa.insert(t.meta), {"name": "warehouse_version", "value": "1"})
+    return settings, new
+
+
+def columns(settings) -> list[tuple]:
+    """Every column of every table and view, as the database lists them."""
+    query = (
+        "SELECT table_schema, table_name, column_name, data_type, is_nullable FROM information_schema.columns"
+        " WHERE table_schema IN ('ops', 'core', 'mart') ORDER BY table_schema, table_name, ordinal_position"
+    )
+    with Warehouse.open(settings) as warehouse, warehouse.reading() as conn:
+        return [tuple(row) for row in conn.exec_driver_sql(query)]
+
+
+def test_an_older_warehouse_is_upgraded_in_place(old):
+    settings, new = old
+    with pytest.raises(WarehouseError, match=r"version 1, this release needs 2.*`collab upgrade`"):
+        Warehouse.open(settings)
+    with Warehouse.connect(settings, create=False) as warehouse:
+        assert warehouse.properties()["warehouse_version"] == "1"
+        for expected in ((1, t.WAREHOUSE_VERSION), (t.WAREHOUSE_VERSION, t.WAREHOUSE_VERSION)):
+            with warehouse.transaction() as conn:
+                assert migrate.upgrade(conn) == expected
+    assert columns(settings) == columns(new)
+    for warm in (settings, new):
+        run(warm)
+    found = []
+    for warm in (settings, new):
+        with Warehouse.open(warm) as warehouse:
+            with warehouse.reading() as conn:
+                assert [finding for finding in verify(conn) if finding.differences] == []
+                assert conn.exec_driver_sql("SELECT count(*) FROM mart.pair_rates").scalar() > 0
+            found.append(contents(warehouse))
+    assert found[0] == found[1]
+
+
+def test_an_upgrade_that_fails_changes_nothing(old, monkeypatch):
+    settings, _ = old
+
+    def fail(conn):
+        raise RuntimeError("power cut")
+
+    monkeypatch.setattr(migrate, "_make_views", fail)
+    with Warehouse.connect(settings, create=False) as warehouse:
+        with pytest.raises(RuntimeError), warehouse.transaction() as conn:
+            migrate.upgrade(conn)
+        assert warehouse.properties()["warehouse_version"] == "1"
+        with warehouse.reading() as conn:
+            assert conn.scalar(sa.select(sa.func.count()).select_from(t.work)) == 3
+
+
+def test_every_version_has_its_step():
+    script = ScriptDirectory(str(SCRIPTS))
+    assert script.get_heads() == [migrate.revision(t.WAREHOUSE_VERSION)]
+    steps = [step.revision for step in script.walk_revisions()]
+    assert steps == [migrate.revision(version) for version in range(t.WAREHOUSE_VERSION, 0, -1)]
