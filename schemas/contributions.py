@@ -32,9 +32,6 @@ class Relations:
     work_field: FromClause
 
 
-STORED = Relations(t.work, t.work_policy, t.work_territory, t.work_field)
-
-
 def _one_if(condition: ColumnElement[bool]) -> ColumnElement[int]:
     return cast(case((condition, 1), else_=0), BigInteger)
 

@@ -6,14 +6,16 @@ ledger agree exactly.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
-from sqlalchemy import Connection, FromClause, Select, Table
+from sqlalchemy import ColumnElement, Connection, FromClause, Select, Table
 
-from schemas.contributions import CONTRIBUTIONS, STORED, Relations
-from schemas.tables import MART, key_columns, ledger_of, measures
+from schemas.contributions import CONTRIBUTIONS, Relations
+from schemas.tables import MART, key_columns, ledger_of, measures, work, work_field, work_policy, work_territory
 from tasks.warehouse import clear_scratch, scratch
+
+WORKS_PER_SLICE = 2_000_000
 
 
 def apply_increment(
@@ -74,9 +76,39 @@ def _add_cells(conn: Connection, mart: Table, cells: Table, *, has_losses: bool)
         conn.execute(sa.delete(mart).where(sa.and_(*(mart.c[name] == 0 for name in sums))))
 
 
-def rebuilt(mart: Table) -> Select[Any]:
-    """The whole of a mart table, from scratch."""
-    every = CONTRIBUTIONS[mart](STORED).subquery()
+class Years(NamedTuple):
+    """Consecutive years, both included; None: no bound."""
+
+    first: int | None
+    last: int | None
+
+    def hold(self, year: ColumnElement[int]) -> ColumnElement[bool]:
+        """Whether a year is one of them."""
+        bounds = [year >= self.first] if self.first is not None else []
+        return sa.and_(sa.true(), *bounds, *([year <= self.last] if self.last is not None else []))
+
+
+def year_slices(conn: Connection, most: int = WORKS_PER_SLICE) -> list[Years]:
+    """All years, cut so that a slice holds at most `most` stored works, or is a single year.
+
+    Whoever counts everything anew does it slice by slice: memory stays flat, and no coordinator merges everything.
+    """
+    works = sa.select(work.c.year, sa.func.count()).group_by(work.c.year).order_by(work.c.year)
+    edges: list[int] = []
+    held = 0
+    for year, count in conn.execute(works).tuples():
+        if held and held + count > most:
+            edges.append(year)
+            held = 0
+        held += count
+    firsts, lasts = [None, *edges], [*(year - 1 for year in edges), None]
+    return [Years(first, last) for first, last in zip(firsts, lasts, strict=True)]
+
+
+def rebuilt(mart: Table, years: Years) -> Select[Any]:
+    """Some years of a mart table, from scratch."""
+    some = sa.select(work).where(years.hold(work.c.year)).subquery("work")
+    every = CONTRIBUTIONS[mart](Relations(some, work_policy, work_territory, work_field)).subquery()
     key = key_columns(mart)
     return sa.select(*(every.c[name] for name in key), *_sums(every, mart)).group_by(*(every.c[name] for name in key))
 

@@ -6,14 +6,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
-from sqlalchemy import Connection, FromClause, Select, Table
+from sqlalchemy import Connection, Select, Table
 
 from schemas import tables as t
 from schemas.reviewed import definitions_digest
-from tasks.aggregate import rebuilt
+from tasks.aggregate import Years, rebuilt, year_slices
 from tasks.warehouse import clear_scratch, code_version, scratch, utc_now
 
 
@@ -28,16 +29,11 @@ class Finding(NamedTuple):
 
 def verify(conn: Connection) -> list[Finding]:
     """Run every comparison; the warehouse is right if no finding has differences."""
+    slices = year_slices(conn)
     found = []
     for mart in t.MART:
-        fresh = scratch(conn, f"fresh_{mart.name}", rebuilt(mart))
-        found.append(_compare(conn, f"{mart.name} = rebuild", mart, fresh))
-        found.append(
-            _compare(
-                conn, f"{mart.name} = sum of the ledger", mart, scratch(conn, f"booked_{mart.name}", _booked(mart))
-            )
-        )
-        clear_scratch(conn, f"fresh_{mart.name}", f"booked_{mart.name}")
+        found.append(_compare(conn, f"{mart.name} = rebuild", mart, rebuilt, slices))
+        found.append(_compare(conn, f"{mart.name} = sum of the ledger", mart, _booked, slices))
     found += [_unique(conn, table) for table in (*t.CORE, t.seen, t.institution, *t.MART)]
     found.append(_shares(conn))
     found += [
@@ -53,30 +49,10 @@ def rebuild(conn: Connection) -> dict[str, int]:
 
     It is a batch of its own without records, so that the ledger (reason `definition`) and the next release know it.
     """
-    changed = {}
     now = utc_now()
     batch_id = f"rebuild/{now:%Y-%m-%dT%H:%M:%S.%f}"
-    for mart in t.MART:
-        key, sums = t.key_columns(mart), t.measures(mart)
-        fresh = scratch(conn, f"fresh_{mart.name}", rebuilt(mart))
-        same = sa.and_(*(mart.c[n] == fresh.c[n] for n in key))
-        deltas = [(sa.func.coalesce(fresh.c[n], 0) - sa.func.coalesce(mart.c[n], 0)).label(n) for n in sums]
-        both = (
-            sa.select(*(sa.func.coalesce(fresh.c[n], mart.c[n]).label(n) for n in key), *deltas)
-            .outerjoin_from(mart, fresh, same, full=True)
-            .subquery()
-        )
-        rows = scratch(conn, f"moved_{mart.name}", sa.select(both).where(sa.or_(*(both.c[n] != 0 for n in sums))))
-        changed[mart.name] = conn.scalar(sa.select(sa.func.count()).select_from(rows)) or 0
-        values = [sa.literal(batch_id), sa.literal("definition"), *(rows.c[n] for n in (*key, *sums))]
-        conn.execute(sa.insert(t.ledger_of(mart)).from_select(["batch_id", "reason", *key, *sums], sa.select(*values)))
-        conn.execute(sa.delete(mart))
-        conn.execute(
-            sa.insert(mart).from_select(
-                [*key, *sums], sa.select(*(fresh.c[n] for n in (*key, *sums))).order_by(*(fresh.c[n] for n in key))
-            )
-        )
-    clear_scratch(conn)
+    slices = year_slices(conn)
+    changed = {mart.name: sum(_rebuild(conn, mart, years, batch_id) for years in slices) for mart in t.MART}
     texts = {
         "batch_id": batch_id,
         "landing_id": batch_id,
@@ -92,28 +68,65 @@ def rebuild(conn: Connection) -> dict[str, int]:
     return changed
 
 
-def _booked(mart: Table) -> Select[Any]:
+def _rebuild(conn: Connection, mart: Table, years: Years, batch_id: str) -> int:
+    """Replace some years of a mart table and book the difference; returns how many cells differed."""
+    key, sums = t.key_columns(mart), t.measures(mart)
+    fresh = scratch(conn, f"fresh_{mart.name}", rebuilt(mart, years))
+    live = sa.select(mart).where(years.hold(mart.c.year)).subquery()
+    same = sa.and_(*(live.c[n] == fresh.c[n] for n in key))
+    deltas = [(sa.func.coalesce(fresh.c[n], 0) - sa.func.coalesce(live.c[n], 0)).label(n) for n in sums]
+    both = (
+        sa.select(*(sa.func.coalesce(fresh.c[n], live.c[n]).label(n) for n in key), *deltas)
+        .outerjoin_from(live, fresh, same, full=True)
+        .subquery()
+    )
+    rows = scratch(conn, f"moved_{mart.name}", sa.select(both).where(sa.or_(*(both.c[n] != 0 for n in sums))))
+    values = [sa.literal(batch_id), sa.literal("definition"), *(rows.c[n] for n in (*key, *sums))]
+    conn.execute(sa.insert(t.ledger_of(mart)).from_select(["batch_id", "reason", *key, *sums], sa.select(*values)))
+    conn.execute(sa.delete(mart).where(years.hold(mart.c.year)))
+    anew = sa.select(*(fresh.c[n] for n in (*key, *sums))).order_by(*(fresh.c[n] for n in key))
+    conn.execute(sa.insert(mart).from_select([*key, *sums], anew))
+    differed = conn.scalar(sa.select(sa.func.count()).select_from(rows)) or 0
+    clear_scratch(conn, fresh.name, rows.name)
+    return int(differed)
+
+
+def _booked(mart: Table, years: Years) -> Select[Any]:
     ledger, key = t.ledger_of(mart), t.key_columns(mart)
     sums = [sa.cast(sa.func.sum(ledger.c[n]), mart.c[n].type).label(n) for n in t.measures(mart)]
-    total = sa.select(*(ledger.c[n] for n in key), *sums).group_by(*(ledger.c[n] for n in key)).subquery()
+    total = (
+        sa.select(*(ledger.c[n] for n in key), *sums)
+        .where(years.hold(ledger.c.year))
+        .group_by(*(ledger.c[n] for n in key))
+        .subquery()
+    )
     return sa.select(*total.c).where(sa.or_(*(total.c[n] != 0 for n in t.measures(mart))))
 
 
-def _compare(conn: Connection, check: str, mart: Table, other: FromClause) -> Finding:
-    """Cells that are in one table only, or differ in any measure."""
-    columns = [c.name for c in mart.columns]
-    left, right = sa.select(*(mart.c[n] for n in columns)), sa.select(*(other.c[n] for n in columns))
-    extra = sa.union_all(
-        sa.select(sa.literal("live only").label("side"), *sa.except_(left, right).subquery().c),
-        sa.select(sa.literal("other only").label("side"), *sa.except_(right, left).subquery().c),
-    ).subquery()
-    return _finding(conn, check, mart, sa.select(extra))
+def _compare(
+    conn: Connection, check: str, mart: Table, count: Callable[[Table, Years], Select[Any]], slices: Sequence[Years]
+) -> Finding:
+    """Cells that are in one table only, or differ in any measure, counted live and in another way."""
+    found = []
+    for years in slices:
+        other = scratch(conn, f"other_{mart.name}", count(mart, years))
+        live = sa.select(mart).where(years.hold(mart.c.year))
+        counted = sa.select(*(other.c[column.name] for column in mart.columns))
+        extra = sa.union_all(
+            sa.select(sa.literal("live only").label("side"), *sa.except_(live, counted).subquery().c),
+            sa.select(sa.literal("other only").label("side"), *sa.except_(counted, live).subquery().c),
+        ).subquery()
+        found.append(_finding(conn, check, sa.select(sa.func.count()).select_from(live.subquery()), sa.select(extra)))
+        clear_scratch(conn, other.name)
+    samples = [finding.sample for finding in found if finding.sample]
+    rows, differences = sum(finding.rows for finding in found), sum(finding.differences for finding in found)
+    return Finding(check, rows, differences, samples[0] if samples else "")
 
 
 def _unique(conn: Connection, table: Table) -> Finding:
     key = [table.c[n] for n in t.key_columns(table)]
     return _finding(
-        conn, f"{table.name}: key is unique", table, sa.select(*key).group_by(*key).having(sa.func.count() > 1)
+        conn, f"{table.name}: key is unique", _rows(table), sa.select(*key).group_by(*key).having(sa.func.count() > 1)
     )
 
 
@@ -124,12 +137,12 @@ def _shares(conn: Connection) -> Finding:
         .group_by(of.work_id, of.policy)
         .having(sa.func.sum(of.share) != 1)
     )
-    return _finding(conn, "shares of a work sum to 1", t.work_territory, unequal)
+    return _finding(conn, "shares of a work sum to 1", _rows(t.work_territory), unequal)
 
 
 def _orphans(conn: Connection, child: Table, owner: str) -> Finding:
     lost = sa.select(child.c[owner]).where(~sa.exists(sa.select(1).where(t.work.c.work_id == child.c[owner])))
-    return _finding(conn, f"{child.name}: every row has its work", child, lost)
+    return _finding(conn, f"{child.name}: every row has its work", _rows(child), lost)
 
 
 def _conservation(conn: Connection) -> Finding:
@@ -138,13 +151,17 @@ def _conservation(conn: Connection) -> Finding:
     return _finding(
         conn,
         "batches conserve records",
-        t.batch,
+        _rows(t.batch),
         sa.select(of.batch_id).where(sa.or_(of.fetched != parts, of.listed != of.applied + of.absent)),
     )
 
 
-def _finding(conn: Connection, check: str, looked_at: Table, differing: Select[Any]) -> Finding:
-    rows = conn.scalar(sa.select(sa.func.count()).select_from(looked_at)) or 0
+def _rows(table: Table) -> Select[Any]:
+    return sa.select(sa.func.count()).select_from(table)
+
+
+def _finding(conn: Connection, check: str, looked_at: Select[Any], differing: Select[Any]) -> Finding:
+    rows = conn.scalar(looked_at) or 0
     count = conn.scalar(sa.select(sa.func.count()).select_from(differing.subquery())) or 0
     sample = conn.execute(differing.limit(1)).one_or_none() if count else None
     return Finding(

@@ -18,6 +18,7 @@ from typing_extensions import override
 from schemas.errors import ConnectionLost, WarehouseError
 from schemas.settings import Settings
 from schemas.staging import arrow_type, sql_type
+from schemas.tables import metadata
 from tasks.engines import citus
 from tasks.engines.base import Backend, compiled, first_line
 
@@ -32,6 +33,7 @@ SESSION = {
     "work_mem": "64MB",
 }
 KEEPALIVE = {"connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+KEYS = {"stage_id"} | {name for table in metadata.tables.values() for name in table.info["key"]}
 LOST = ("08", "57P0")  # classes of SQLSTATE: connection exception, shutdown of the server
 RETRYABLE = ("40001", "40P01")  # serialisation failure, deadlock
 
@@ -74,7 +76,9 @@ class PostgreSQL(Backend):
 
     @override
     def has_filled(self, conn: Connection, table: Table) -> None:
-        conn.exec_driver_sql(f"ANALYZE {conn.dialect.identifier_preparer.format_table(table)}")
+        keys = [column.name for column in table.columns if column.name in KEYS]
+        if keys:  # by what it is joined; statistics of the other columns cost as much as filling the table
+            conn.exec_driver_sql(f"ANALYZE {table.name} ({', '.join(keys)})")
 
     @override
     def export_parquet(self, conn: Connection, query: Select[Any], path: Path) -> int:

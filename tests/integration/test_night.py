@@ -11,8 +11,10 @@ import pytest
 import sqlalchemy as sa
 
 import tasks.batch as batches
+import tasks.verify as tables
 from schemas import tables as t
 from schemas.errors import GateStopped, LandingError, SourceError, UsageError, WarehouseError
+from tasks.aggregate import year_slices
 from tasks.migrate import VERSION
 from tasks.report import read_status
 from tasks.verify import verify
@@ -496,3 +498,29 @@ def test_a_warehouse_of_another_scope_or_version_is_refused(tmp_path, settings_f
 def test_a_run_without_a_snapshot_says_how_to_name_one(settings_for):
     with pytest.raises(UsageError, match="--snapshot"):
         run(settings_for(None))
+
+
+def test_counting_anew_in_slices_of_years_covers_every_year(tmp_path, settings_for, monkeypatch):
+    years = (2018, 2018, 2019, 2020, 2022, 2022)
+    works = [work(11 + n, publication_year=year) for n, year in enumerate(years)]
+    settings = settings_for(write_snapshot(tmp_path / "s", {"2026-01-01": works}))
+    run(settings)
+    monkeypatch.setattr(tables, "year_slices", lambda conn: year_slices(conn, most=2))
+    with Warehouse.open(settings) as warehouse:
+        with warehouse.reading() as conn:
+            assert year_slices(conn) == [(None, None)]
+            assert year_slices(conn, most=2) == [(None, 2018), (2019, 2021), (2022, None)]
+            assert year_slices(conn, most=1) == [(None, 2018), (2019, 2019), (2020, 2021), (2022, None)]
+        expected = contents(warehouse, t.MART)
+        with warehouse.transaction() as conn:
+            conn.execute(sa.update(t.world_year).values(year=1950).where(t.world_year.c.year == 2018))
+            conn.execute(sa.update(t.pair_year).values(year=2100).where(t.pair_year.c.year == 2022))
+            conn.execute(sa.delete(t.country_year))
+        with warehouse.reading() as conn:
+            wrong = {finding.check for finding in verify(conn) if finding.differences}
+        assert {f"{mart.name} = rebuild" for mart in t.MART} <= wrong
+        with warehouse.transaction() as conn:
+            tables.rebuild(conn)
+        assert contents(warehouse, t.MART) == expected
+        with warehouse.transaction() as conn:
+            assert set(tables.rebuild(conn).values()) == {0}
