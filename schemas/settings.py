@@ -104,9 +104,11 @@ class Settings(BaseSettings):
     @classmethod
     def _is_url(cls, value: str | None) -> str | None:
         try:
-            make_url(value or "duckdb://")
+            url = make_url(value or "duckdb://")
         except (ArgumentError, ValueError):
             raise ValueError("not a database URL, such as duckdb:///path/to/warehouse.duckdb") from None
+        if "password" in url.query:  # it would be shown wherever the address is
+            raise ValueError("write the password before the host, or give it in PGPASSWORD or ~/.pgpass")
         return value
 
     @property

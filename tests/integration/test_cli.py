@@ -250,6 +250,7 @@ def test_status_is_red_when_the_newest_tables_are_not_published(collab, snapshot
         ("COLLAB_HOME", "~nobody-of-this-name/x"),
         ("COLLAB_HOME", "what?/x"),
         ("COLLAB_WAREHOUSE_URL", "not a url"),
+        ("COLLAB_WAREHOUSE_URL", "postgresql://host/atlas?password=x"),
     ],
 )
 def test_settings_out_of_range_are_one_line(collab, snapshot, monkeypatch, name, value):
