@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from schemas import openalex
 from schemas.errors import UsageError
-from schemas.fields import ADMITTING_KINDS, PATTERN_KINDS, Subject, load_definitions, read_abstract
+from schemas.fields import ADMITTING_KINDS, PATTERN_KINDS, load_definitions, read_abstract
 from schemas.reviewed import DATA, read_caption
 from schemas.settings import load_settings
 from schemas.territories import (
@@ -38,7 +38,8 @@ PATTERNS = [
 
 def fields_of(scope: str = "ai", **more) -> dict[str, str]:
     record = openalex.work_decoder.decode(line(work(11, **more)))
-    return dict(load_definitions().classify(Subject.of(record), scope=scope))
+    (found,) = load_definitions().classify([record], scope=scope)
+    return dict(found)
 
 
 def topic(identifier: str, subfield: str) -> dict:
@@ -123,7 +124,7 @@ def test_abstracts_come_in_three_shapes_and_broken_ones_are_no_abstract():
     assert read_abstract(msgspec.Raw(json.dumps(index).encode())) == "deep learning"
     assert read_abstract(msgspec.Raw(json.dumps(shapes[2]).encode())) == "deep learning"
     assert read_abstract(msgspec.Raw(json.dumps(shapes[3]).encode())) == "deep learning"
-    for broken in (b"null", b"7", b'"{"', b'{"a": "b"}', b"[" * 10_000):
+    for broken in (b"null", b"7", b'"{"', b'{"a": "b"}', b'{"\xff": [0]}', b"[" * 10_000):
         assert read_abstract(msgspec.Raw(broken)) == ""
 
 
