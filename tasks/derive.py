@@ -1,25 +1,19 @@
 """Raw lines in, staged Arrow tables out: parse, classify and locate each record of a batch.
 
-The lines are cut into chunks; several processes work on them when the batch is large. The result does not depend on how
+The lines are cut into chunks; several workers take them when the batch is large. The result does not depend on how
 many.
 """
 
 from __future__ import annotations
 
 import gc
-import multiprocessing
-import os
-import signal
-import sys
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from concurrent.futures import Future
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from types import ModuleType
 from typing import NamedTuple
 
 import msgspec
@@ -41,6 +35,7 @@ from tasks.parse import (
     tie_hash,
 )
 from tasks.rows import StagedRows, staged_rows
+from tasks.workers import Workers
 
 CHUNK_RECORDS = 250  # small enough for a core's cache: chunks of 1,000 took a quarter longer
 _encode = msgspec.msgpack.Encoder().encode
@@ -77,9 +72,6 @@ class Reading:
     """UTC; a later version would hide all that follow, so it is refused."""
 
 
-_NOTHING = Reading("all", lists_cut=False, max_record_bytes=0)
-
-
 def derive_lines(lines: Iterable[Line], reading: Reading) -> dict[str, pa.RecordBatch]:
     """Staged rows of some records: one Arrow record batch per staged table, shapes as in schemas/staging.py."""
     rows = staged_rows()
@@ -99,7 +91,7 @@ def derive_lines(lines: Iterable[Line], reading: Reading) -> dict[str, pa.Record
     return {name: found.to_arrow() for name, found in rows.items()}
 
 
-def _derive_packed(lines: Iterable[Line], reading: Reading) -> dict[str, bytes]:
+def derive_packed(lines: Iterable[Line], reading: Reading) -> dict[str, bytes]:
     """The same as Arrow IPC messages: a quarter of the time that pickling record batches takes, column by column."""
     return {name: batch.serialize().to_pybytes() for name, batch in derive_lines(lines, reading).items()}
 
@@ -179,14 +171,12 @@ def _add_work(stage_id: int, work: ParsedWork, located: Located, fields: Sequenc
         rows["repair"].add(owner, work.repairs)
 
 
-class Deriver(AbstractContextManager["Deriver"]):
-    """Derives batches in `processes` processes; the pool starts with the first batch that is large enough to pay
-    for it."""
+class Deriver:
+    """Derives batches, by several workers where there are several and the batch is large enough to pay for them."""
 
-    def __init__(self, processes: int, on_records: Callable[[int], None] = lambda _: None) -> None:
-        self._processes = processes
+    def __init__(self, workers: Workers, on_records: Callable[[int], None] = lambda _: None) -> None:
+        self._workers = workers
         self._on_records = on_records
-        self._pool: ProcessPoolExecutor | None = None
 
     def derive(self, lines: Iterator[Line], reading: Reading, folder: Path) -> dict[str, int]:
         """Write one Arrow IPC file per staged table into `folder` and return the rows of each."""
@@ -212,68 +202,18 @@ class Deriver(AbstractContextManager["Deriver"]):
         pending: deque[Future[dict[str, bytes]]] = deque()
         chunk = _take(lines, CHUNK_RECORDS)
         following = _take(lines, CHUNK_RECORDS)
-        if self._processes == 1 or not following:
+        if self._workers.count == 1 or not following:
             while chunk:
                 yield derive_lines(chunk, reading)
                 chunk, following = following, _take(lines, CHUNK_RECORDS)
             return
-        pool = self._started_pool()
         while chunk:
-            pending.append(pool.submit(_derive_packed, chunk, reading))
+            pending.append(self._workers.submit(derive_packed, chunk, reading))
             chunk, following = following, _take(lines, CHUNK_RECORDS)
-            if len(pending) > 2 * self._processes:  # bounds memory: at most this many chunks are under way
+            if len(pending) > 2 * self._workers.count:  # bounds memory: at most this many chunks are under way
                 yield _unpacked(pending.popleft().result())
         while pending:
             yield _unpacked(pending.popleft().result())
-
-    def _started_pool(self) -> ProcessPoolExecutor:
-        if self._pool is None:
-            self._pool = ProcessPoolExecutor(self._processes, mp_context=_context(), initializer=_follow_parent)
-            with _no_main_module():  # a worker is started by each call that finds none idle
-                for call in [self._pool.submit(_derive_packed, [], _NOTHING) for _ in range(self._processes)]:
-                    call.result()
-        return self._pool
-
-    def __exit__(self, *exc: object) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
-            self._pool = None
-
-
-def _context() -> multiprocessing.context.BaseContext:
-    """Workers are forked from a clean process that has imported this module only: fork is unsafe beside the threads of
-    Prefect and Arrow."""
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__, "pandas"])  # pyarrow imports pandas at its first array: workers share it
-    return context
-
-
-@contextmanager
-def _no_main_module() -> Iterator[None]:
-    """Workers need this module, not the program that started them: they would import Prefect, 100 MB and seconds
-    each."""
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
-
-
-def _follow_parent() -> None:
-    """A worker whose parent was killed would wait for work for ever; one that is interrupted leaves it to its parent to
-    say so."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-
-        def follow() -> None:
-            parent.join()
-            os._exit(1)
-
-        threading.Thread(target=follow, daemon=True).start()
 
 
 def _take(lines: Iterator[Line], count: int) -> list[Line]:

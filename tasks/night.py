@@ -12,7 +12,7 @@ import logging
 import shutil
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack, closing
 from datetime import date
 from pathlib import Path
 
@@ -32,6 +32,7 @@ from tasks.publish import Release, publish
 from tasks.sources import openalex_snapshot as source
 from tasks.validate import Report
 from tasks.warehouse import Warehouse
+from tasks.workers import workers_for
 from tasks.workspace import Workspace
 
 LONGEST_OUTAGE_SECONDS = 300
@@ -61,23 +62,26 @@ class Night(AbstractContextManager["Night"]):
             on_records: told how many records have been parsed and located since the last call.
 
         Raises:
+            UsageError: the workers that the settings name cannot be reached.
             WarehouseError: see Warehouse.open.
         """
         self.settings = settings
         self.until = until
-        self.warehouse = Warehouse.open(settings)
-        self._workspace = Workspace(settings.staging)
-        self._deriver = Deriver(settings.processes, on_records)
+        with ExitStack() as opened:  # closes what was opened if the next fails
+            self.warehouse = opened.enter_context(Warehouse.open(settings))
+            self._workspace = opened.enter_context(Workspace(settings.staging))
+            self._workers = opened.enter_context(closing(workers_for(settings)))
+            self._opened = opened.pop_all()
+        self._deriver = Deriver(self._workers, on_records)
         self._background = ThreadPoolExecutor(1, "derive-ahead")
         self._ahead: tuple[str, Future[Path]] | None = None
         self._snapshot: source.Snapshot | None = None
         self._manifest: list[source.Part] = []
 
     def __exit__(self, *exc: object) -> None:
-        self._deriver.__exit__(*exc)
+        self._workers.close()  # first: what derives ahead waits for them
         self._background.shutdown(cancel_futures=True)
-        self._workspace.__exit__(*exc)
-        self.warehouse.close()
+        self._opened.close()
 
     @property
     def snapshot(self) -> source.Snapshot:
@@ -166,7 +170,7 @@ class Night(AbstractContextManager["Night"]):
     def derive(self, batch: Batch, following: Batch | None = None) -> Path:
         """Parse and locate a batch; returns its staging folder.
 
-        With more than one process the `following` batch is begun at once, so that the workers are busy while this
+        With more than one worker the `following` batch is begun at once, so that the workers are busy while this
         one is validated and loaded.
         """
         if self._ahead is not None and self._ahead[0] != batch.batch_id:
@@ -177,7 +181,7 @@ class Night(AbstractContextManager["Night"]):
         else:
             folder = batches.stage(batch, self._deriver, self._workspace.folder, self.settings)
         self._ahead = None
-        if following is not None and self.settings.processes > 1:
+        if following is not None and self._workers.count > 1:
             begun = self._background.submit(
                 batches.stage, following, self._deriver, self._workspace.folder, self.settings
             )

@@ -26,6 +26,7 @@ from tasks.land import DELETIONS, WORKS, Incoming, Landing, land
 from tasks.validate import Rejection, Report, Result, read_staged
 from tasks.verify import verify
 from tasks.warehouse import Warehouse
+from tasks.workers import LocalWorkers
 from tests.factory import URL, author, contents, line, work
 
 IDS = (11, 12, 13, 14)
@@ -125,7 +126,8 @@ def play(arrivals: list[Arrival], home: Path, empty: Path) -> dict[str, list[tup
     if empty.exists():  # a server makes a new database instead
         shutil.copy(empty, home / "warehouse.duckdb")
     settings = load_settings(home=home, scope="all", workers=1)
-    with Warehouse.open(settings) as warehouse, Deriver(1) as deriver:
+    deriver = Deriver(LocalWorkers(1))
+    with Warehouse.open(settings) as warehouse:
         for number, arrival in enumerate(arrivals):
             take_in(arrival, f"arrival-{number}", warehouse, deriver, settings)
         with warehouse.reading() as conn:

@@ -1,0 +1,65 @@
+"""Whoever parses and locates, the tables are the same: one process, several, or a Dask cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from distributed import LocalCluster
+
+from schemas.errors import UsageError
+from schemas.settings import load_settings
+from tasks.derive import CHUNK_RECORDS
+from tasks.night import Night
+from tasks.warehouse import Warehouse
+from tests.factory import author, contents, run, work, write_snapshot
+
+pytestmark = pytest.mark.engines("duckdb")
+COUNTRIES = ("CN", "DE", None, "HK", "FR")
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[LocalCluster]:
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None, silence_logs="ERROR"
+    ) as made:
+        yield made
+
+
+@pytest.fixture
+def snapshot(tmp_path):
+    """Enough records for several chunks, some of them broken."""
+    works = [
+        work(100 + n, [author("US"), author(COUNTRIES[n % 5], strings=["Lab, Lyon, France"] if n % 3 else None)])
+        for n in range(3 * CHUNK_RECORDS)
+    ]
+    return write_snapshot(tmp_path / "s", {"2026-01-01": [*works, b"{", b"[]"]})
+
+
+def content_after_a_night(settings) -> dict[str, list[tuple]]:
+    run(settings)
+    with Warehouse.open(settings) as warehouse:
+        return contents(warehouse)
+
+
+def test_a_dask_cluster_gives_the_same_tables(tmp_path, settings_for, snapshot, cluster):
+    alone = content_after_a_night(settings_for(snapshot, home=tmp_path / "alone"))
+    spread = settings_for(snapshot, home=tmp_path / "spread", dask_address=cluster.scheduler_address)
+    assert content_after_a_night(spread) == alone
+    used = {worker for worker, state in cluster.scheduler.workers.items() if state.metrics["task_counts"]}
+    assert len(used) == 2
+
+
+def test_a_cluster_that_does_not_answer_is_one_line(tmp_path, snapshot, monkeypatch):
+    monkeypatch.setattr("tasks.workers.SECONDS_TO_CONNECT", 1)
+    settings = load_settings(home=tmp_path / "home", snapshot=str(snapshot), dask_address="tcp://127.0.0.1:1")
+    with pytest.raises(UsageError, match=r"no Dask scheduler answers at tcp://127.0.0.1:1"):
+        Night(settings)
+    Warehouse.open(settings).close()  # nothing holds it
+
+
+def test_workers_with_other_definitions_are_refused(tmp_path, snapshot, cluster, monkeypatch):
+    monkeypatch.setattr("tasks.workers.definitions_digest", lambda: "others")
+    settings = load_settings(home=tmp_path / "home", snapshot=str(snapshot), dask_address=cluster.scheduler_address)
+    with pytest.raises(UsageError, match=r"has definitions .* install this release"):
+        Night(settings)
