@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -98,35 +98,49 @@ class Field:
         return None
 
 
-class Subject(NamedTuple):
-    """What the rules look at."""
+class Subject:
+    """What the rules look at. Parts that only the rules of admitted works ask for are read when one does."""
 
-    primary_topic: str
-    subfield: str
-    topics: list[str]
-    keywords: list[str]
-    venue: str
-    title: str
-    lower_title: str
-    abstract: msgspec.Raw
-    lower_abstract: bytes
-
-    @classmethod
-    def of(cls, work: openalex.Work) -> Subject:
-        """Take the classifying parts of a decoded work."""
+    def __init__(self, work: openalex.Work) -> None:
+        self._work = work
         primary = work.primary_topic  # no fallback to topics[0]: the API cannot filter on one
-        title, abstract = work.any_title or "", work.abstract_inverted_index
-        return cls(
-            primary_topic=_tail(primary.id) if primary else "",
-            subfield=_tail(primary.subfield.id) if primary and primary.subfield else "",
-            topics=[_tail(topic.id) for topic in work.topics or ()],
-            keywords=[_tail(word.id) for word in work.keywords or () if isinstance(word, openalex.Keyword)],
-            venue=(work.venue or "").lower(),
-            title=title,
-            lower_title=title.casefold(),
-            abstract=abstract,
-            lower_abstract=bytes(abstract).lower(),
-        )
+        self.primary_topic = _tail(primary.id) if primary else ""
+        self.subfield = _tail(primary.subfield.id) if primary and primary.subfield else ""
+
+    @cached_property
+    def topics(self) -> list[str]:
+        """Ids of all topics."""
+        return [_tail(topic.id) for topic in self._work.topics or ()]
+
+    @cached_property
+    def keywords(self) -> list[str]:
+        """Slugs of the keywords."""
+        return [_tail(word.id) for word in self._work.keywords or () if isinstance(word, openalex.Keyword)]
+
+    @cached_property
+    def venue(self) -> str:
+        """Name of the journal, conference or repository in lower case."""
+        return (self._work.venue or "").lower()
+
+    @cached_property
+    def title(self) -> str:
+        """Title, or ""."""
+        return self._work.any_title or ""
+
+    @cached_property
+    def lower_title(self) -> str:
+        """Title in compare form."""
+        return self.title.casefold()
+
+    @cached_property
+    def abstract(self) -> msgspec.Raw:
+        """Abstract as it stands in the record, undecoded."""
+        return self._work.abstract_inverted_index
+
+    @cached_property
+    def lower_abstract(self) -> bytes:
+        """Undecoded abstract in lower case."""
+        return bytes(self.abstract).lower()
 
 
 def _tail(identifier: str | None) -> str:
@@ -140,7 +154,7 @@ def read_abstract(raw: msgspec.Raw) -> str:
         index = msgspec.json.decode(raw)
         if isinstance(index, str):  # parquet exports and some records of 2021 hold the index as a JSON string
             index = msgspec.json.decode(index)
-    except (msgspec.MsgspecError, RecursionError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return ""
     if isinstance(index, dict) and isinstance(index.get("InvertedIndex"), dict):
         index = index["InvertedIndex"]

@@ -13,23 +13,20 @@ import signal
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from schemas.fields import Subject, load_definitions
 from schemas.staging import STAGED, arrow_schema
-from schemas.territories import UNKNOWN
 from tasks.locate import Located, locate
 from tasks.parse import (
     CORPUS,
@@ -42,10 +39,11 @@ from tasks.parse import (
     read_work,
     tie_hash,
 )
+from tasks.rows import StagedRows, staged_rows
 
 CHUNK_RECORDS = 250  # small enough for a core's cache: chunks of 1,000 took a quarter longer
 _encode = msgspec.msgpack.Encoder().encode
-Rows = dict[str, list[tuple[Any, ...]]]
+Rows = dict[str, StagedRows]
 
 
 class Line(NamedTuple):
@@ -72,7 +70,7 @@ _NOTHING = Reading("all", lists_cut=False, max_record_bytes=0)
 
 def derive_lines(lines: Iterable[Line], reading: Reading) -> dict[str, pa.RecordBatch]:
     """Staged rows of some records: one Arrow record batch per staged table, shapes as in schemas/staging.py."""
-    rows: Rows = {name: [] for name in STAGED}
+    rows = staged_rows()
     was_enabled = gc.isenabled()
     gc.disable()  # the rows are a million small tuples, and none of them is in a cycle
     try:
@@ -81,7 +79,7 @@ def derive_lines(lines: Iterable[Line], reading: Reading) -> dict[str, pa.Record
     finally:
         if was_enabled:
             gc.enable()
-    return {name: _to_arrow(name, found) for name, found in rows.items()}
+    return {name: found.to_arrow() for name, found in rows.items()}
 
 
 def _derive_one(line: Line, reading: Reading, rows: Rows) -> None:
@@ -94,26 +92,25 @@ def _derive_one(line: Line, reading: Reading, rows: Rows) -> None:
         if version.updated_at > reading.newest:
             reason = f"{outline.updated_date} lies in the future"
             raise BadRecord("parse", "updated_date_future", reason, "$.updated_date")
-        fields = [] if outline.is_xpac else load_definitions().classify(Subject.of(outline), scope=reading.scope)
+        fields = [] if outline.is_xpac else load_definitions().classify(Subject(outline), scope=reading.scope)
         if fields:
             work = parse_work(outline, version, lists_cut=reading.lists_cut)
-            _append_work(line.stage_id, work, locate(work), fields, rows)
-        rows["version"].append((line.stage_id, *version, bool(fields)))
+            _add_work(line.stage_id, work, locate(work), fields, rows)
+        rows["version"].add((line.stage_id,), ((*version, bool(fields)),))
     except BadRecord as bad:
         tie = version.tie_hash if version else tie_hash(line.raw or line.landed_at.encode())
         key = f"W{version.work_id}" if version else f"record-{tie:016x}"
         identity = (version.work_id, version.updated_at) if version else (None, None)
-        rows["problem"].append(
-            (line.stage_id, key, tie, *identity, bad.stage, bad.rule, bad.reason, bad.path, line.landed_at)
-        )
+        found = (key, tie, *identity, bad.stage, bad.rule, bad.reason, bad.path, line.landed_at)
+        rows["problem"].add((line.stage_id,), (found,))
 
 
-def _append_work(stage_id: int, work: ParsedWork, located: Located, fields: list[tuple[str, str]], rows: Rows) -> None:
+def _add_work(stage_id: int, work: ParsedWork, located: Located, fields: list[tuple[str, str]], rows: Rows) -> None:
     work_id, updated_at, _ = work.version
+    credit = located.credit
     authorships = [(at, author.author_id, author.is_corresponding) for at, author in enumerate(work.authors, start=1)]
     evidence = [author.digest for author in located.authors]
-    territories = [(policy, *territory) for policy, found in located.by_policy.items() for territory in found]
-    place_hash = hash64(_encode((work.year, authorships, evidence, territories)))
+    place_hash = hash64(_encode((work.year, authorships, evidence, credit.territories)))
     field_hash = hash64(_encode(fields))
     reference_hash = hash64(_encode(work.references))
     bibliographic = (
@@ -126,47 +123,23 @@ def _append_work(stage_id: int, work: ParsedWork, located: Located, fields: list
         work.language,
         work.venue,
     )
-    counted = (work.is_retracted, work.cited_by_count, len(work.authors), located.authors_located)
+    counted = (work.is_retracted, work.cited_by_count, len(work.authors), credit.authors_located)
     facts = (*bibliographic, *counted, work.authors_truncated, work.references_count)
     content_hash = hash64(_encode((facts, place_hash, field_hash, reference_hash)))
 
-    rows["work"].append((stage_id, work_id, *facts, content_hash, place_hash, field_hash, reference_hash))
-    rows["authorship"] += [(stage_id, work_id, *row) for row in authorships]
-    rows["affiliation"] += [
-        (stage_id, work_id, at, *row) for at, author in enumerate(located.authors, start=1) for row in author.rows
-    ]
-    rows["work_field"] += [(stage_id, work_id, *row) for row in fields]
-    rows["reference"].append((stage_id, work.references))
-    rows["work_territory"] += [(stage_id, work_id, *row) for row in territories]
-    for policy, parts in located.by_policy.items():
-        is_partly_unknown = parts[-1].territory == UNKNOWN  # ZZ sorts last
-        unknown = parts[-1].share if is_partly_unknown else 0
-        rows["work_policy"].append((stage_id, work_id, policy, len(parts) - is_partly_unknown, unknown))
-    rows["institution"] += [
-        (stage_id, *it, updated_at, digest) for author in located.authors for it, digest in author.institutions
-    ]
-    rows["repair"] += [(stage_id, work_id, *repair) for repair in work.repairs]
-
-
-def _to_arrow(name: str, rows: Sequence[tuple[Any, ...]]) -> pa.RecordBatch:
-    schema = arrow_schema(name)
-    if name == "reference":  # one row a work here, one a citation there
-        lists = pa.array([cited for _, cited in rows], pa.list_(pa.int64()))
-        owners = pa.array([stage_id for stage_id, _ in rows], pa.int64()).take(pc.list_parent_indices(lists))
-        return pa.record_batch([owners, lists.flatten()], schema=schema)
-    columns: Sequence[Sequence[Any]] = list(zip(*rows, strict=True)) if rows else [()] * len(schema)
-    return pa.record_batch(
-        [_array(values, field.type) for values, field in zip(columns, schema, strict=True)], schema=schema
-    )
-
-
-def _array(values: Sequence[Any], type_: pa.DataType) -> pa.Array:
-    if not pa.types.is_decimal(type_):
-        return pa.array(values, type_)
-    low = np.fromiter(
-        values, np.int64, len(values)
-    )  # shares are integers of 1e-9: a decimal128 is that integer in 16 bytes
-    return pa.Array.from_buffers(type_, len(values), [None, pa.py_buffer(np.column_stack((low, low >> 63)).tobytes())])
+    record, owner = (stage_id,), (stage_id, work_id)
+    rows["work"].add(record, ((work_id, *facts, content_hash, place_hash, field_hash, reference_hash),))
+    rows["authorship"].add(owner, authorships)
+    for at, author in enumerate(located.authors, start=1):
+        rows["affiliation"].add((stage_id, work_id, at), author.rows)
+        if author.institutions:
+            rows["institution"].add((stage_id, updated_at), author.institutions)
+    rows["work_field"].add(owner, fields)
+    rows["reference"].add(record, work.references)
+    rows["work_policy"].add(owner, credit.policies)
+    rows["work_territory"].add(owner, credit.territories)
+    if work.repairs:
+        rows["repair"].add(owner, work.repairs)
 
 
 class Deriver(AbstractContextManager["Deriver"]):

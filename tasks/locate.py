@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 import re
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -40,6 +40,8 @@ _postal = re.compile(r"^[\d\s-]+|[\d\s-]+$")
 _contact = re.compile(r"\s*(?:e-?mail|electronic address)\b.*|\S+@\S+", re.IGNORECASE | re.DOTALL)
 _LONGEST_ADDRESS = 2_000
 _NOBODY = frozenset({UNKNOWN})
+Weights = tuple[tuple[str, int], ...]
+"""Territory and divisor of an author's weight; a territory stands once for each unit that holds it."""
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -63,31 +65,45 @@ class LocatedPlaces(NamedTuple):
     """Countries of one author's places."""
 
     rows: tuple[Row, ...]
-    weights: tuple[tuple[str, int], ...]
-    """Territory and divisor of the author's weight; a territory stands once for each unit that holds it."""
-    territories: frozenset[str]
-    institutions: tuple[tuple[Institution, int], ...]
-    """Linked institutions, each with the digest of its description."""
+    weights: Weights
+    institutions: tuple[tuple[Any, ...], ...]
+    """Linked institutions, each with the digest of its description as last column."""
     repairs: tuple[Repair, ...]
     digest: int
     """Digest of the rows."""
 
 
 class Territory(NamedTuple):
-    """Share of a territory in a work; `share` in units of 1e-9."""
+    """Share of a territory in a work under a policy; `share` in units of 1e-9. Columns of core.work_territory."""
 
+    policy: str
     territory: str
     share: int
     authors: int
     only_author: int | None
 
 
+class PolicyRow(NamedTuple):
+    """What a policy makes of a work as a whole. Columns of core.work_policy."""
+
+    policy: str
+    territories: int
+    unknown_share: int
+
+
+class Credit(NamedTuple):
+    """Territories of a work under every policy."""
+
+    authors_located: int
+    territories: tuple[Territory, ...]
+    policies: tuple[PolicyRow, ...]
+
+
 class Located(NamedTuple):
-    """A work's evidence, author by author, and its territories per policy."""
+    """A work's evidence, author by author, and the credit that follows from it."""
 
     authors: list[LocatedPlaces]
-    authors_located: int
-    by_policy: dict[str, list[Territory]]
+    credit: Credit
 
 
 @lru_cache(maxsize=10_000)
@@ -157,13 +173,28 @@ def locate(work: ParsedWork) -> Located:
     authors = [_locate_undated(author.places) or _locate_places(author.places, work.year) for author in work.authors]
     for author in authors:
         work.repairs += author.repairs
-    iso = _iso_shares(authors, phantom=work.authors_truncated or not authors)
-    unfolded = _apply(policies()[0], iso, authors)
-    by_policy = {}
+    weights = tuple([author.weights for author in authors])
+    return Located(authors, _credit(weights, work.authors_truncated or not authors))
+
+
+@lru_cache(maxsize=10_000)
+def _credit(authors: tuple[Weights, ...], is_cut: bool) -> Credit:
+    """Credit of a work; the countries of small teams repeat, in the same order, in every second work."""
+    iso = _iso_shares(authors, phantom=is_cut)
+    linked: dict[str, list[int]] = {}
+    for position, weights in enumerate(authors, start=1):
+        for territory in {territory for territory, _ in weights}:
+            linked.setdefault(territory, []).append(position)
+    territories: list[Territory] = []
+    rows: list[PolicyRow] = []
     for policy in policies():
-        is_plain = policy.counts_as.keys().isdisjoint(iso)
-        by_policy[policy.id] = unfolded if is_plain else _apply(policy, iso, authors)
-    return Located(authors, sum(author.territories != _NOBODY for author in authors), by_policy)
+        found = _apply(policy, iso, linked)
+        is_partly_unknown = found[-1].territory == UNKNOWN  # ZZ sorts last
+        unknown = found[-1].share if is_partly_unknown else 0
+        rows.append(PolicyRow(policy.id, len(found) - is_partly_unknown, unknown))
+        territories += found
+    located = {position for territory, positions in linked.items() if territory != UNKNOWN for position in positions}
+    return Credit(len(located), tuple(territories), tuple(rows))
 
 
 @lru_cache(maxsize=10_000)
@@ -212,8 +243,7 @@ def _locate_places(places: Places, year: int | None) -> LocatedPlaces:
     return LocatedPlaces(
         rows=tuple(rows),
         weights=tuple((territory, len(known) * len(unit)) for unit in known for territory in sorted(unit)),
-        territories=frozenset().union(*known),
-        institutions=tuple((institution, hash64(_encode(institution))) for institution in found),
+        institutions=tuple((*institution, hash64(_encode(institution))) for institution in found),
         repairs=tuple(repairs),
         digest=hash64(_encode(rows)),
     )
@@ -246,17 +276,15 @@ def _agree(country: str | None, named: str) -> bool:
     return country == named or named_before().get(country or "") == named
 
 
-def _iso_shares(authors: list[LocatedPlaces], *, phantom: bool) -> dict[str, int]:
+def _iso_shares(authors: tuple[Weights, ...], *, phantom: bool) -> dict[str, int]:
     """Exact shares in units of 1e-9.
 
     A phantom author of unknown country stands for those the source did not list.
     """
-    weights = [(UNKNOWN, 1)] if phantom else []
-    for author in authors:
-        weights += author.weights
-    common = math.lcm(*{divisor for _, divisor in weights})
+    parts = [*(part for weights in authors for part in weights), *([(UNKNOWN, 1)] if phantom else [])]
+    common = math.lcm(*{divisor for _, divisor in parts})
     sums: dict[str, int] = {}
-    for territory, divisor in weights:
+    for territory, divisor in parts:
         sums[territory] = sums.get(territory, 0) + common // divisor
     whole = (len(authors) + phantom) * common
     shares = {territory: part * SHARE_SCALE // whole for territory, part in sums.items()}
@@ -265,22 +293,15 @@ def _iso_shares(authors: list[LocatedPlaces], *, phantom: bool) -> dict[str, int
     return shares
 
 
-def _apply(policy: Policy, iso: dict[str, int], authors: list[LocatedPlaces]) -> list[Territory]:
+def _apply(policy: Policy, iso: dict[str, int], linked: dict[str, list[int]]) -> list[Territory]:
     """Territories of a work under a policy: shares are sums of iso shares, authors are counted anew."""
     shares: dict[str, int] = {}
+    positions: dict[str, set[int]] = {}
     for territory, share in iso.items():
         target = policy.counts_as.get(territory, territory)
         shares[target] = shares.get(target, 0) + share
-    linked: dict[str, list[int]] = {}
-    for position, author in enumerate(authors, start=1):
-        folded = author.territories
-        if policy.counts_as:
-            folded = frozenset(policy.counts_as.get(code, code) for code in folded)
-        for territory in folded:
-            linked.setdefault(territory, []).append(position)
-    found = []
-    for territory in sorted(shares):
-        positions = linked.get(territory, [])
-        only = positions[0] if len(positions) == 1 else None
-        found.append(Territory(territory, shares[territory], len(positions), only))
-    return found
+        positions.setdefault(target, set()).update(linked.get(territory, ()))
+    return [
+        Territory(policy.id, territory, shares[territory], len(found), next(iter(found)) if len(found) == 1 else None)
+        for territory, found in sorted(positions.items())
+    ]
