@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
@@ -25,7 +25,8 @@ from typing import NamedTuple
 import msgspec
 import pyarrow as pa
 
-from schemas.fields import Subject, load_definitions
+from schemas import openalex
+from schemas.fields import load_definitions
 from schemas.staging import STAGED, arrow_schema
 from tasks.locate import Located, locate
 from tasks.parse import (
@@ -54,6 +55,17 @@ class Line(NamedTuple):
     raw: bytes | None
 
 
+@dataclass(slots=True)
+class Outline:
+    """As much of a record as its scope is decided by, or what is wrong with it."""
+
+    line: Line
+    work: openalex.Work | None = None
+    version: Version | None = None
+    fields: Sequence[tuple[str, str]] = ()
+    bad: BadRecord | None = None
+
+
 @dataclass(frozen=True)
 class Reading:
     """How the records of a source are to be read."""
@@ -74,38 +86,54 @@ def derive_lines(lines: Iterable[Line], reading: Reading) -> dict[str, pa.Record
     was_enabled = gc.isenabled()
     gc.disable()  # the rows are a million small tuples, and none of them is in a cycle
     try:
-        for line in lines:
-            _derive_one(line, reading, rows)
+        outlines = [_outline(line, reading) for line in lines]
+        core = [outline for outline in outlines if outline.work and not outline.work.is_xpac]
+        found = load_definitions().classify([outline.work for outline in core if outline.work], scope=reading.scope)
+        for outline, fields in zip(core, found, strict=True):
+            outline.fields = fields
+        for outline in outlines:
+            _derive_one(outline, reading, rows)
     finally:
         if was_enabled:
             gc.enable()
     return {name: found.to_arrow() for name, found in rows.items()}
 
 
-def _derive_one(line: Line, reading: Reading, rows: Rows) -> None:
-    version: Version | None = None
+def _outline(line: Line, reading: Reading) -> Outline:
+    outline = Outline(line)
     try:
         if line.raw is None:
             raise BadRecord("read", "record_too_large", f"longer than {reading.max_record_bytes} bytes")
-        outline = read_work(line.raw)
-        version = read_version(outline, line.raw)
+        work = read_work(line.raw)
+        version = outline.version = read_version(work, line.raw)
         if version.updated_at > reading.newest:
-            reason = f"{outline.updated_date} lies in the future"
+            reason = f"{work.updated_date} lies in the future"
             raise BadRecord("parse", "updated_date_future", reason, "$.updated_date")
-        fields = [] if outline.is_xpac else load_definitions().classify(Subject(outline), scope=reading.scope)
-        if fields:
-            work = parse_work(outline, version, lists_cut=reading.lists_cut)
-            _add_work(line.stage_id, work, locate(work), fields, rows)
-        rows["version"].add((line.stage_id,), ((*version, bool(fields)),))
+        outline.work = work
     except BadRecord as bad:
+        outline.bad = bad
+    return outline
+
+
+def _derive_one(outline: Outline, reading: Reading, rows: Rows) -> None:
+    line, version = outline.line, outline.version
+    try:
+        if outline.work and version:
+            if outline.fields:
+                work = parse_work(outline.work, version, lists_cut=reading.lists_cut)
+                _add_work(line.stage_id, work, locate(work), outline.fields, rows)
+            rows["version"].add((line.stage_id,), ((*version, bool(outline.fields)),))
+    except BadRecord as found:
+        outline.bad = found
+    if bad := outline.bad:
         tie = version.tie_hash if version else tie_hash(line.raw or line.landed_at.encode())
         key = f"W{version.work_id}" if version else f"record-{tie:016x}"
         identity = (version.work_id, version.updated_at) if version else (None, None)
-        found = (key, tie, *identity, bad.stage, bad.rule, bad.reason, bad.path, line.landed_at)
-        rows["problem"].add((line.stage_id,), (found,))
+        problem = (key, tie, *identity, bad.stage, bad.rule, bad.reason, bad.path, line.landed_at)
+        rows["problem"].add((line.stage_id,), (problem,))
 
 
-def _add_work(stage_id: int, work: ParsedWork, located: Located, fields: list[tuple[str, str]], rows: Rows) -> None:
+def _add_work(stage_id: int, work: ParsedWork, located: Located, fields: Sequence[tuple[str, str]], rows: Rows) -> None:
     work_id, updated_at, _ = work.version
     credit = located.credit
     authorships = [(at, author.author_id, author.is_corresponding) for at, author in enumerate(work.authors, start=1)]

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import lru_cache
 from hashlib import blake2b
@@ -31,8 +32,8 @@ _CHECKSUM_BITS = 48
 _MOST_LINKS = 2**15 - 1
 CODE_LIMIT = 40
 
-_WORK_PREFIX = "https://openalex.org/W"
-_LONGEST_NUMBER = 18
+_QUOTED_WORK_PREFIX = b'"https://openalex.org/W'
+_NUMBERS_END = 10**18  # ids have at most 18 digits
 _work_id = re.compile(r"https://openalex\.org/W([1-9][0-9]{0,17})")
 _author_id = re.compile(r"https://openalex\.org/A([1-9][0-9]{0,17})")
 _institution_id = re.compile(r"https://openalex\.org/I([1-9][0-9]{0,17})")
@@ -97,7 +98,7 @@ class Places:
     repairs: tuple[Repair, ...] = ()
 
 
-class Author(NamedTuple):
+class Author(msgspec.Struct, frozen=True, gc=False):
     """One author of a work."""
 
     author_id: int | None
@@ -105,8 +106,7 @@ class Author(NamedTuple):
     places: Places
 
 
-@dataclass(slots=True)
-class ParsedWork:
+class ParsedWork(msgspec.Struct, gc=False):
     """A work in our terms, countries not yet decided."""
 
     version: Version
@@ -123,7 +123,7 @@ class ParsedWork:
     authors_truncated: bool
     references: list[int]
     references_count: int
-    repairs: list[Repair] = field(default_factory=list)
+    repairs: list[Repair] = []
 
 
 def hash64(data: bytes) -> int:
@@ -187,9 +187,10 @@ def parse_work(work: openalex.Work, version: Version, *, lists_cut: bool) -> Par
     Raises:
         BadRecord: authorships or references do not fit the contract.
     """
-    authorships = _decode(openalex.authorships_decoder, work.authorships, "$.authorships") or []
-    references = _decode(openalex.references_decoder, work.referenced_works, "$.referenced_works") or []
     repairs: list[Repair] = []
+    authorships = _decode(openalex.authorships_decoder, work.authorships, "$.authorships") or []
+    references, references_count = _parse_references(bytes(work.referenced_works))
+    authors = _parse_authors(authorships, repairs)
     title, venue = work.any_title, work.venue
     return ParsedWork(
         version=version,
@@ -202,29 +203,33 @@ def parse_work(work: openalex.Work, version: Version, *, lists_cut: bool) -> Par
         venue=clean(venue, TITLE_LIMIT) if venue else None,
         is_retracted=_parse_flag(work.is_retracted, repairs),
         cited_by_count=work.cited_by_count or 0,
-        authors=_parse_authors(authorships, repairs),
+        authors=authors,
         authors_truncated=bool(work.is_authors_truncated)
         or (work.authors_count or 0) > len(authorships)
         or (lists_cut and len(authorships) >= LIST_LIMIT),
-        references=_parse_references(references),
-        references_count=len(references),
+        references=references,
+        references_count=references_count,
         repairs=repairs,
     )
 
 
-def _parse_references(identifiers: list[str | None]) -> list[int]:
-    """Numbers of the cited works, sorted, each once.
+def _parse_references(raw: bytes) -> tuple[list[int], int]:
+    """Numbers of the cited works, sorted, each once, and how many entries the list has.
 
-    Most ids of a record are here, so the good case is checked in one go.
+    Most ids of a record are here. Without address and quotation marks a list of good ids is a list of numbers; if it is
+    not, or if something other than one address for each number was taken away, the ids are looked at one by one.
     """
-    given = [identifier for identifier in identifiers if identifier]
-    numbers = {identifier[len(_WORK_PREFIX) :] for identifier in given}
-    joined = "".join(numbers)
-    is_good = "\n".join(["", *given]).count("\n" + _WORK_PREFIX) == len(given) and joined.isascii() and joined.isdigit()
-    if given and not (is_good and max(map(len, numbers)) <= _LONGEST_NUMBER):
-        for identifier in given:
-            _number(_work_id, identifier, "reference_shape", "$.referenced_works[...]")
-    return sorted(map(int, numbers))
+    numerals = raw.replace(_QUOTED_WORK_PREFIX, b"").replace(b'"', b"")
+    if not numerals.translate(None, b"0123456789,[]"):
+        with suppress(msgspec.MsgspecError):
+            numbers = openalex.numbers_decoder.decode(numerals)
+            is_good = len(raw) - len(numerals) == len(numbers) * (len(_QUOTED_WORK_PREFIX) + 1)
+            if is_good and (not numbers or (min(numbers) > 0 and max(numbers) < _NUMBERS_END)):
+                return sorted(set(numbers)), len(numbers)
+    identifiers = _decode(openalex.references_decoder, raw, "$.referenced_works") or []
+    path = "$.referenced_works[...]"
+    found = {_number(_work_id, identifier, "reference_shape", path) for identifier in identifiers if identifier}
+    return sorted(found), len(identifiers)
 
 
 def _parse_authors(authorships: list[openalex.Authorship], repairs: list[Repair]) -> list[Author]:

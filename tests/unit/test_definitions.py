@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from schemas import openalex
 from schemas.errors import UsageError
-from schemas.fields import ADMITTING_KINDS, PATTERN_KINDS, Subject, load_definitions, read_abstract
+from schemas.fields import ADMITTING_KINDS, PATTERN_KINDS, load_definitions, read_abstract
 from schemas.reviewed import DATA, read_caption
 from schemas.settings import load_settings
 from schemas.territories import (
@@ -38,7 +38,8 @@ PATTERNS = [
 
 def fields_of(scope: str = "ai", **more) -> dict[str, str]:
     record = openalex.work_decoder.decode(line(work(11, **more)))
-    return dict(load_definitions().classify(Subject(record), scope=scope))
+    (found,) = load_definitions().classify([record], scope=scope)
+    return dict(found)
 
 
 def topic(identifier: str, subfield: str) -> dict:
