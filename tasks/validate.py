@@ -1,8 +1,8 @@
 """Runs the expectations on a staged batch: what is refused goes to quarantine, everything seen is reported.
 
-Frames hold only the columns that have rules. A first pass asks only which rules hold (BOOLEAN_ONLY, half the time of
-SUMMARY); those that fail are run again for figures and samples (SUMMARY), or, if their failures are quarantined, for
-the rows (COMPLETE).
+A first pass asks only which rules hold (BOOLEAN_ONLY, half the time of SUMMARY), of the distinct values of each column:
+every rule looks at one value, so it holds for all rows if it holds for these. Rules that fail are run again on the
+rows themselves, for figures and samples (SUMMARY) or, if their failures are quarantined, for all the rows (COMPLETE).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -75,7 +76,7 @@ def validate_staged(folder: Path) -> Report:
     checks = record_checks()
     for suite in dict.fromkeys(check.suite for check in checks):
         mine = [check for check in checks if check.suite == suite]
-        found, refused = _run(suite, _frame(folder, suite, mine), mine)
+        found, refused = _run(suite, _staged(folder, suite, mine), mine)
         results += found
         for rejection in refused:
             rejections.setdefault(rejection.stage_id, rejection)
@@ -84,9 +85,9 @@ def validate_staged(folder: Path) -> Report:
 
 def check_gates(gates: Sequence[Gate]) -> Report:
     """Check the figures of a batch as a whole: one row a gate, one expectation for all."""
-    frame = pd.DataFrame([{"stage_id": at, "excess": gate.excess} for at, gate in enumerate(gates)])
+    frame = pd.DataFrame({"excess": [gate.excess for gate in gates]})
     (outcome,) = _validate(GATES, frame, [GATE_CHECK], "COMPLETE")
-    exceeded = {row["stage_id"] for row in outcome["result"].get("unexpected_index_list") or ()}
+    exceeded = set(outcome["result"].get("unexpected_index_list") or ())
     results = [
         Result(
             suite=GATES,
@@ -104,17 +105,16 @@ def check_gates(gates: Sequence[Gate]) -> Report:
     return Report(results, [])
 
 
-def _frame(folder: Path, suite: str, checks: Sequence[Check]) -> pd.DataFrame:
+def _staged(folder: Path, suite: str, checks: Sequence[Check]) -> pa.Table:
+    """Columns with rules and those that name a row; shares in units of 1."""
     if suite == SHARES:
         staged = read_staged(folder, "work_territory").select(["stage_id", "policy", "share"])
         units = pa.table({"stage_id": staged["stage_id"], "policy": staged["policy"], "total": _units(staged["share"])})
-        totals: pd.DataFrame = (
+        return (
             units.group_by(["stage_id", "policy"])
             .aggregate([("total", "sum")])
             .rename_columns(["stage_id", "policy", "total"])
-            .to_pandas()
         )
-        return totals
     columns = list(dict.fromkeys(["stage_id", _NAMES.get(suite, _WORK)[1], *(check.column for check in checks)]))
     staged = read_staged(folder, suite).select(columns)
     for at, field in enumerate(staged.schema):
@@ -122,8 +122,27 @@ def _frame(folder: Path, suite: str, checks: Sequence[Check]) -> pd.DataFrame:
             staged = staged.set_column(
                 at, field.name, pc.divide(pc.cast(_units(staged[field.name]), pa.float64()), 1e9)
             )
+    return staged
+
+
+def _frame(staged: pa.Table) -> pd.DataFrame:
     frame: pd.DataFrame = staged.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype(), pa.int32(): pd.Int32Dtype()}.get)
     return frame
+
+
+def _distinct(staged: pa.Table, checks: Sequence[Check]) -> pd.DataFrame:
+    """Distinct values of each checked column, null included, the first one repeated to make all columns as long."""
+    values = {check.column: pc.unique(staged[check.column]) for check in checks}
+    rows = np.arange(max(map(len, values.values())))
+    columns = {}
+    for name, found in values.items():
+        if pa.types.is_integer(found.type) and not found.null_count:
+            plain = found.to_numpy().astype(np.int64)  # compared as a whole, where nullable integers are one by one
+            columns[name] = pd.Series(plain[np.where(rows < len(plain), rows, 0)])
+        else:
+            padded = found.take(pa.array(np.where(rows < len(found), rows, 0)))
+            columns[name] = _frame(pa.table({name: padded}))[name]
+    return pd.DataFrame(columns)
 
 
 def _units(shares: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -133,10 +152,11 @@ def _units(shares: pa.ChunkedArray) -> pa.ChunkedArray:
     )
 
 
-def _run(suite: str, frame: pd.DataFrame, checks: Sequence[Check]) -> tuple[list[Result], list[Rejection]]:
-    if frame.empty:
+def _run(suite: str, staged: pa.Table, checks: Sequence[Check]) -> tuple[list[Result], list[Rejection]]:
+    if not len(staged):
         return [], []
-    holds = [one["success"] for one in _validate(suite, frame, checks, "BOOLEAN_ONLY")]
+    holds = [one["success"] for one in _validate(suite, _distinct(staged, checks), checks, "BOOLEAN_ONLY")]
+    frame = pd.DataFrame() if all(holds) else _frame(staged)
     results: dict[Check, Result] = {}
     rejections: list[Rejection] = []
     refusing = [
@@ -147,24 +167,22 @@ def _run(suite: str, frame: pd.DataFrame, checks: Sequence[Check]) -> tuple[list
     ]
     for check, success in zip(checks, holds, strict=True):
         if success:
-            results[check] = _result(check, {}, frame)
+            results[check] = _result(check, {}, len(staged), frame)
     for group, result_format in ((broken, "SUMMARY"), (refusing, "COMPLETE")):
         for check, one in zip(group, _validate(suite, frame, group, result_format) if group else (), strict=True):
-            results[check] = _result(check, one["result"], frame)
-            for row in one["result"].get("unexpected_index_list") or ():
+            results[check] = _result(check, one["result"], len(staged), frame)
+            for at in one["result"].get("unexpected_index_list") or ():
                 if check.rule.severity == "reject":
-                    value = _shown(row.get(check.column))
+                    value = _shown(_cell(frame, at, check.column))
                     reason = f"{check.rule.why}: {check.column} is {value}, expected {check.expected}"
-                    rejections.append(Rejection(int(row["stage_id"]), check.rule.id, reason, f"{suite}.{check.column}"))
+                    stage_id = int(_cell(frame, at, "stage_id"))
+                    rejections.append(Rejection(stage_id, check.rule.id, reason, f"{suite}.{check.column}"))
     return [results[check] for check in checks], rejections
 
 
 def _validate(suite: str, frame: pd.DataFrame, checks: Sequence[Check], detail: str) -> list[dict[str, Any]]:
-    result_format: dict[str, Any] = {"result_format": detail}
-    if detail != "BOOLEAN_ONLY":
-        result_format["unexpected_index_column_names"] = sorted({"stage_id", _NAMES.get(suite, _WORK)[1]})
     batch = _batch_definition().get_batch({"dataframe": frame})
-    outcome = batch.validate(build_suite(suite, checks), result_format=result_format)
+    outcome = batch.validate(build_suite(suite, checks), result_format={"result_format": detail})
     found = {(r.expectation_config.meta["rule"], r.expectation_config.kwargs["column"]): r for r in outcome.results}
     ordered = [found[check.rule.id, check.column] for check in checks]
     for check, one in zip(checks, ordered, strict=True):
@@ -190,27 +208,31 @@ def _batch_definition() -> Any:
     )
 
 
-def _result(check: Check, found: dict[str, Any], frame: pd.DataFrame) -> Result:
+def _result(check: Check, found: dict[str, Any], rows: int, frame: pd.DataFrame) -> Result:
     unexpected = int(found.get("unexpected_count") or 0)
-    rows = found.get("partial_unexpected_index_list") or ()
-    sample = ", ".join(_named(check, row) for row in rows[:SAMPLE_SIZE]) or None
-    observed = f"{unexpected} of {len(frame)}"
+    sample = ", ".join(
+        _named(check, frame, at) for at in (found.get("partial_unexpected_index_list") or ())[:SAMPLE_SIZE]
+    )
     return Result(
         check.suite,
         check.rule.id,
         check.rule.severity,
         not unexpected,
-        observed,
+        f"{unexpected} of {rows}",
         check.expected,
         unexpected,
-        len(frame),
-        sample,
+        rows,
+        sample or None,
     )
 
 
-def _named(check: Check, row: dict[str, Any]) -> str:
+def _named(check: Check, frame: pd.DataFrame, at: int) -> str:
     prefix, key = _NAMES.get(check.suite, _WORK)
-    return f"{prefix}{row[key]}: {_shown(row.get(check.column))}"
+    return f"{prefix}{_cell(frame, at, key)}: {_shown(_cell(frame, at, check.column))}"
+
+
+def _cell(frame: pd.DataFrame, at: int, column: str) -> Any:
+    return frame.at[at, column]
 
 
 def _shown(value: Any) -> str:
