@@ -101,44 +101,29 @@ class Field:
 
 
 class Subject:
-    """What the rules look at. Parts that only the rules of admitted works ask for are read when one does."""
+    """What the rules look at; most works are not admitted, so only their primary topic is read at first."""
 
     def __init__(self, work: openalex.Work) -> None:
         self._work = work
-        self.abstract = work.abstract_inverted_index
         primary = work.primary_topic  # no fallback to topics[0]: the API cannot filter on one
         self.primary_topic = _tail(primary.id) if primary else ""
         self.subfield = _tail(primary.subfield.id) if primary and primary.subfield else ""
+        self.topics: list[str] = []
+        self.keywords: list[str] = []
+        self.venue = self.title = self.lower_title = ""
+        self.abstract = work.abstract_inverted_index
+        self.lower_abstract = b""
 
-    @cached_property
-    def topics(self) -> list[str]:
-        """Ids of all topics."""
-        return [_tail(topic.id) for topic in self._work.topics or ()]
-
-    @cached_property
-    def keywords(self) -> list[str]:
-        """Slugs of the keywords."""
-        return [_tail(word.id) for word in self._work.keywords or () if isinstance(word, openalex.Keyword)]
-
-    @cached_property
-    def venue(self) -> str:
-        """Name of the journal, conference or repository in lower case."""
-        return (self._work.venue or "").lower()
-
-    @cached_property
-    def title(self) -> str:
-        """Title, or ""."""
-        return self._work.any_title or ""
-
-    @cached_property
-    def lower_title(self) -> str:
-        """Title in compare form."""
-        return self.title.casefold()
-
-    @cached_property
-    def lower_abstract(self) -> bytes:
-        """Undecoded abstract in lower case."""
-        return bytes(self.abstract).lower()
+    def read_on(self, *, with_abstract: bool) -> None:
+        """Take the parts that subdivide admitted works."""
+        work = self._work
+        self.topics = [_tail(topic.id) for topic in work.topics or ()]
+        self.keywords = [_tail(word.id) for word in work.keywords or () if isinstance(word, openalex.Keyword)]
+        self.venue = (work.venue or "").lower()
+        self.title = work.any_title or ""
+        self.lower_title = self.title.casefold()
+        if with_abstract:
+            self.lower_abstract = bytes(self.abstract).lower()
 
 
 def _tail(identifier: str | None) -> str:
@@ -175,16 +160,12 @@ class Definitions:
         Under scope `all` every work is in field `all`, and in `ai` and its subfields as far as their rules say.
         """
         subjects = [Subject(work) for work in works]
-        admitted = [self._matching(subject, admits=True) for subject in subjects]
-        hinted = [subject for subject, found in zip(subjects, admitted, strict=True) if found]
-        for subject, is_hinted in zip(hinted, self._may_match([s.abstract for s in hinted]), strict=True):
-            if not is_hinted:
-                subject.abstract = openalex.NULL
-        outer = [(ALL, "scope")] if scope == ALL else []
-        return [
-            [*outer, *found, *self._matching(subject, admits=False)] if found else [*outer]
-            for subject, found in zip(subjects, admitted, strict=True)
-        ]
+        found = [self._matching(subject, admits=True) for subject in subjects]
+        admitted = [at for at, fields in enumerate(found) if fields]
+        for at, is_hinted in zip(admitted, self._may_match([subjects[at].abstract for at in admitted]), strict=True):
+            subjects[at].read_on(with_abstract=is_hinted)
+            found[at] += self._matching(subjects[at], admits=False)
+        return [[(ALL, "scope"), *fields] for fields in found] if scope == ALL else found
 
     def _matching(self, subject: Subject, *, admits: bool) -> list[tuple[str, str]]:
         return [
