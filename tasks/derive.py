@@ -14,10 +14,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from schemas import openalex
 from schemas.fields import load_definitions
@@ -34,12 +36,11 @@ from tasks.parse import (
     read_work,
     tie_hash,
 )
-from tasks.rows import StagedRows, staged_rows
 from tasks.workers import Workers
 
 CHUNK_RECORDS = 250  # small enough for a core's cache: chunks of 1,000 took a quarter longer
 _encode = msgspec.msgpack.Encoder().encode
-Rows = dict[str, StagedRows]
+Rows = dict[str, list[tuple[Any, ...]]]
 
 
 class Line(NamedTuple):
@@ -74,7 +75,7 @@ class Reading:
 
 def derive_lines(lines: Iterable[Line], reading: Reading) -> dict[str, pa.RecordBatch]:
     """Staged rows of some records: one Arrow record batch per staged table, shapes as in schemas/staging.py."""
-    rows = staged_rows()
+    rows: Rows = {name: [] for name in STAGED}
     was_enabled = gc.isenabled()
     gc.disable()  # the rows are a million small tuples, and none of them is in a cycle
     try:
@@ -88,7 +89,7 @@ def derive_lines(lines: Iterable[Line], reading: Reading) -> dict[str, pa.Record
     finally:
         if was_enabled:
             gc.enable()
-    return {name: found.to_arrow() for name, found in rows.items()}
+    return {name: _to_arrow(name, found) for name, found in rows.items()}
 
 
 def derive_packed(lines: Iterable[Line], reading: Reading) -> dict[str, bytes]:
@@ -123,15 +124,15 @@ def _derive_one(outline: Outline, reading: Reading, rows: Rows) -> None:
             if outline.fields:
                 work = parse_work(outline.work, version, lists_cut=reading.lists_cut)
                 _add_work(line.stage_id, work, locate(work), outline.fields, rows)
-            rows["version"].add((line.stage_id,), ((*version, bool(outline.fields)),))
+            rows["version"].append((line.stage_id, *version, bool(outline.fields)))
     except BadRecord as found:
         outline.bad = found
     if bad := outline.bad:
         tie = version.tie_hash if version else tie_hash(line.raw or line.landed_at.encode())
         key = f"W{version.work_id}" if version else f"record-{tie:016x}"
         identity = (version.work_id, version.updated_at) if version else (None, None)
-        problem = (key, tie, *identity, bad.stage, bad.rule, bad.reason, bad.path, line.landed_at)
-        rows["problem"].add((line.stage_id,), (problem,))
+        problem = (line.stage_id, key, tie, *identity, bad.stage, bad.rule, bad.reason, bad.path, line.landed_at)
+        rows["problem"].append(problem)
 
 
 def _add_work(stage_id: int, work: ParsedWork, located: Located, fields: Sequence[tuple[str, str]], rows: Rows) -> None:
@@ -156,19 +157,40 @@ def _add_work(stage_id: int, work: ParsedWork, located: Located, fields: Sequenc
     facts = (*bibliographic, *counted, work.authors_truncated, work.references_count)
     content_hash = hash64(_encode((facts, place_hash, field_hash, reference_hash)))
 
-    record, owner = (stage_id,), (stage_id, work_id)
-    rows["work"].add(record, ((work_id, *facts, content_hash, place_hash, field_hash, reference_hash),))
-    rows["authorship"].add(owner, authorships)
-    for at, author in enumerate(located.authors, start=1):
-        rows["affiliation"].add((stage_id, work_id, at), author.rows)
-        if author.institutions:
-            rows["institution"].add((stage_id, updated_at), author.institutions)
-    rows["work_field"].add(owner, fields)
-    rows["reference"].add(record, work.references)
-    rows["work_policy"].add(owner, credit.policies)
-    rows["work_territory"].add(owner, credit.territories)
-    if work.repairs:
-        rows["repair"].add(owner, work.repairs)
+    rows["work"].append((stage_id, work_id, *facts, content_hash, place_hash, field_hash, reference_hash))
+    rows["authorship"] += [(stage_id, work_id, *row) for row in authorships]
+    rows["affiliation"] += [
+        (stage_id, work_id, at, *row) for at, author in enumerate(located.authors, start=1) for row in author.rows
+    ]
+    rows["work_field"] += [(stage_id, work_id, *row) for row in fields]
+    rows["reference"].append((stage_id, work.references))
+    rows["work_policy"] += [(stage_id, work_id, *row) for row in credit.policies]
+    rows["work_territory"] += [(stage_id, work_id, *row) for row in credit.territories]
+    rows["institution"] += [
+        (stage_id, *it, updated_at, digest) for author in located.authors for it, digest in author.institutions
+    ]
+    rows["repair"] += [(stage_id, work_id, *repair) for repair in work.repairs]
+
+
+def _to_arrow(name: str, rows: Sequence[tuple[Any, ...]]) -> pa.RecordBatch:
+    schema = arrow_schema(name)
+    if name == "reference":  # one row a work here, one a citation there
+        lists = pa.array([cited for _, cited in rows], pa.list_(pa.int64()))
+        owners = pa.array([stage_id for stage_id, _ in rows], pa.int64()).take(pc.list_parent_indices(lists))
+        return pa.record_batch([owners, lists.flatten()], schema=schema)
+    columns: Sequence[Sequence[Any]] = list(zip(*rows, strict=True)) if rows else [()] * len(schema)
+    return pa.record_batch(
+        [_array(values, field.type) for values, field in zip(columns, schema, strict=True)], schema=schema
+    )
+
+
+def _array(values: Sequence[Any], type_: pa.DataType) -> pa.Array:
+    if not pa.types.is_decimal(type_):
+        return pa.array(values, type_)
+    low = np.fromiter(
+        values, np.int64, len(values)
+    )  # shares are integers of 1e-9: a decimal128 is that integer in 16 bytes
+    return pa.Array.from_buffers(type_, len(values), [None, pa.py_buffer(np.column_stack((low, low >> 63)).tobytes())])
 
 
 class Deriver:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 import re
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
@@ -66,8 +66,8 @@ class LocatedPlaces(NamedTuple):
 
     rows: tuple[Row, ...]
     weights: Weights
-    institutions: tuple[tuple[Any, ...], ...]
-    """Linked institutions, each with the digest of its description as last column."""
+    institutions: tuple[tuple[Institution, int], ...]
+    """Linked institutions, each with the digest of its description."""
     repairs: tuple[Repair, ...]
     digest: int
     """Digest of the rows."""
@@ -243,7 +243,7 @@ def _locate_places(places: Places, year: int | None) -> LocatedPlaces:
     return LocatedPlaces(
         rows=tuple(rows),
         weights=tuple((territory, len(known) * len(unit)) for unit in known for territory in sorted(unit)),
-        institutions=tuple((*institution, hash64(_encode(institution))) for institution in found),
+        institutions=tuple((institution, hash64(_encode(institution))) for institution in found),
         repairs=tuple(repairs),
         digest=hash64(_encode(rows)),
     )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
 
 import pytest
-from distributed import LocalCluster
+from distributed import Client, LocalCluster
 
 from schemas.errors import UsageError
 from schemas.settings import load_settings
@@ -36,6 +38,11 @@ def snapshot(tmp_path):
     return write_snapshot(tmp_path / "s", {"2026-01-01": [*works, b"{", b"[]"]})
 
 
+def has_parsed() -> bool:
+    """Whether this process was asked to parse."""
+    return "tasks.derive" in sys.modules
+
+
 def content_after_a_night(settings) -> dict[str, list[tuple]]:
     run(settings)
     with Warehouse.open(settings) as warehouse:
@@ -46,8 +53,8 @@ def test_a_dask_cluster_gives_the_same_tables(tmp_path, settings_for, snapshot, 
     alone = content_after_a_night(settings_for(snapshot, home=tmp_path / "alone"))
     spread = settings_for(snapshot, home=tmp_path / "spread", dask_address=cluster.scheduler_address)
     assert content_after_a_night(spread) == alone
-    used = {worker for worker, state in cluster.scheduler.workers.items() if state.metrics["task_counts"]}
-    assert len(used) == 2
+    with Client(cluster, set_as_default=False) as client:
+        assert list(client.run(has_parsed).values()) == [True, True]
 
 
 def test_a_cluster_that_does_not_answer_is_one_line(tmp_path, snapshot, monkeypatch):
@@ -59,7 +66,7 @@ def test_a_cluster_that_does_not_answer_is_one_line(tmp_path, snapshot, monkeypa
 
 
 def test_workers_with_other_definitions_are_refused(tmp_path, snapshot, cluster, monkeypatch):
-    monkeypatch.setattr("tasks.workers.definitions_digest", lambda: "others")
+    monkeypatch.setattr("tasks.workers.definitions_digest", lambda: f"of process {os.getpid()}")
     settings = load_settings(home=tmp_path / "home", snapshot=str(snapshot), dask_address=cluster.scheduler_address)
     with pytest.raises(UsageError, match=r"has definitions .* install this release"):
         Night(settings)
