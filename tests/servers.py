@@ -15,6 +15,8 @@ from uuid import uuid4
 
 import sqlalchemy as sa
 
+from tasks.migrate import SCHEMAS
+
 PACKAGE = "postgresql"
 USER = "postgres"
 OPTIONS = {  # it holds nothing that must survive
@@ -105,29 +107,52 @@ class PostgresServer(AbstractContextManager["PostgresServer"]):
 
 
 class CitusCluster(AbstractContextManager["CitusCluster"]):
-    """A coordinator with workers that somebody runs; its databases made here are dropped at the end."""
+    """A coordinator with workers that somebody runs; its databases made here are dropped at the end.
+
+    Making a database on every node takes seconds and each keeps a process of Citus busy, of which a node runs a few
+    only: those that tests give back are emptied and used again. Processes of pytest-xdist share none, their names are
+    random.
+    """
 
     def __init__(self, url: str) -> None:
         self._coordinator = _driver(url)
         self._made: list[str] = []
+        self._free: list[str] = []
         with closing(_connection(self._coordinator)) as conn:
             nodes = "SELECT nodename, nodeport FROM pg_dist_node WHERE noderole = 'primary' AND groupid <> 0"
             self._workers = [self._coordinator.set(host=row[0], port=row[1]) for row in conn.exec_driver_sql(nodes)]
             self._host = conn.exec_driver_sql("SELECT nodename FROM pg_dist_node WHERE groupid = 0").scalar()
 
     def new_database(self) -> str:
-        """URL of a new, empty database that all workers know."""
+        """URL of an empty database that all workers know."""
+        name = self._free.pop() if self._free else self._make()
+        return self._coordinator.set(database=name).render_as_string(hide_password=False)
+
+    def give_back(self, url: str) -> None:
+        """Empty a database that no test needs any more, whatever it left open."""
+        mine = _driver(url)
+        with closing(_connection(mine)) as conn:
+            conn.exec_driver_sql(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+                " AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
+                " AND application_name NOT LIKE 'citus%%'"
+            )
+            for schema in SCHEMAS:
+                conn.exec_driver_sql(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
+        self._free.append(str(mine.database))
+
+    def _make(self) -> str:
         name = f"t{uuid4().hex[:12]}"
+        self._made.append(name)
         for node in (self._coordinator, *self._workers):
             with suppress(sa.exc.ProgrammingError):  # newer versions make it on the workers themselves
                 _run(node, f"CREATE DATABASE {name}")
             _run(node.set(database=name), "CREATE EXTENSION IF NOT EXISTS citus")
-        self._made.append(name)
         mine = self._coordinator.set(database=name)
         _run(mine, f"SELECT citus_set_coordinator_host('{self._host or mine.host}', {mine.port})")
         for worker in self._workers:
             _run(mine, f"SELECT citus_add_node('{worker.host}', {worker.port})")
-        return mine.render_as_string(hide_password=False)
+        return name
 
     def __exit__(self, *exc: object) -> None:
         for name in self._made:

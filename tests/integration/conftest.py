@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -57,14 +57,19 @@ def citus() -> Iterator[CitusCluster]:
         yield cluster
 
 
+@pytest.fixture(scope="session")
+def databases() -> dict[Path, str]:
+    """Databases by the home that they belong to."""
+    return {}
+
+
 @pytest.fixture(scope="session", autouse=True, params=ENGINES)
-def engine(request: pytest.FixtureRequest) -> Iterator[str]:
+def engine(request: pytest.FixtureRequest, databases: dict[Path, str]) -> Iterator[str]:
     """Name of the engine; settings that name no warehouse get a database of their own for each home."""
     if request.param == "duckdb":
         yield request.param
         return
     server = request.getfixturevalue("postgres" if request.param == "postgresql" else "citus")
-    databases: dict[Path, str] = {}
 
     def url(settings: Settings) -> sa.URL:
         if settings.warehouse_url:
@@ -78,3 +83,23 @@ def engine(request: pytest.FixtureRequest) -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(Settings, "url", property(url))
         yield request.param
+
+
+@pytest.fixture(scope="session")
+def give_back(request: pytest.FixtureRequest, engine: str, databases: dict[Path, str]) -> Callable[[Path], None]:
+    """Ends the database of a home early, where databases are dear."""
+
+    def end(home: Path) -> None:
+        if engine == "citus" and home in databases:
+            request.getfixturevalue("citus").give_back(databases.pop(home))
+
+    return end
+
+
+@pytest.fixture(autouse=True)
+def _give_back(give_back: Callable[[Path], None], databases: dict[Path, str]) -> Iterator[None]:
+    """The databases of a test end with it; those of its module stay."""
+    before = set(databases)
+    yield
+    for home in set(databases) - before:
+        give_back(home)

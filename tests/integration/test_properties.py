@@ -10,6 +10,7 @@ import gzip
 import itertools
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -119,12 +120,23 @@ def empty(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home / "warehouse.duckdb"
 
 
-def play(arrivals: list[Arrival], home: Path, empty: Path) -> dict[str, list[tuple]]:
+@pytest.fixture
+def play(empty: Path, give_back: Callable[[Path], None]) -> Callable[[list[Arrival], Path], dict[str, list[tuple]]]:
     """Content of a new warehouse after the arrivals, each a batch; every state on the way is checked."""
-    home = home / uuid4().hex
-    home.mkdir(parents=True)
-    if empty.exists():  # a server makes a new database instead
-        shutil.copy(empty, home / "warehouse.duckdb")
+
+    def played(arrivals: list[Arrival], home: Path) -> dict[str, list[tuple]]:
+        home = home / uuid4().hex
+        home.mkdir(parents=True)
+        if empty.exists():  # a server makes a new database instead
+            shutil.copy(empty, home / "warehouse.duckdb")
+        found = _played(arrivals, home)
+        give_back(home)
+        return found
+
+    return played
+
+
+def _played(arrivals: list[Arrival], home: Path) -> dict[str, list[tuple]]:
     settings = load_settings(home=home, scope="all", workers=1)
     deriver = Deriver(LocalWorkers(1))
     with Warehouse.open(settings) as warehouse:
@@ -172,16 +184,16 @@ def fast_rules(monkeypatch: pytest.MonkeyPatch) -> None:
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 @given(history=histories())
-def test_order_and_grouping_do_not_matter(history, tmp_path, empty, fast_rules):
+def test_order_and_grouping_do_not_matter(history, tmp_path, play, fast_rules):
     once, others = history
-    expected = play(once, tmp_path / "once", empty)
+    expected = play(once, tmp_path / "once")
     for number, other in enumerate(others):
-        assert play(other, tmp_path / f"other-{number}", empty) == expected
-    again = play([*once, *once], tmp_path / "again", empty)
+        assert play(other, tmp_path / f"other-{number}") == expected
+    again = play([*once, *once], tmp_path / "again")
     assert again == expected
 
 
-def test_the_strategy_reaches_what_matters(tmp_path, empty, fast_rules):
+def test_the_strategy_reaches_what_matters(tmp_path, play, fast_rules):
     """The hand-written worst case: same date, duplicate DOI, late, deleted and resurrected, malformed, rejected."""
     doi = "https://doi.org/10.1234/a"
     works = [
@@ -195,7 +207,7 @@ def test_the_strategy_reaches_what_matters(tmp_path, empty, fast_rules):
         *MALFORMED,
     ]
     gone = [f"{URL}W13,{DAYS[1]}".encode(), f"{URL}W12,{DAYS[0]}".encode(), b"https://openalex.org/W1;2026"]
-    expected = play(arrange(works, gone, [], []), tmp_path / "once", empty)
+    expected = play(arrange(works, gone, [], []), tmp_path / "once")
     assert [json.loads(str(row[0])) for row in expected["work"]] == [11, 12, 13]
     for cuts in ([1], [3, 5], list(range(1, 12))):
-        assert play(arrange(works[::-1], gone, cuts, [1, 2])[::-1], tmp_path / "reverse", empty) == expected
+        assert play(arrange(works[::-1], gone, cuts, [1, 2])[::-1], tmp_path / "reverse") == expected
