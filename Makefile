@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DEMO := .demo
 SHARED := ../shared
 
-.PHONY: run test setup lint faults bench lock dictionary clean
+.PHONY: run test setup lint faults bench scale lock dictionary clean
 
 run: setup
 	rm -rf $(DEMO)
@@ -24,6 +24,13 @@ faults: setup
 bench: setup .bench/dlt/.ready
 	$(BIN)/python tests/bench/throughput.py
 	$(BIN)/python tests/bench/refresh.py
+	$(BIN)/python tests/bench/rebuild.py
+	$(BIN)/python tests/bench/postgresql.py
+
+# What grows with the number of stored works: up to three million on DuckDB, one million on PostgreSQL; about an hour.
+scale: setup
+	$(BIN)/python tests/bench/scale.py --engine duckdb
+	$(BIN)/python tests/bench/scale.py --engine postgresql
 
 lint: setup
 	$(BIN)/ruff format --check .

@@ -1,5 +1,5 @@
-"""What both benchmarks share: where things are cached, snapshots written in pieces, child processes whose memory is
-sampled, and figures shown with their spread.
+"""What all benchmarks share: where things are cached, snapshots written in pieces, child processes whose memory is
+sampled, how noisy the machine is, and figures shown with their spread.
 
 Only the standard library is imported at the top: the rivals run under interpreters that know nothing of this project.
 """
@@ -18,7 +18,6 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from random import Random
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,23 +26,7 @@ WORKS = Path("data") / "jsonl" / "works"
 MADE_AT_ONCE = 100_000  # the sample is held in memory while it is made: larger snapshots are copies under other ids
 SECONDS_BETWEEN_SAMPLES = 0.2
 SAMPLES_PER_PSS = 3  # the shares of shared pages are dearer to ask for
-
-
-# works of the refresh benchmark
-GENERATOR = 2  # raise it when the works change
-URL = "https://openalex.org/"
-COUNTRIES = {"US": 24, "CN": 22, "GB": 7, "DE": 6, "IN": 6} | dict.fromkeys(["CA", "FR", "JP", "KR"], 4)
-COUNTRIES |= dict.fromkeys(["IT", "AU", "ES"], 3) | dict.fromkeys(["HK", "SG", "CH", "TW", "BR", "NL", "SE"], 2)
-COUNTRIES |= dict.fromkeys(["IL", "ZA", "NG", "KE", "PL", "IR"], 1)
-SUBJECTS = [  # topic, subfield, title: each in `all`, `ai` and one to three other fields
-    ("T10028", "1702", "Topic models of news"),
-    ("T10181", "1702", "Translation with large language models"),
-    ("T10320", "1702", "Sparse networks"),
-    ("T11689", "1702", "Robust classifiers under adversarial attacks"),
-    ("T10036", "1707", "Detection in crowds"),
-    ("T10052", "1707", "Image segmentation for cancer diagnosis"),
-    ("T10586", "1707", "Paths for autonomous vehicles"),
-]
+FIXED = "x = 0\nfor i in range(5_000_000): x += i * i % 7"
 
 
 @dataclass(frozen=True)
@@ -90,6 +73,45 @@ def measured(command: Sequence[str], **environment: str) -> tuple[dict[str, Any]
         output.seek(0)
         answer = json.loads(output.read().splitlines()[-1])
     return answer, Used(seconds, sum(cpu.values()), *peaks)
+
+
+def run_child(
+    script: str, name: str, python: str = sys.executable, env: dict[str, str] | None = None, **args: Any
+) -> tuple[dict[str, Any], Used]:
+    """Run the function `child_<name>` of a script in a process of its own."""
+    return measured([python, script, "--child", name, json.dumps(args)], **(env or {}))
+
+
+def is_child(functions: dict[str, Any]) -> bool:
+    """Whether this process was started by `run_child`; if so, its function was called and its answer printed."""
+    if sys.argv[1:2] != ["--child"]:
+        return False
+    print(json.dumps(functions[f"child_{sys.argv[2]}"](**json.loads(sys.argv[3]))))
+    return True
+
+
+def forget_settings() -> None:
+    """Remove the settings of this project from the environment."""
+    for name in [name for name in os.environ if name.startswith("COLLAB_")]:
+        del os.environ[name]
+
+
+def fixed_seconds() -> float:
+    """Seconds of a small computation that is always the same, on each core at once: more than usual means that others
+    use the machine."""
+    began = time.perf_counter()
+    running = [subprocess.Popen([sys.executable, "-S", "-c", FIXED]) for _ in range(os.cpu_count() or 1)]
+    for process in running:
+        process.wait()
+    return time.perf_counter() - began
+
+
+def noise(before: float) -> str:
+    """How noisy the machine was since `before` was measured by `fixed_seconds`."""
+    return (
+        f"fixed computation {before:.2f} s before, {fixed_seconds():.2f} s after;"
+        f" load average of the last minutes {', '.join(f'{load:.1f}' for load in os.getloadavg())}"
+    )
 
 
 def _memory(root: Any, cpu: dict[int, float], *, with_pss: bool) -> tuple[float, float, float]:
@@ -210,57 +232,3 @@ def _under_other_ids(part: Path, copy: int) -> Iterator[bytes]:
 def parts_of(snapshot: Path) -> list[Path]:
     """Files of works of a snapshot."""
     return sorted((snapshot / WORKS).glob("*/*.gz"))
-
-
-def small_work(number: int, day: str, change: str = "") -> bytes:
-    """A work without abstract and with few references, as it stands or after a change; the same arguments give the same
-    bytes."""
-    rng = Random(number)
-    year = 2026 - min(int(rng.expovariate(0.2)), 12)
-    named_after = number if rng.random() > 0.005 else max(number - rng.randint(1, 50), 1)
-    doi = f"https://doi.org/10.5555/bench.{named_after}" if rng.random() > 0.08 else None
-    topic, subfield, title = SUBJECTS[(number + (change == "reclassified")) % len(SUBJECTS)]
-    subject = {"id": URL + topic, "subfield": {"id": f"{URL}subfields/{subfield}"}}
-    work = {
-        "id": f"{URL}W{number}",
-        "doi": doi,
-        "title": f"{title} {number}",
-        "publication_year": year,
-        "publication_date": f"{year}-0{rng.randint(1, 5)}-{rng.randint(10, 28)}",
-        "language": "en",
-        "type": rng.choices(["article", "preprint", "review", "editorial"], weights=[75, 15, 8, 2])[0],
-        "is_retracted": change == "retracted" or rng.random() < 0.003,
-        "cited_by_count": int(rng.expovariate(0.1)) + 3 * (change == "citations"),
-        "primary_topic": subject,
-        "topics": [subject],
-        "referenced_works": [f"{URL}W{rng.randint(1, number)}" for _ in range(3)],
-        "authorships": _team(Random(number * 2 + 1) if change == "corrected" else rng),
-        "updated_date": f"{day}T{rng.randint(10, 23)}:00:00.{number % 10**6:06d}",
-    }
-    return json.dumps(work).encode() + b"\n"
-
-
-def _team(rng: Random) -> list[dict[str, Any]]:
-    """One to eight authors, nine of ten in the country of the team."""
-    codes, weights = list(COUNTRIES), list(COUNTRIES.values())
-    home = rng.choices(codes, weights)[0]
-    size = rng.choice([1, 2, 3, 3, 4, 4, 5, 8])
-    return [_author(rng, at, home if rng.random() < 0.9 else rng.choices(codes, weights)[0]) for at in range(size)]
-
-
-def _author(rng: Random, at: int, code: str) -> dict[str, Any]:
-    institution = {
-        "id": f"{URL}I{list(COUNTRIES).index(code) * 1000 + rng.randint(1, COUNTRIES[code] * 20)}",
-        "display_name": f"University of {code}",
-        "country_code": code,
-        "type": "education",
-    }
-    address = f"Department of Computing, University of {code}, {code}"
-    affiliation = {"raw_affiliation_string": address, "institution_ids": [institution["id"]]}
-    is_located = rng.random() > 0.04
-    return {
-        "author": {"id": f"{URL}A{rng.randint(1, 10**6)}"},
-        "institutions": [institution] if is_located else [],
-        "affiliations": [affiliation] if is_located else [],
-        "is_corresponding": at == 0,
-    }

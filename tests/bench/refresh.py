@@ -17,7 +17,6 @@ targets are printed beside the figures and fail nothing.
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import statistics
 import sys
@@ -25,7 +24,6 @@ import time
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
-from random import Random
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -35,88 +33,11 @@ import sqlalchemy as sa
 from flows.progress import Lines
 from flows.steps import Summary, run_night
 from schemas import tables as t
-from schemas.settings import Settings, load_settings
-from tasks.aggregate import rebuilt
 from tasks.night import Night
-from tasks.verify import verify
 from tasks.warehouse import Warehouse
-from tests.bench.common import (
-    BENCH,
-    GENERATOR,
-    URL,
-    WORKS,
-    commit,
-    digest_of,
-    fresh_folder,
-    note,
-    say,
-    small_work,
-    spread,
-    write_manifest,
-    write_part,
-)
-
-PART_RECORDS = 50_000
-BASE_DAY, NIGHT_DAY = "2026-06-01", "2026-06-02"
-SHARES = {"citations": 0.60, "new": 0.20, "corrected": 0.12, "reclassified": 0.05, "retracted": 0.015, "deleted": 0.015}
-
-
-def settings_for(home: Path, snapshot: Path | None = None) -> Settings:
-    """Two threads and the usual memory; no gate stops a night that changes much on purpose."""
-    gates = {"max_rewritten_share": 1, "max_year_change": 100, "band_sigmas": 1000}
-    return load_settings(home=home, snapshot=snapshot and str(snapshot), scope="all", workers=2, **gates)
-
-
-def base_warehouse(works: int) -> Path:
-    """File of a warehouse that holds so many works, built once the whole way."""
-    name = f"base-{works}"
-    schemas = [f"schemas/{name}" for name in ("data", "tables.py", "fields.py", "territories.py")]
-    made = digest_of(*schemas, "tasks/parse.py", "tasks/locate.py")  # what decides the rows
-    file = BENCH / f"{name}-{GENERATOR}-{made}.duckdb"
-    if file.exists():
-        return file
-    for old in BENCH.glob(f"{name}-*.duckdb"):
-        old.unlink()
-    note(f"building {file.name} the whole way")
-    snapshot, home = fresh_folder(BENCH / f"{name}-snapshot"), fresh_folder(BENCH / f"{name}-home")
-    files = []
-    for first in range(1, works + 1, PART_RECORDS):
-        numbers = range(first, min(first + PART_RECORDS, works + 1))
-        files.append(write_part(snapshot / WORKS, BASE_DAY, len(files), (small_work(n, BASE_DAY) for n in numbers)))
-    write_manifest(snapshot / WORKS, files)
-    summary = Summary()
-    with Night(settings_for(home, snapshot)) as night:
-        run_night(night, _noted, Lines(), summary)
-    refused = sum(outcome.row["quarantined"] for outcome in summary.outcomes)
-    if refused:
-        raise SystemExit(f"{refused} works of the base were quarantined")
-    (home / "warehouse.duckdb").rename(file)
-    shutil.rmtree(snapshot)
-    shutil.rmtree(home)
-    return file
-
-
-def _noted(name: str, about: str, call: Any, *args: Any, retries: int = 0) -> Any:
-    del retries
-    began = time.perf_counter()
-    result = call(*args)
-    note(f"  {name} {about}: {time.perf_counter() - began:.1f} s")
-    return result
-
-
-def night_snapshot(stored: int, changed: int) -> Path:
-    """A snapshot that holds one night of changes to a base of `stored` works."""
-    folder = fresh_folder(BENCH / f"night-{stored}-{changed}")
-    rng = Random(changed)
-    counts = {kind: round(changed * share) for kind, share in SHARES.items()}
-    numbers = iter(rng.sample(range(1, stored + 1), k=changed - counts["new"]))
-    lines = [small_work(stored + n, NIGHT_DAY) for n in range(1, counts["new"] + 1)]
-    for kind in ("citations", "corrected", "reclassified", "retracted"):
-        lines += [small_work(next(numbers), NIGHT_DAY, kind) for _ in range(counts[kind])]
-    rng.shuffle(lines)
-    deleted = [f"{URL}W{number},{NIGHT_DAY}" for number in numbers]
-    write_manifest(folder / WORKS, [write_part(folder / WORKS, NIGHT_DAY, 0, lines)], deleted)
-    return folder
+from tests.bench.common import BENCH, commit, forget_settings, note, say, spread
+from tests.bench.small import write_night
+from tests.bench.warehouses import base_warehouse, copy_of, rebuild_seconds, settings_for, verified
 
 
 @dataclass
@@ -159,40 +80,22 @@ class Watch:
 
 def run_once(base: Path, snapshot: Path, *, check: bool) -> Watch:
     """One night on a fresh copy of a base."""
-    home, watch = fresh_folder(BENCH / "refresh-home"), Watch()
-    shutil.copyfile(base, home / "warehouse.duckdb")
+    home, watch = copy_of(base, "refresh-home"), Watch()
     with Night(settings_for(home, snapshot)) as night:
         watch.attach(night.warehouse.engine)
         run_night(night, watch.step, Lines(), Summary())
     if check:
-        with Warehouse.open(settings_for(home), reads_all=True) as warehouse, warehouse.transaction() as conn:
-            findings = verify(conn)
-        wrong = [str(finding) for finding in findings if finding.differences]
-        if wrong:
-            raise SystemExit("the night left differences:\n" + "\n".join(wrong))
-        note(f"{snapshot.name}: all {len(findings)} comparisons hold")
+        verified(settings_for(home))
+        note(f"{snapshot.name}: all comparisons hold")
     shutil.rmtree(home)
     return watch
 
 
 def run_rebuild(base: Path) -> dict[str, float]:
     """Seconds to count every table of the mart anew, on a fresh copy of a base."""
-    home, seconds = fresh_folder(BENCH / "refresh-home"), {}
-    shutil.copyfile(base, home / "warehouse.duckdb")
-    fresh = {mart: mart.to_metadata(sa.MetaData(), schema="bench") for mart in t.MART}
+    home = copy_of(base, "refresh-home")
     with Warehouse.open(settings_for(home), reads_all=True) as warehouse:
-        with warehouse.transaction() as conn:
-            conn.execute(sa.schema.CreateSchema("bench"))
-            for table in fresh.values():
-                table.create(conn)
-        whole = time.perf_counter()
-        with warehouse.transaction() as conn:
-            for mart, table in fresh.items():
-                began = time.perf_counter()
-                columns = [*t.key_columns(mart), *t.measures(mart)]
-                conn.execute(sa.insert(table).from_select(columns, rebuilt(mart)))
-                seconds[mart.name] = time.perf_counter() - began
-        seconds["all"] = time.perf_counter() - whole
+        seconds = rebuild_seconds(warehouse, drops=False)
     shutil.rmtree(home)
     return seconds
 
@@ -224,7 +127,9 @@ def measure(args: argparse.Namespace) -> None:
     bases = {name: base_warehouse(works) for name, works in sizes.items()}
     few, many = round(args.works * 0.002), round(args.works * 0.01)
     plans = {"few": ("large", few), "many": ("large", many), "few on small": ("small", few)}
-    nights = {name: night_snapshot(sizes[base], changed) for name, (base, changed) in plans.items()}
+    nights = {name: BENCH / f"night-{sizes[base]}-{changed}" for name, (base, changed) in plans.items()}
+    for name, (base, changed) in plans.items():
+        write_night(nights[name], sizes[base], changed)
     megabytes = {name: round(file.stat().st_size / 1e6) for name, file in bases.items()}
     say(f"{args.works:,} stored works in a file of {megabytes['large']:,} MB; {commit()}")
     runs: dict[str, list[Watch]] = {name: [] for name in plans}
@@ -252,8 +157,7 @@ def main() -> None:
     parser.add_argument("--works", type=int, default=1_000_000, help="stored works; the small base has a tenth")
     parser.add_argument("--repeat", type=int, default=3)
     args = parser.parse_args()
-    for name in [name for name in os.environ if name.startswith("COLLAB_")]:
-        del os.environ[name]
+    forget_settings()
     BENCH.mkdir(exist_ok=True)
     measure(args)
 

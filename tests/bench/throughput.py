@@ -3,11 +3,12 @@
 Ours     land to publish as a user runs it: a fresh COLLAB_HOME, 2 processes, scope all, without Prefect. The time of
          the whole process counts, imports included.
 DuckDB   its own raw way: read_json with explicit columns for the fields we use, then unnest into tables of a database
-         file; 2 threads. It locates, classifies, validates and counts nothing. The abstract, which we search, is left
-         out in DuckDB's favour (--with-abstract reads it too).
-pandas   json.loads and json_normalize of the same fields into frames, on the first --part works; nothing is written.
-dlt      a merge into a DuckDB file of the same fields, on the first --part works. It runs under an interpreter of its
-         own, to keep its pins apart.
+         file; 2 threads. It locates, classifies, validates and counts nothing. It reads the abstract, which we search,
+         as JSON (--without-abstract spares it that).
+pandas   json.loads and json_normalize of whole records into frames, on the first --part works; nothing is written.
+dlt      a merge of whole records into a DuckDB file, the abstract as JSON, on the first --part works. It runs under an
+         interpreter of its own, to keep its pins apart. Neither it nor pandas is told which fields matter: both do
+         more than reading the fields we use would take.
 
 Ours and DuckDB run in turns, --repeat times, on the same files; each run is a process of its own, and so are pandas and
 dlt, whose rates are extrapolated from the part. --memory-only runs ours alone for each of --sizes.
@@ -34,8 +35,9 @@ from tests.bench.common import (
     Used,
     commit,
     fresh_folder,
-    measured,
+    is_child,
     parts_of,
+    run_child,
     sample_snapshot,
     say,
     spread,
@@ -75,24 +77,11 @@ UNNESTED = {
 
 
 def child_ours() -> dict[str, Any]:
-    from flows.progress import Lines
-    from flows.steps import Summary, run_night
     from schemas.settings import load_settings
-    from tasks.night import Night
+    from tests.bench.warehouses import take_in
 
-    stages: dict[str, float] = {}
-
-    def timed(name: str, about: str, call: Any, *args: Any, retries: int = 0) -> Any:
-        del about, retries
-        began = time.perf_counter()
-        result = call(*args)
-        stages[name] = stages.get(name, 0) + time.perf_counter() - began
-        return result
-
-    summary = Summary()
-    with Night(load_settings()) as night:
-        run_night(night, timed, Lines(), summary)
-    return {"records": sum(outcome.row["fetched"] for outcome in summary.outcomes), "stages": stages}
+    found = take_in(load_settings())
+    return {"records": found["records"], "stages": found["stages"]}
 
 
 def child_duckdb(files: list[str], database: str, without_abstract: bool) -> dict[str, Any]:
@@ -157,21 +146,19 @@ def _first_works(files: list[str], part: int) -> list[dict[str, Any]]:
         return [json.loads(line) for line in islice(lines, part)]
 
 
-def run_child(name: str, python: str = sys.executable, env: dict[str, str] | None = None, **args: Any) -> Any:
-    return measured([python, __file__, "--child", name, json.dumps(args)], **(env or {}))
-
-
 def run_ours(root: Path) -> tuple[dict[str, Any], Used]:
     home = fresh_folder(BENCH / "home")
     env = {"HOME": str(home), "WORKERS": "2", "SCOPE": "all", "SNAPSHOT": str(root)}
-    found = run_child("ours", env={f"COLLAB_{name}": value for name, value in env.items()})
+    found = run_child(__file__, "ours", env={f"COLLAB_{name}": value for name, value in env.items()})
     shutil.rmtree(home)
     return found
 
 
 def run_duckdb(files: list[str], without_abstract: bool) -> tuple[dict[str, Any], Used]:
     folder = fresh_folder(BENCH / "duckdb")
-    found = run_child("duckdb", files=files, database=str(folder / "raw.duckdb"), without_abstract=without_abstract)
+    found = run_child(
+        __file__, "duckdb", files=files, database=str(folder / "raw.duckdb"), without_abstract=without_abstract
+    )
     shutil.rmtree(folder)
     return found
 
@@ -187,7 +174,7 @@ def show_run(name: str, answer: dict[str, Any], used: Used) -> None:
 def run_dlt(python: str, part: dict[str, Any]) -> tuple[dict[str, Any], Used]:
     folder = fresh_folder(BENCH / "dlt-run")
     env = {"RUNTIME__DLTHUB_TELEMETRY": "false", "RUNTIME__LOG_LEVEL": "ERROR"}
-    found = run_child("dlt", python=python, env=env, folder=str(folder), **part)
+    found = run_child(__file__, "dlt", python=python, env=env, folder=str(folder), **part)
     shutil.rmtree(folder)
     return found
 
@@ -201,7 +188,7 @@ def compare(args: argparse.Namespace) -> None:
     ways = {
         "ours": lambda: run_ours(root),
         "duckdb": lambda: run_duckdb(files, args.without_abstract),
-        "pandas": lambda: run_child("pandas", **part),
+        "pandas": lambda: run_child(__file__, "pandas", **part),
         "dlt": lambda: run_dlt(args.dlt_python, part),
     }
     if not args.dlt_python:
@@ -240,8 +227,7 @@ def memory_only(args: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    if sys.argv[1:2] == ["--child"]:
-        print(json.dumps(globals()[f"child_{sys.argv[2]}"](**json.loads(sys.argv[3]))))
+    if is_child(globals()):
         return
     own = BENCH / "dlt" / "bin" / "python"
     has_dlt = sys.executable if importlib.util.find_spec("dlt") else None
