@@ -20,15 +20,18 @@ ENGINES = (
 )
 
 
+# The modules whose statements reach every table in every way; the others repeat them and take minutes.
+ON_POSTGRESQL = {f"test_{name}.py" for name in ("citus", "migrate", "night", "properties", "publish", "side_by_side")}
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """A test marked with engines runs on no other; of those that take long, or say nothing about the engine, the
-    repetition on PostgreSQL is left to `make faults`."""
+    """A test marked with engines runs on no other; what PostgreSQL runs of the rest is left to `make faults`."""
     others = []
     for item in items:
         engine, marker = _engine_of(item), item.get_closest_marker("engines")
         if marker and engine not in marker.args:
             others.append(item)
-        if engine == "postgresql" and (item.get_closest_marker("long") or item.path.name == "test_rules.py"):
+        if engine == "postgresql" and (item.get_closest_marker("long") or item.path.name not in ON_POSTGRESQL):
             item.add_marker(pytest.mark.slow)
     if others:
         config.hook.pytest_deselected(items=others)

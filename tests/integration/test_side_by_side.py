@@ -44,7 +44,7 @@ def right(settings) -> dict[str, list[tuple]]:
         return contents(warehouse)
 
 
-@pytest.mark.parametrize(("homes", "sizes"), [((0, 0), (5, 5)), ((0, 0), (5, 7)), ((0, 1), (9, 4))])
+@pytest.mark.parametrize(("homes", "sizes"), [((0, 0), (9, 9)), ((0, 1), (9, 14))])
 def test_two_runs_at_once_end_as_one(tmp_path, settings_for, homes, sizes):
     root = write_snapshot(tmp_path / "s", DAYS, deleted={104: "2026-01-06"})
     alone = settings_for(root, home=tmp_path / "alone")
