@@ -136,6 +136,7 @@ class Warehouse:
             self._backend.lock_writers(conn)
             yield conn
             clear_scratch(conn)
+            self._backend.has_loaded(conn)
 
     @contextmanager
     def reading(self, doing: str = "read") -> Iterator[Connection]:

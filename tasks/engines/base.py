@@ -59,6 +59,9 @@ class Backend(ABC):
     def has_filled(self, conn: Connection, table: Table) -> None:  # noqa: B027
         """Tell the planner what a temporary table holds."""
 
+    def has_loaded(self, conn: Connection) -> None:  # noqa: B027
+        """Tell the planner what the tables of the warehouse hold, as far as it does not know yet."""
+
     @abstractmethod
     def export_parquet(self, conn: Connection, query: Select[Any], path: Path) -> int:
         """Write a query to one Parquet file and return its number of rows."""
