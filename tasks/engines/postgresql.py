@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from schemas.tables import CORE, MART
 from tasks.engines import citus
 from tasks.engines.base import Backend, compiled, first_line
 
+log = logging.getLogger("collab")
 READER, WRITER = "collab_reader", "collab_writer"
 WRITERS = 0x436F6C6C6162  # key of the advisory lock that serialises writers: "Collab"
 ROWS_PER_COPY = 50_000
@@ -55,7 +57,9 @@ class PostgreSQL(Backend):
 
     @override
     def lock_writers(self, conn: Connection) -> None:
-        conn.execute(sa.select(sa.func.pg_advisory_xact_lock(WRITERS)))
+        if not conn.scalar(sa.select(sa.func.pg_try_advisory_xact_lock(WRITERS))):
+            log.info("another run is writing to the warehouse; waiting for it")
+            conn.execute(sa.select(sa.func.pg_advisory_xact_lock(WRITERS)))
 
     @override
     def prepare_reading(self, conn: Connection) -> Connection:

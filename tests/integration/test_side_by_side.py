@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import multiprocessing
 import threading
+import time
 from datetime import date
 
 import pytest
@@ -94,6 +95,22 @@ def test_readers_wait_for_nobody_and_see_no_half(tmp_path, settings_for, monkeyp
             assert conn.scalar(sa.select(sa.func.sum(t.pair_year.c.papers))) == before  # still as of its beginning
         assert cell(warehouse, t.world_year)["papers"] == 2
     right(settings)
+
+
+def test_a_writer_waits_for_another_and_says_so(tmp_path, settings_for, caplog):
+    settings = settings_for(write_snapshot(tmp_path / "s", {"2026-01-01": [work(11)]}))
+    with Warehouse.open(settings) as warehouse, caplog.at_level("INFO", "collab"):
+        with warehouse.transaction():
+            other = threading.Thread(target=run, args=(settings,))
+            other.start()
+            for _ in range(600):
+                if "another run is writing" in caplog.text:
+                    break
+                time.sleep(0.1)
+            assert other.is_alive()
+        other.join(60)
+        assert "another run is writing to the warehouse; waiting for it" in caplog.text
+        assert cell(warehouse, t.world_year)["papers"] == 1
 
 
 def cut_connections(settings) -> None:
