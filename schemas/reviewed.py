@@ -6,6 +6,7 @@ from __future__ import annotations
 import csv
 import hashlib
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 
 DATA = files("schemas") / "data"
@@ -37,3 +38,11 @@ def definitions_digest() -> str:
         if path.is_file():
             digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:12]
+
+
+def code_version() -> str:
+    """Version of collab-atlas that is running."""
+    try:
+        return version("collab-atlas")
+    except PackageNotFoundError:  # run from a source tree that is not installed
+        return "source"

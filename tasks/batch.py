@@ -20,7 +20,7 @@ from sqlalchemy import Connection
 
 from schemas import tables as t
 from schemas.errors import GateStopped, LandingError
-from schemas.reviewed import definitions_digest
+from schemas.reviewed import code_version, definitions_digest
 from schemas.settings import Settings
 from schemas.staging import STAGED, arrow_schema
 from tasks import quarantine
@@ -30,7 +30,7 @@ from tasks.land import DELETIONS, WORKS, Landing, check_landing, read_lines
 from tasks.load import CATEGORIES, Change, load_deletions, load_works
 from tasks.parse import BadRecord, parse_work_id, tie_hash
 from tasks.validate import Report, Result, check_gates, read_staged, validate_staged
-from tasks.warehouse import Warehouse, attach_arrow, code_version, detach_arrow, utc_now
+from tasks.warehouse import Warehouse, attach_arrow, detach_arrow, utc_now
 
 DELETIONS_PER_BATCH = 1_000_000
 CLOCKS_DIFFER_BY = timedelta(days=1)  # a date later than this from now is an error of the source

@@ -27,13 +27,13 @@ from schemas import tables as t
 from schemas.errors import PublishError
 from schemas.fields import load_definitions
 from schemas.indices import VIEWS
-from schemas.reviewed import definitions_digest
+from schemas.reviewed import code_version, definitions_digest
 from schemas.settings import Settings
 from schemas.territories import policies, territory_names
 from tasks.dictionary import render_dictionary
 from tasks.land import WORKS
 from tasks.ledger import changes_since, has_changed
-from tasks.warehouse import Warehouse, code_version, export_parquet
+from tasks.warehouse import Warehouse, export_parquet
 
 DATABASE, MANIFEST, DICTIONARY = "atlas.duckdb", "manifest.json", "DICTIONARY.md"
 

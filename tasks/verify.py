@@ -13,9 +13,9 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Select, Table
 
 from schemas import tables as t
-from schemas.reviewed import definitions_digest
+from schemas.reviewed import code_version, definitions_digest
 from tasks.aggregate import Years, rebuilt, year_slices
-from tasks.warehouse import clear_scratch, code_version, scratch, utc_now
+from tasks.warehouse import clear_scratch, scratch, utc_now
 
 
 class Finding(NamedTuple):

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -23,19 +22,11 @@ from sqlalchemy.sql.compiler import DDLCompiler
 
 from schemas import tables as t
 from schemas.errors import WarehouseError
-from schemas.reviewed import definitions_digest
+from schemas.reviewed import code_version, definitions_digest
 from schemas.settings import Settings
 from schemas.staging import sql_type
 from tasks.engines import backend_for, backend_of
 from tasks.migrate import create, read_version
-
-
-def code_version() -> str:
-    """Version of collab-atlas that is running."""
-    try:
-        return version("collab-atlas")
-    except PackageNotFoundError:  # run from a source tree that is not installed
-        return "source"
 
 
 def utc_now() -> datetime:

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from typing_extensions import override
 
 from schemas.errors import UsageError
-from schemas.reviewed import definitions_digest
+from schemas.reviewed import code_version, definitions_digest
 from schemas.settings import Settings
 
 T = TypeVar("T")
@@ -27,15 +27,11 @@ SECONDS_TO_CONNECT = 10
 
 
 class Workers(ABC):
-    """Processes that calls are sent to; they start with the first call."""
+    """Processes that calls are sent to, `count` at the same time; they start with the first call."""
 
-    def __init__(self) -> None:
+    def __init__(self, count: int) -> None:
+        self.count = count
         self._executor: Executor | None = None
-
-    @property
-    @abstractmethod
-    def count(self) -> int:
-        """Calls that run at the same time."""
 
     @abstractmethod
     def _start(self) -> Executor:
@@ -60,20 +56,11 @@ class Workers(ABC):
 class LocalWorkers(Workers):
     """Processes of this machine."""
 
-    def __init__(self, count: int) -> None:
-        super().__init__()
-        self._count = count
-
-    @property
-    @override
-    def count(self) -> int:
-        return self._count
-
     @override
     def _start(self) -> Executor:
-        pool = ProcessPoolExecutor(self._count, mp_context=_context(), initializer=_follow_parent)
+        pool = ProcessPoolExecutor(self.count, mp_context=_context(), initializer=_follow_parent)
         with _no_main_module():  # a worker is started by each call that finds none idle
-            for call in [pool.submit(os.getpid) for _ in range(self._count)]:
+            for call in [pool.submit(os.getpid) for _ in range(self.count)]:
                 call.result()
         return pool
 
@@ -88,7 +75,6 @@ class DaskWorkers(Workers):
         Raises:
             UsageError: it does not answer, has no workers, or they have other definitions.
         """
-        super().__init__()
         try:
             from distributed import Client
         except ImportError:
@@ -106,24 +92,19 @@ class DaskWorkers(Workers):
         except UsageError:
             self._client.close()
             raise
-        self._count = max(sum(int(cores) for cores in self._client.ncores().values()), 1)
+        super().__init__(sum(int(threads) for threads in self._client.ncores().values()))
 
     def _check(self) -> None:
         """Works derived by other rules would make tables that no rebuild can explain."""
-        found = self._client.run(definitions_digest, on_error="return")
+        found = self._client.run(rules, on_error="return")
         if not found:
             raise UsageError("the Dask cluster has no workers", "start some, or unset COLLAB_DASK_ADDRESS")
-        for worker, digest in sorted(found.items()):
-            if digest != definitions_digest():
+        for worker, has in sorted(found.items()):
+            if has != rules():
                 raise UsageError(
-                    f"Dask worker {worker} has definitions {digest}, these are {definitions_digest()}",
+                    f"Dask worker {worker} has {has}, this is {rules()}",
                     "install this release of collab-atlas on every worker",
                 )
-
-    @property
-    @override
-    def count(self) -> int:
-        return self._count
 
     @override
     def _start(self) -> Executor:
@@ -138,6 +119,11 @@ class DaskWorkers(Workers):
     def close(self) -> None:
         super().close()
         self._client.close()
+
+
+def rules() -> str:
+    """What this process derives works by."""
+    return f"collab-atlas {code_version()} with definitions {definitions_digest()}"
 
 
 def workers_for(settings: Settings) -> Workers:

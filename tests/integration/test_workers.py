@@ -66,7 +66,7 @@ def test_a_cluster_that_does_not_answer_is_one_line(tmp_path, snapshot, monkeypa
 
 
 def test_workers_with_other_definitions_are_refused(tmp_path, snapshot, cluster, monkeypatch):
-    monkeypatch.setattr("tasks.workers.definitions_digest", lambda: f"of process {os.getpid()}")
+    monkeypatch.setattr("tasks.workers.rules", lambda: f"rules of process {os.getpid()}")
     settings = load_settings(home=tmp_path / "home", snapshot=str(snapshot), dask_address=cluster.scheduler_address)
-    with pytest.raises(UsageError, match=r"has definitions .* install this release"):
+    with pytest.raises(UsageError, match=r"has rules of process .* install this release"):
         Night(settings)
