@@ -30,7 +30,7 @@ TEMPORARY = {
     *("known", "stored", "picked", "arriving", "old_work", "new_work", "mates", "losers", "affected", "described"),
     *("judged", "stage_work", "stage_version", "stage_deletion", "stage_rejected"),
     *(f"{side}_{name}" for side in ("old", "new") for name in ("work_policy", "work_territory", "work_field")),
-    *(f"{step}_{mart.name}" for step in ("delta", "cells", "fresh", "booked", "moved") for mart in t.MART),
+    *(f"{step}_{mart.name}" for step in ("delta", "cells", "fresh", "moved", "other") for mart in t.MART),
 }
 
 
