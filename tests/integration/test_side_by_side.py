@@ -45,6 +45,36 @@ def right(settings) -> dict[str, list[tuple]]:
         return contents(warehouse)
 
 
+def test_a_server_holds_the_same_tables_as_the_file(tmp_path, settings_for):
+    doi = "https://doi.org/10.1234/a"
+    hostile = 'Tab\t "quotes", 50 % \\. \\N {} é 中 \u2028 <b>=1+1</b>\n\\.\nlast'
+    more = [
+        work(11, doi=doi, title=hostile),
+        work(12, [author("US", "DE"), author()], doi=doi, updated="2026-01-03"),
+        work(13, [author(strings=[hostile, "", "Lab, Lyon, France"])], title=""),
+        work(14, [author("HK"), author("CN"), author("US")], is_retracted=True),
+        work(15, publication_year=2999),
+        b"{",
+    ]
+    root = write_snapshot(tmp_path / "s", DAYS | {"2026-01-07": more}, deleted={104: "2026-01-06", 301: "2026-01-06"})
+    found = []
+    for url in (f"duckdb:///{tmp_path}/file.duckdb", None):
+        settings = settings_for(root, home=tmp_path / f"home-{len(found)}", warehouse_url=url)
+        for until in (date(2026, 1, 3), None):
+            run(settings, until)
+        with Warehouse.open(settings) as warehouse:
+            held = {
+                table: [c for c in table.columns if c.name != "quarantined_at"] for table in (t.quarantine, t.repair)
+            }
+            listed = {
+                table.name: sorted((tuple(row.values()) for row in rows(warehouse, sa.select(*columns))), key=repr)
+                for table, columns in held.items()
+            }
+        found.append((right(settings), listed))
+    assert found[0] == found[1]
+    assert hostile.split(maxsplit=1)[0] in str(found[0][0]["work"])
+
+
 @pytest.mark.parametrize(("homes", "sizes"), [((0, 0), (9, 9)), ((0, 1), (9, 14))])
 def test_two_runs_at_once_end_as_one(tmp_path, settings_for, homes, sizes):
     root = write_snapshot(tmp_path / "s", DAYS, deleted={104: "2026-01-06"})
