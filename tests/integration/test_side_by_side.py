@@ -75,7 +75,7 @@ def test_a_server_holds_the_same_tables_as_the_file(tmp_path, settings_for):
     assert hostile.split(maxsplit=1)[0] in str(found[0][0]["work"])
 
 
-@pytest.mark.parametrize(("homes", "sizes"), [((0, 0), (9, 9)), ((0, 1), (9, 14))])
+@pytest.mark.parametrize(("homes", "sizes"), [((0, 0), (9, 14)), pytest.param((0, 1), (9, 9), marks=pytest.mark.slow)])
 def test_two_runs_at_once_end_as_one(tmp_path, settings_for, homes, sizes):
     root = write_snapshot(tmp_path / "s", DAYS, deleted={104: "2026-01-06"})
     alone = settings_for(root, home=tmp_path / "alone")
@@ -153,7 +153,7 @@ def cut_connections(settings) -> None:
         )
 
 
-@pytest.mark.parametrize("moment", ["check_gates", "_store_parts"])
+@pytest.mark.parametrize("moment", ["check_gates", pytest.param("_store_parts", marks=pytest.mark.slow)])
 def test_a_connection_lost_while_loading_is_made_good(tmp_path, settings_for, monkeypatch, moment):
     root = write_snapshot(tmp_path / "s", DAYS)
     settings, real, cuts = settings_for(root, batch_works=10), getattr(batches, moment), []
