@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
 import sqlalchemy as sa
@@ -214,6 +216,15 @@ def _set_up_session(connection: Any, _: Any) -> None:
     connection.commit()
 
 
-def _cursor(conn: Connection) -> Any:
+@contextmanager
+def _cursor(conn: Connection) -> Iterator[Any]:
+    """Cursor of the driver, for COPY; its errors come as SQLAlchemy's, like those of every other statement."""
     driver: Any = conn.connection.driver_connection
-    return driver.cursor()
+    try:
+        with driver.cursor() as cursor:
+            yield cursor
+    except psycopg.Error as exc:
+        is_lost = bool(driver.closed)
+        if is_lost:
+            conn.invalidate(exc)
+        raise DBAPIError("COPY", None, exc, connection_invalidated=is_lost) from exc

@@ -12,8 +12,9 @@ import pytest
 import sqlalchemy as sa
 
 import tasks.batch as batches
+import tasks.engines.postgresql as postgresql
 from schemas import tables as t
-from schemas.errors import ConnectionLost
+from schemas.errors import ConnectionLost, WarehouseError
 from schemas.settings import load_settings
 from tasks.engines.postgresql import READER, WRITER
 from tasks.verify import verify
@@ -143,11 +144,11 @@ def test_a_writer_waits_for_another_and_says_so(tmp_path, settings_for, caplog):
         assert cell(warehouse, t.world_year)["papers"] == 1
 
 
-def cut_connections(settings) -> None:
+def cut_connections(settings, function: str = "pg_terminate_backend") -> None:
     """What an administrator, a failover or a firewall does."""
     with sa.create_engine(settings.url, poolclass=sa.NullPool).connect() as conn:
         conn.exec_driver_sql(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            f"SELECT {function}(pid) FROM pg_stat_activity"
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"
             " AND application_name = 'collab-atlas'"
         )
@@ -171,6 +172,28 @@ def test_a_connection_lost_while_loading_is_made_good(tmp_path, settings_for, mo
     found = right(settings)
     run(settings_for(root, home=tmp_path / "whole"))
     assert right(settings_for(root, home=tmp_path / "whole")) == found
+
+
+@pytest.mark.parametrize(("function", "is_lost"), [("pg_terminate_backend", True), ("pg_cancel_backend", False)])
+def test_a_copy_that_is_cut_is_no_traceback(tmp_path, settings_for, monkeypatch, function, is_lost):
+    settings = settings_for(write_snapshot(tmp_path / "s", {"2026-01-01": [work(11)]}))
+    real, cuts = postgresql._csv_blocks, []
+
+    def cut(data):
+        if not cuts:
+            cuts.append(function)
+            cut_connections(settings, function)
+            time.sleep(0.2)
+        yield from real(data)
+
+    monkeypatch.setattr(postgresql, "_csv_blocks", cut)
+    if is_lost:
+        assert counts(run(settings)) == {"fetched": 1, "new": 1}
+    else:
+        with pytest.raises(WarehouseError, match=r"could not be written: .*cancel"):
+            run(settings)
+        assert counts(run(settings)) == {"fetched": 1, "new": 1}
+    right(settings)
 
 
 def test_a_commit_whose_answer_was_lost_is_not_repeated(tmp_path, settings_for, monkeypatch):
