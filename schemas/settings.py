@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,6 +27,8 @@ for _name, _value in {
     os.environ.setdefault(_name, _value)
 
 PREFIX = "COLLAB_"
+SECRET = re.compile("pass|token|secret", re.IGNORECASE)
+SERVERS, SERVER_DRIVER = ("postgresql", "postgres"), "postgresql+psycopg"
 SIZE = r"^[1-9]\d{0,5}(MB|GB)$"
 
 
@@ -110,8 +113,12 @@ class Settings(BaseSettings):
             url = make_url(value or "duckdb://")
         except (ArgumentError, ValueError):
             raise ValueError("not a database URL, such as duckdb:///path/to/warehouse.duckdb") from None
-        if "password" in url.query:  # it would be shown wherever the address is
-            raise ValueError("write the password before the host, or give it in PGPASSWORD or ~/.pgpass")
+        if any(SECRET.search(name) for name in url.query):  # it would be shown wherever the address is
+            raise ValueError("no secrets after the ?; write the password before the host, or give it in PGPASSWORD")
+        if "@" in (url.host or ""):  # likewise: a part of the password is taken for the host
+            raise ValueError("write an @ in the password as %40")
+        if url.drivername.split("+")[0] in SERVERS and url.drivername not in (*SERVERS, SERVER_DRIVER):
+            raise ValueError("write postgresql:// without a driver; psycopg 3 is used")
         return value
 
     @property
@@ -119,7 +126,7 @@ class Settings(BaseSettings):
         """SQLAlchemy URL of the warehouse."""
         if self.warehouse_url:
             url = make_url(self.warehouse_url)
-            return url.set(drivername="postgresql+psycopg") if url.drivername in ("postgresql", "postgres") else url
+            return url.set(drivername=SERVER_DRIVER) if url.drivername in SERVERS else url
         return URL.create("duckdb", database=str(self.home / "warehouse.duckdb"))
 
     @property

@@ -27,6 +27,7 @@ from tasks import quarantine
 from tasks.derive import Deriver, Reading
 from tasks.gates import measure_gates, staged_metrics
 from tasks.land import DELETIONS, WORKS, Landing, check_landing, read_lines
+from tasks.ledger import next_moment
 from tasks.load import CATEGORIES, Change, load_deletions, load_works
 from tasks.parse import BadRecord, parse_work_id, tie_hash
 from tasks.validate import Report, Result, check_gates, read_staged, validate_staged
@@ -180,7 +181,7 @@ def _load_in(
     findings = check_gates(gates)
     results = [*report.results, *findings.results]
     _store_results(conn, batch.batch_id, results)
-    row = _batch_row(batch, counts)
+    row = _batch_row(batch, counts, next_moment(conn))
     conn.execute(t.batch.insert(), row)
     works = len(staged["work"])
     if metrics:
@@ -194,7 +195,7 @@ def _load_in(
     return Outcome(row, results), findings
 
 
-def _batch_row(batch: Batch, counts: dict[str, int]) -> dict[str, Any]:
+def _batch_row(batch: Batch, counts: dict[str, int], finished_at: datetime) -> dict[str, Any]:
     landing = batch.landing
     return {
         "batch_id": batch.batch_id,
@@ -211,7 +212,7 @@ def _batch_row(batch: Batch, counts: dict[str, int]) -> dict[str, Any]:
         "code_version": code_version(),
         "definitions": definitions_digest(),
         "started_at": batch.started_at,
-        "finished_at": utc_now(),
+        "finished_at": finished_at,
     }
 
 

@@ -1,14 +1,33 @@
-"""What the warehouse says of its own past: changes of cells with their reasons, and landings left half-way."""
+"""What the warehouse says of its own past: changes of cells with their reasons, their order in time, releases, and
+landings left half-way."""
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Select
 
 from schemas import tables as t
+from tasks.warehouse import utc_now
+
+
+def next_moment(conn: Connection) -> datetime:
+    """Now, UTC, but after every batch and release there is: machines whose clocks differ write to one warehouse.
+
+    Call it while holding the writers' lock; what is changed since a release is told by these times.
+    """
+    times: tuple[sa.Column[datetime], ...] = (t.batch.c.finished_at, t.release.c.published_at)
+    newest = [conn.scalar(sa.select(sa.func.max(of))) for of in times]
+    return max([utc_now(), *(moment + timedelta(microseconds=1) for moment in newest if moment is not None)])
+
+
+def releases_in(conn: Connection, published: Path) -> list[sa.Row[Any]]:
+    """Releases of this warehouse that lie in a folder, newest first; another COLLAB_HOME holds others."""
+    every = conn.execute(sa.select(t.release).order_by(t.release.c.published_at.desc()))
+    return [row for row in every if (published / row.release_id).exists()]
 
 
 def changes_since(since: datetime | None) -> Select[Any]:

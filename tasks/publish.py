@@ -32,7 +32,7 @@ from schemas.settings import Settings
 from schemas.territories import policies, territory_names
 from tasks.dictionary import render_dictionary
 from tasks.land import WORKS
-from tasks.ledger import changes_since, has_changed
+from tasks.ledger import changes_since, has_changed, next_moment, releases_in
 from tasks.warehouse import Warehouse, export_parquet
 
 DATABASE, MANIFEST, DICTIONARY = "atlas.duckdb", "manifest.json", "DICTIONARY.md"
@@ -76,12 +76,11 @@ def _cannot_publish(published: Path, cause: str) -> PublishError:
 
 def _make(conn: Connection, published: Path, force: bool) -> Release | None:
     """Write a release and its row, alone: no load commits between what is read here and `published_at`."""
-    last = conn.execute(sa.select(t.release).order_by(t.release.c.published_at.desc()).limit(1)).one_or_none()
+    last = next(iter(releases_in(conn, published)), None)
     newest = conn.scalar(sa.select(t.batch.c.batch_id).order_by(t.batch.c.finished_at.desc()).limit(1))
-    is_there = last is not None and (published / last.release_id).exists()
-    if newest is None or (is_there and not force and _is_up_to_date(conn, last)):
+    if newest is None or (last is not None and not force and _is_up_to_date(conn, last)):
         return None
-    now = datetime.now(UTC)
+    now = next_moment(conn).replace(tzinfo=UTC)
     release_id = _next_id(published, set(conn.scalars(sa.select(t.release.c.release_id))), now)
     folder, target = published / f".{release_id}.tmp", published / release_id
     shutil.rmtree(folder, ignore_errors=True)
@@ -104,12 +103,11 @@ def _make(conn: Connection, published: Path, force: bool) -> Release | None:
 def _settle(conn: Connection, settings: Settings) -> None:
     """Switch to the newest release that is here, and remove what is not needed any more."""
     published = settings.published
-    known = list(conn.scalars(sa.select(t.release.c.release_id).order_by(t.release.c.published_at.desc())))
-    here = [release_id for release_id in known if (published / release_id).exists()]
+    here = [row.release_id for row in releases_in(conn, published)]
     if not here:
         return
     _switch(published, here[0])
-    _remove_strays(published, set(known), _warehouse(conn)["id"])
+    _remove_strays(published, set(here), _warehouse(conn)["id"])
     for release_id in here[settings.keep_releases :]:
         shutil.rmtree(published / release_id, ignore_errors=True)
 

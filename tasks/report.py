@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from schemas import tables as t
 from schemas.settings import Settings
 from tasks.gates import COMPLETE_AFTER_YEARS
-from tasks.ledger import changes_since, has_changed, unfinished_landings
+from tasks.ledger import changes_since, has_changed, releases_in, unfinished_landings
 
 CELL_SHOWN = {"policy": "iso", "corpus": "openalex"}
 
@@ -61,7 +61,8 @@ def read_status(conn: Connection, settings: Settings, now: datetime) -> Status:
         )
     )
     last = batches[0] if batches else None
-    release = conn.execute(sa.select(t.release).order_by(t.release.c.published_at.desc()).limit(1)).one_or_none()
+    here = releases_in(conn, settings.published) or _releases(conn)  # a home that never published asks for them all
+    release = here[0] if here else None
     return Status(
         last_batch=last,
         batches=batches,
@@ -76,6 +77,10 @@ def read_status(conn: Connection, settings: Settings, now: datetime) -> Status:
         is_published=release is not None and not has_changed(conn, release.published_at),
         is_stale=last is None or now - last.finished_at > timedelta(hours=settings.stale_hours),
     )
+
+
+def _releases(conn: Connection) -> list[sa.Row[Any]]:
+    return list(conn.execute(sa.select(t.release).order_by(t.release.c.published_at.desc()).limit(2)))
 
 
 @dataclass(frozen=True)
@@ -108,7 +113,9 @@ def read_report(conn: Connection, settings: Settings, field: str, now: datetime)
     def in_cell(mart: sa.Table) -> sa.ColumnElement[bool]:
         return sa.and_(mart.c.field == field, mart.c.year == year, *(mart.c[n] == v for n, v in CELL_SHOWN.items()))
 
-    releases = conn.execute(sa.select(t.release).order_by(t.release.c.published_at.desc()).limit(2)).all()
+    releases = releases_in(conn, settings.published)
+    if len(releases) < 2:  # the one before was removed already, or this home never published
+        releases = _releases(conn)
     former = releases[1] if len(releases) > 1 else None
     moved = changes_since(former.published_at if former else None).order_by(None).subquery()
     changes = (

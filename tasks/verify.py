@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Select, Table
 from schemas import tables as t
 from schemas.reviewed import code_version, definitions_digest
 from tasks.aggregate import Years, rebuilt, year_slices
+from tasks.ledger import next_moment
 from tasks.warehouse import clear_scratch, scratch, utc_now
 
 
@@ -64,7 +65,7 @@ def rebuild(conn: Connection) -> dict[str, int]:
     }
     texts |= {"code_version": code_version(), "definitions": definitions_digest()}
     zeros = {c.name: 0 for c in t.batch.columns if isinstance(c.type, sa.BigInteger)}
-    conn.execute(t.batch.insert(), {**zeros, **texts, "started_at": now, "finished_at": utc_now()})
+    conn.execute(t.batch.insert(), {**zeros, **texts, "started_at": now, "finished_at": next_moment(conn)})
     return changed
 
 

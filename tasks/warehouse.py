@@ -232,10 +232,10 @@ def _check(conn: Connection, settings: Settings) -> None:
     if found["scope"] != settings.scope:
         raise WarehouseError(
             f"the warehouse holds scope {found['scope']!r}, COLLAB_SCOPE is {settings.scope!r}",
-            "use one COLLAB_HOME for each scope, or set COLLAB_SCOPE back",
+            "use a warehouse for each scope (another COLLAB_HOME or database), or set COLLAB_SCOPE back",
         )
     if found["definitions"] != definitions_digest():
         raise WarehouseError(
             f"the warehouse was built with definitions {found['definitions']}, these are {definitions_digest()}",
-            "set COLLAB_HOME to a new folder and load again, or go back to the former definitions",
+            "load again into a new warehouse (another COLLAB_HOME or database), or go back to the former definitions",
         )

@@ -29,10 +29,16 @@ log = logging.getLogger("collab")
 READER, WRITER = "collab_reader", "collab_writer"
 WRITERS = 0x436F6C6C6162  # key of the advisory lock that serialises writers: "Collab"
 ROWS_PER_COPY = 50_000
-SESSION = {
+ENCODING = "utf8"  # of COPY, whatever the environment or the database say
+SESSION = {  # stronger than what the role or the database set
+    "DateStyle": "ISO",  # as exports are read
     "TimeZone": "UTC",
     "application_name": "collab-atlas",
+    "idle_in_transaction_session_timeout": "0",  # a release is written inside a transaction
     "jit": "off",  # compiling a query costs more than most of ours run
+    "lock_timeout": "0",  # writers wait for each other
+    "search_path": "pg_temp, public",  # only temporary tables are named without their schema
+    "statement_timeout": "0",
     "temp_buffers": "64MB",  # what a batch changes lives in temporary tables
     "work_mem": "64MB",
 }
@@ -51,8 +57,13 @@ class PostgreSQL(Backend):
     @override
     def connect(self, url: sa.URL, settings: Settings, memory_limit: str) -> sa.Engine:
         del settings, memory_limit  # the server has limits of its own
+        given = {name: value for name, value in KEEPALIVE.items() if name not in url.query}
         engine = sa.create_engine(
-            url, pool_pre_ping=True, connect_args={k: v for k, v in KEEPALIVE.items() if k not in url.query}
+            url,
+            pool_pre_ping=True,
+            # A snapshot taken before the wait for the writers' lock would hide what the other writer did.
+            isolation_level="READ COMMITTED",
+            connect_args={**given, "client_encoding": ENCODING},
         )
         sa.event.listen(engine, "connect", _set_up_session)
         return engine
@@ -156,7 +167,7 @@ class PostgreSQL(Backend):
         if citus.is_installed(conn):
             found["citus"] = citus.describe(conn)
         found |= {
-            f"role {role}": "granted" if _has_role(conn, role) else "missing: see deployments/README.md"
+            f"role {role}": "granted" if _may_use_mart(conn, role) else "missing: see deployments/README.md"
             for role in (READER, WRITER)
         }
         return found
@@ -166,7 +177,7 @@ class PostgreSQL(Backend):
         place, cause = f"{url.host or 'the local server'}/{url.database}", first_line(exc)
         state = getattr(exc.orig, "sqlstate", None)
         if state == "42501":  # insufficient privilege
-            hint = "the owner of the tables runs `collab upgrade`, or grants the role collab_writer"
+            hint = "see the roles in deployments/README.md: a night needs collab_writer and TEMP on the database"
             return WarehouseError(f"the warehouse {place} refuses: {cause}", hint)
         is_lost = exc.connection_invalidated or (state is None and isinstance(exc, sa.exc.OperationalError))
         if is_lost or (state or "").startswith(LOST) or state in RETRYABLE:
@@ -208,11 +219,31 @@ def _has_role(conn: Connection, role: str) -> bool:
     return bool(conn.scalar(sa.text("SELECT count(*) FROM pg_roles WHERE rolname = :role"), {"role": role}))
 
 
+def _may_use_mart(conn: Connection, role: str) -> bool:
+    """Whether a role is there and was granted what it is for, as far as the mart shows it."""
+    right = "SELECT" if role == READER else "INSERT"
+    granted = sa.text(
+        "SELECT has_schema_privilege(:role, 'mart', 'USAGE') AND has_table_privilege(:role, :table, :right)"
+    )
+    named = {"role": role, "table": f"mart.{MART[0].name}", "right": right}
+    return _has_role(conn, role) and bool(conn.scalar(granted, named))
+
+
 def _set_up_session(connection: Any, _: Any) -> None:
-    """Settings of a session; those that the URL sets (options=-c ...) are not known here and lose."""
+    """Settings of a session.
+
+    Raises:
+        WarehouseError: the database stores text in an encoding that not every title fits into.
+    """
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding != "UTF8":
+        raise WarehouseError(
+            f"the database stores text as {encoding}, titles need UTF8",
+            "make another with `createdb --encoding UTF8 --template template0`",
+        )
     with connection.cursor() as cursor:
         for name, value in SESSION.items():
-            cursor.execute(f"SET {name} = '{value}'")
+            cursor.execute("SELECT set_config(%s, %s, false)", (name, value))
     connection.commit()
 
 
