@@ -18,17 +18,21 @@ import typer
 from rich.console import Console
 
 from flows import show
-from flows.steps import directly, run_night, run_retry, with_night
+from flows.steps import SOURCES, directly, opening_of, run_night, run_retry, with_night
 from schemas.errors import CollabError, UsageError, VerifyFailed
 from schemas.fields import load_definitions
-from schemas.settings import load_settings, quieten_prefect
+from schemas.settings import Settings, load_settings, quieten_prefect
 from tasks import migrate
 from tasks import verify as tables
 from tasks.dictionary import render_dictionary
+from tasks.harvest import ApiIntake
+from tasks.intake import Opening, SnapshotIntake
+from tasks.night import Night
 from tasks.publish import publish as write_release
 from tasks.quarantine import find_record, open_records
 from tasks.report import read_report, read_status
 from tasks.sample import write_sample
+from tasks.sources.openalex_client import ask_allowance, read_key
 from tasks.sources.openalex_snapshot import open_snapshot
 from tasks.warehouse import Warehouse, utc_now
 
@@ -45,10 +49,11 @@ SnapshotOption = Annotated[
     str | None,
     typer.Option(help="Root of an OpenAlex snapshot: folder, s3://bucket or https://. Default: COLLAB_SNAPSHOT."),
 ]
+DryOption = Annotated[bool, typer.Option("--dry-run", help="Print windows, expected calls and time, load nothing.")]
 PlainOption = Annotated[bool, typer.Option("--no-prefect", help="Run the same steps without Prefect.")]
 WIDTH_OF_A_FILE = 130  # columns where nobody looks on, such as in a log
 console = Console() if sys.stdout.isatty() else Console(width=WIDTH_OF_A_FILE)
-SOURCES = ("openalex-snapshot",)
+OLDEST = date(1800, 1, 1)
 
 
 def command(target: typer.Typer, name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -77,9 +82,7 @@ def _complain(line: str) -> None:
     Console(stderr=True, soft_wrap=True).print(line, style="bold red", markup=False, highlight=False)
 
 
-def _day(text: str | None, option: str) -> date | None:
-    if text is None:
-        return None
+def _day(text: str, option: str) -> date:
     try:
         return date.fromisoformat(text)
     except ValueError:
@@ -88,40 +91,81 @@ def _day(text: str | None, option: str) -> date | None:
 
 @command(app, "run")
 def run(
-    source: Annotated[str, typer.Option(help="Where works come from: " + ", ".join(SOURCES))] = SOURCES[0],
+    source: Annotated[str, typer.Option(help="Where works come from: " + ", ".join(SOURCES))] = SnapshotIntake.source,
     snapshot: SnapshotOption = None,
     until: Annotated[str | None, typer.Option(help="Newest partition date to take in, such as 2026-11-22.")] = None,
     each_night: Annotated[
         bool, typer.Option(help="One run per partition date, in order, as if run every night.")
     ] = False,
+    dry_run: DryOption = False,
     no_prefect: PlainOption = False,
 ) -> None:
     """Take in what is new at the source and publish it."""
-    if source not in SOURCES:
-        raise UsageError(f"unknown source {source!r}", "known: " + ", ".join(SOURCES))
-    last = _day(until, "--until")
+    last = _day(until, "--until") if until else None
+    opening_of(source, last)  # a wrong one is said before anything is made
     settings = load_settings(snapshot=snapshot)
-    open_snapshot(settings)  # a missing one is said before anything is made
     nights: list[date | None] = [last]
-    if each_night:
-        days = sorted({part.day for part in open_snapshot(settings).read_manifest()})
-        nights = [day for day in days if last is None or day <= last]
+    if source == SnapshotIntake.source:
+        read = open_snapshot(settings)
+        if each_night:
+            days = sorted({part.day for part in read.read_manifest()})
+            nights = [day for day in days if last is None or day <= last]
+    else:
+        read_key(settings)
+        if each_night or snapshot:
+            raise UsageError("--each-night and --snapshot belong to a snapshot", "the API is asked for today's state")
+    if dry_run:
+        _show_plan(settings, opening_of(source, last))
+        return
     for night in nights:
-        line = _run_flow("nightly", no_prefect, snapshot=settings.snapshot, until=night)
+        line = _run_flow("nightly", no_prefect, source=source, snapshot=settings.snapshot, until=night)
         console.print(f"up to {night}: {line}" if night else line, markup=False, highlight=False)
+
+
+@command(app, "backfill")
+def backfill(
+    first: Annotated[str, typer.Option("--from", help="A day of the first month to fetch, such as 2014-01-01.")],
+    last: Annotated[str, typer.Option("--to", help="A day of the last month, such as 2024-12-31.")],
+    dry_run: DryOption = False,
+    no_prefect: PlainOption = False,
+) -> None:
+    """Fetch past months from the OpenAlex API, newest first; run it again until none is left."""
+    days = _day(first, "--from"), _day(last, "--to")
+    if not OLDEST <= days[0] <= days[1]:
+        raise UsageError(f"--from {first} --to {last} is no range", f"the first day comes first, from {OLDEST} on")
+    settings = load_settings()
+    read_key(settings)
+    if dry_run:
+        _show_plan(settings, opening_of(ApiIntake.source, backfill=days))
+        return
+    line = _run_flow("backfill", no_prefect, source=ApiIntake.source, first=days[0], last=days[1])
+    console.print(line, markup=False, highlight=False)
+
+
+def _show_plan(settings: Settings, opening: Opening) -> None:
+    with _log_to_stderr(), Night(settings, opening) as night:
+        windows = night.plan()
+        expected = night.intake.estimate(windows)
+        show.plan(console, expected, settings, night.intake.describe())
 
 
 def _run_flow(name: str, no_prefect: bool, **parameters: Any) -> str:
     """Run a flow with or without Prefect; a failure comes back as the error that caused it."""
     with _log_to_stderr():
         if no_prefect:
-            return with_night({"nightly": run_night, "quarantine-retry": run_retry}[name], directly, **parameters)
+            if name == "backfill":
+                parameters["backfill"] = parameters.pop("first"), parameters.pop("last")
+            return with_night(run_retry if name == "quarantine-retry" else run_night, directly, **parameters)
         quieten_prefect()
         logging.getLogger("collab").info("starting Prefect; --no-prefect does without")
-        from flows import nightly  # imports Prefect, which takes seconds: not for the other commands
+        from flows import backfill, nightly  # these import Prefect, which takes seconds: not for the other commands
 
-        flow: Any = {"nightly": nightly.nightly, "quarantine-retry": nightly.quarantine_retry}[name]
-        return str(flow(**parameters))
+        flows: dict[str, Any] = {
+            "nightly": nightly.nightly,
+            "quarantine-retry": nightly.quarantine_retry,
+            "backfill": backfill.backfill,
+        }
+        return str(flows[name](**parameters))
 
 
 @contextlib.contextmanager
@@ -250,6 +294,9 @@ def check() -> None:
         console.print(f"snapshot: {len(parts)} parts, {records:,} records, {parts[0].day} to {parts[-1].day}")
     else:
         console.print("snapshot: none; `collab run` needs COLLAB_SNAPSHOT or --snapshot", style="yellow")
+    if settings.openalex_api_key:
+        told = ask_allowance(settings)
+        console.print(f"OpenAlex API: {told.remaining:,} of {told.limit:,} credits left today")
     with Warehouse.connect(settings, create=False) as warehouse:
         show.properties(console, warehouse.properties())
         warehouse.check(settings)

@@ -58,32 +58,32 @@ def _is_unavailable(task: Any, task_run: Any, state: Any) -> bool:
     return isinstance(state.result(raise_on_failure=False), SourceUnavailable)
 
 
-def _run_name() -> str:
+def run_name() -> str:
+    """Name of the current run: flow, UTC date, source."""
     started = runtime.flow_run.scheduled_start_time or datetime.now(UTC)
     source = runtime.flow_run.parameters.get("source", "")
     return f"{runtime.flow_run.flow_name} {started.astimezone(UTC):%Y-%m-%d} {source}".strip()
 
 
-@flow(name="nightly", flow_run_name=_run_name, timeout_seconds=LONGEST_NIGHT_SECONDS, persist_result=False)
+@flow(name="nightly", flow_run_name=run_name, timeout_seconds=LONGEST_NIGHT_SECONDS, persist_result=False)
 def nightly(source: str = "openalex-snapshot", snapshot: str | None = None, until: date | None = None) -> str:
     """Take in what is new at the source and publish it. Safe to run again at any time.
 
     Args:
-        source: where works come from; openalex-snapshot.
+        source: where works come from: openalex-snapshot, or openalex-api with a key in COLLAB_OPENALEX_API_KEY.
         snapshot: root of the snapshot: folder, s3://bucket or https://; default COLLAB_SNAPSHOT.
-        until: newest partition date to take in; default all.
+        until: newest partition date of the snapshot to take in; default all.
     """
-    del source  # one so far; named in the run so that later ones read the same
-    return with_night(run_night, as_task, show=_show, snapshot=snapshot, until=until)
+    return with_night(run_night, as_task, show=show, source=source, snapshot=snapshot, until=until)
 
 
-@flow(name="quarantine-retry", flow_run_name=_run_name, timeout_seconds=LONGEST_NIGHT_SECONDS, persist_result=False)
+@flow(name="quarantine-retry", flow_run_name=run_name, timeout_seconds=LONGEST_NIGHT_SECONDS, persist_result=False)
 def quarantine_retry() -> str:
     """Process the open records of the quarantine again, after a fix."""
-    return with_night(run_retry, as_task, show=_show)
+    return with_night(run_retry, as_task, show=show)
 
 
-def _show(summary: Summary) -> None:
+def show(summary: Summary) -> None:
     """The tables of a run page."""
     rows = [outcome.row for outcome in summary.outcomes]
     counts = [{name: row[name] for name in ("batch_id", *COUNTS)} for row in rows]

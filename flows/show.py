@@ -16,6 +16,7 @@ from rich.table import Table
 from flows.steps import COUNTS
 from schemas.settings import PREFIX, Settings
 from schemas.territories import territory_names
+from tasks.intake import Expected
 from tasks.report import Report, Status
 from tasks.verify import Finding
 
@@ -155,6 +156,8 @@ def status(console: Console, found: Status, settings: Settings) -> None:
         console.print(f"STOPPED {line}; mend the cause or the limit, then `collab run`", style="bold red", markup=False)
     for landing in found.unfinished:
         console.print(f"UNFINISHED {landing}; `collab run` goes on from there", style="bold red", markup=False)
+    for window in found.fetching:
+        console.print(f"fetching {window} has begun; `collab run` goes on from there", style="yellow", markup=False)
     if not found.is_published:
         console.print(
             "UNPUBLISHED: the newest release lacks what was counted since; `collab publish`", style="bold red"
@@ -170,6 +173,26 @@ def status(console: Console, found: Status, settings: Settings) -> None:
     )
     release = found.release.release_id if found.release else "none"
     console.print(f"release {release}; {found.open_quarantine} open records in quarantine", markup=False)
+
+
+def plan(console: Console, expected: Sequence[Expected], settings: Settings, cost: str) -> None:
+    """What a run would fetch, without fetching it."""
+    _table(console, "Windows", ("window", "why", "works", "calls"), expected, text_columns=2)
+    calls = sum(window.calls for window in expected)
+    works = sum(window.works for window in expected)
+    line = f"{len(expected)} windows, {works:,} works"
+    if calls:
+        seconds = calls / settings.openalex_rate
+        days = calls / settings.openalex_daily_credits
+        line += f", at least {calls:,} calls of 1 credit: {_duration(seconds)} or more"
+        line += f", {days:.1f} days of COLLAB_OPENALEX_DAILY_CREDITS" if days > 1 else ""
+        line += "; a window seen before costs one call more for each 100 works that changed"
+    for text in filter(None, (line, cost)):
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} hours" if seconds >= 5400 else f"{max(seconds / 60, 1):.0f} minutes"
 
 
 def findings(console: Console, found: Sequence[Finding]) -> None:

@@ -8,20 +8,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date
+from functools import partial
 from itertools import zip_longest
 from typing import Any, Protocol, TypeVar
 
 from flows.progress import Progress, progress_for_this_terminal
-from schemas.errors import GateStopped
+from schemas.errors import BudgetExhausted, GateStopped, SourceError, SourceUnavailable, UsageError
 from schemas.settings import load_settings
 from tasks.batch import Batch, Outcome
+from tasks.harvest import ApiIntake
+from tasks.intake import Intake, Opening, SnapshotIntake
 from tasks.land import Landing
 from tasks.night import Night
 from tasks.publish import Release
 from tasks.validate import Result
 
 T = TypeVar("T")
-
+MOST_FAILED_WINDOWS = 3  # in a row: then the source is down, and the rest of the night would be spent on waiting
+SOURCES: dict[str, Callable[..., Intake]] = {SnapshotIntake.source: SnapshotIntake, ApiIntake.source: ApiIntake}
 
 COUNTS = (
     "fetched",
@@ -44,6 +48,11 @@ class Summary:
     outcomes: list[Outcome] = field(default_factory=list)
     results: dict[str, list[Result]] = field(default_factory=dict)
     release: Release | None = None
+    failed: dict[str, SourceUnavailable] = field(default_factory=dict)
+    """Windows that could not be fetched; the others are loaded."""
+    budget: BudgetExhausted | None = None
+    """Why fetching ended early; what was fetched is kept."""
+    cost: str = ""
 
 
 class Step(Protocol):
@@ -57,15 +66,56 @@ def run_night(night: Night, step: Step, progress: Progress, summary: Summary) ->
     """Every step of a night, in order; what was done so far is in `summary`, also when a step fails.
 
     A batch that fails ends the night: the batches before it are committed and count, the next run goes on from there.
+    Where windows stand alone, one that cannot be fetched is left out, the others are loaded and published, and the
+    night fails at its end; so it does when the source's budget is used up.
     """
     windows = step("plan", "", night.plan)
-    deletions = step("land", "deletions", night.land_deletions, retries=3)
+    deletions = _land("deletions", night, step, progress, summary, night.land_deletions)
     progress.start(sum(window.records for window in windows))
+    in_a_row = 0
     for window in windows:
-        _take_in(night, step("land", window.name, night.land_works, window, retries=3), step, progress, summary)
+        landing = _land(window.name, night, step, progress, summary, night.land_works, window)
+        in_a_row = 0 if landing else in_a_row + 1
+        if landing is not None:
+            _take_in(night, landing, step, progress, summary)
+        if summary.budget or in_a_row == MOST_FAILED_WINDOWS:
+            break
     if deletions is not None:
         _take_in(night, deletions, step, progress, summary)
     summary.release = step("publish", "", night.publish)
+    summary.cost = night.intake.describe()
+    if summary.failed:
+        causes = "; ".join(f"{name}: {exc.message}" for name, exc in summary.failed.items())
+        rest = (
+            "all windows" if len(summary.failed) == len(windows) else f"{len(summary.failed)} of {len(windows)} windows"
+        )
+        raise SourceError(
+            f"{rest} could not be fetched: {causes}", "what came is loaded and published; run again for the rest"
+        )
+    if summary.budget:
+        raise summary.budget
+
+
+def _land(
+    name: str,
+    night: Night,
+    step: Step,
+    progress: Progress,
+    summary: Summary,
+    call: Callable[..., Landing | None],
+    *args: Any,
+) -> Landing | None:
+    """Land something; None where windows stand alone and this one could not be fetched."""
+    try:
+        return step("land", name, call, *args, retries=night.intake.retries)
+    except BudgetExhausted as exc:
+        summary.budget = exc
+    except SourceUnavailable as exc:
+        if not night.intake.windows_stand_alone:
+            raise
+        progress.say(f"{name}: {exc}")
+        summary.failed[name] = exc
+    return None
 
 
 def run_retry(night: Night, step: Step, progress: Progress, summary: Summary) -> None:
@@ -86,7 +136,8 @@ def _take_in(night: Night, landing: Landing, step: Step, progress: Progress, sum
 def _take_in_batches(night: Night, batches: list[Batch], step: Step, progress: Progress, summary: Summary) -> bool:
     """Whether the landing was seen to its end; another run beside this one may cut it into other batches."""
     for batch, following in zip_longest(batches, batches[1:]):
-        progress.say(f"{batch.batch_id}: {batch.first:,} to {batch.end:,} of {batch.landing.records:,} records")
+        if batch.landing.records:
+            progress.say(f"{batch.batch_id}: {batch.first:,} to {batch.end:,} of {batch.landing.records:,} records")
         folder = step("parse and locate", batch.batch_id, night.derive, batch, following)
         report = step("validate", batch.batch_id, night.validate, folder)
         outcome = step("load", batch.batch_id, night.load, batch, folder, report)
@@ -100,7 +151,7 @@ def _take_in_batches(night: Night, batches: list[Batch], step: Step, progress: P
 
 def describe_counts(row: dict[str, Any]) -> str:
     """Counts of a batch in one line, zeros left out."""
-    return ", ".join(f"{row[name]:,} {name.replace('_', ' ')}" for name in COUNTS if row[name])
+    return ", ".join(f"{row[name]:,} {name.replace('_', ' ')}" for name in COUNTS if row[name]) or "nothing changed"
 
 
 def directly(name: str, about: str, call: Callable[..., T], *args: Any, retries: int = 0) -> T:
@@ -114,17 +165,23 @@ def with_night(
     step: Step,
     *,
     show: Callable[[Summary], None] = lambda _: None,
+    source: str = SnapshotIntake.source,
     snapshot: str | None = None,
     until: date | None = None,
+    backfill: tuple[date, date] | None = None,
 ) -> str:
     """Open a night, run its steps, and return one line about it.
 
     Args:
         show: told what the night did when it ends, well or not.
+        source: a key of SOURCES.
+        until: newest partition date of a snapshot to take in.
+        backfill: months of the live API to fetch that were never seen.
     """
     settings = load_settings(snapshot=snapshot)
+    opening = opening_of(source, until, backfill)
     summary = Summary()
-    with progress_for_this_terminal() as progress, Night(settings, until=until, on_records=progress.advance) as night:
+    with progress_for_this_terminal() as progress, Night(settings, opening, on_records=progress.advance) as night:
         try:
             steps(night, step, progress, summary)
         except GateStopped as stop:
@@ -133,4 +190,22 @@ def with_night(
         finally:
             show(summary)
     published = f"release {summary.release.release_id}" if summary.release else "no cell changed, so no new release"
-    return f"{len(summary.outcomes)} {'batch' if len(summary.outcomes) == 1 else 'batches'}, {published}"
+    batches = f"{len(summary.outcomes)} {'batch' if len(summary.outcomes) == 1 else 'batches'}"
+    return ", ".join(part for part in (batches, published, summary.cost) if part)
+
+
+def opening_of(source: str, until: date | None = None, backfill: tuple[date, date] | None = None) -> Opening:
+    """How to open a source.
+
+    Raises:
+        UsageError: there is none of that name, or the dates belong to another.
+    """
+    if source not in SOURCES:
+        raise UsageError(f"unknown source {source!r}", "known: " + ", ".join(SOURCES))
+    if source == ApiIntake.source:
+        if until:
+            raise UsageError(
+                "--until belongs to a snapshot", "`collab backfill --from ... --to ...` fetches past dates"
+            )
+        return partial(ApiIntake, backfill=backfill)
+    return partial(SnapshotIntake, until=until)

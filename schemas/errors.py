@@ -42,6 +42,21 @@ class SourceUnavailable(SourceError):
     """The source did not answer or the connection broke. Tried again a few times; if it lasts, run again later."""
 
 
+class SourceThrottled(SourceUnavailable):
+    """The source asks for a pause of `seconds`; the request is then tried again."""
+
+    def __init__(self, message: str, hint: str = "", seconds: float = 1.0) -> None:
+        super().__init__(message, hint)
+        self.seconds = seconds
+
+    def __reduce__(self) -> tuple[type[CollabError], tuple[Any, ...]]:
+        return type(self), (self.message, self.hint, self.seconds)
+
+
+class PlanRefused(UsageError):
+    """The plan of the key does not allow what was asked for. Change COLLAB_OPENALEX_SYNC or the plan."""
+
+
 class LandingError(CollabError):
     """Raw parts could not be written, or no longer match their recorded sha256.
 

@@ -7,6 +7,7 @@ import os
 import re
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -56,6 +57,29 @@ class Settings(BaseSettings):
         "ai", description="ai: works admitted by fields.toml; all: every work, field `all` exists too"
     )
     openalex_api_key: SecretStr | None = Field(None, description="key for the OpenAlex API; never logged or stored")
+    openalex_url: str = Field("https://api.openalex.org", description="address of the OpenAlex API")
+    openalex_sync: Literal["publication", "updated"] = Field(
+        "publication",
+        description="publication: windows of publication dates (free keys); updated: by date of change (paid plans)",
+    )
+    openalex_window_days: int = Field(
+        90, ge=0, le=36_500, description="publication dates looked at every night: so many days back, and the future"
+    )
+    openalex_rescan_nights: int = Field(
+        30, ge=1, le=3_650, description="every older stored month is looked at again within so many nights"
+    )
+    openalex_overlap_days: int = Field(
+        2, ge=0, le=365, description="days that two nights have in common when asking by date of change"
+    )
+    openalex_daily_credits: int = Field(
+        10_000, ge=1, le=100_000_000, description="most credits to spend in a UTC day (a list call costs one)"
+    )
+    openalex_rate: float = Field(8.0, gt=0, le=50, description="most requests in a second")
+    openalex_timeout: float = Field(60.0, gt=0, le=3_600, description="seconds to wait for an answer to go on")
+    openalex_attempts: int = Field(6, ge=1, le=100, description="times a request is tried before its window fails")
+    openalex_wait: float = Field(
+        1.0, ge=0, le=600, description="seconds before the second attempt, doubled for each further one"
+    )
 
     batch_works: int = Field(20_000, ge=1, le=1_000_000, description="most works in one load transaction")
     workers: int = Field(0, ge=0, le=64, description="processes that parse and locate; 0 = one per core, at most 4")
@@ -121,6 +145,16 @@ class Settings(BaseSettings):
             raise ValueError("write postgresql:// without a driver; psycopg 3 is used")
         return value
 
+    @field_validator("openalex_url")
+    @classmethod
+    def _is_api(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or "@" in value:
+            raise ValueError("give an address such as https://api.openalex.org, the key in COLLAB_OPENALEX_API_KEY")
+        if parts.scheme == "http" and parts.hostname not in ("127.0.0.1", "localhost", "::1"):
+            raise ValueError("the key would travel in the clear; use https://")
+        return value.rstrip("/")
+
     @property
     def url(self) -> URL:
         """SQLAlchemy URL of the warehouse."""
@@ -138,6 +172,11 @@ class Settings(BaseSettings):
     def staging(self) -> Path:
         """Folder of the workspaces of runs; empty between runs."""
         return self.home / "staging"
+
+    @property
+    def harvest(self) -> Path:
+        """Folder of pages of windows that are not whole yet; a later run goes on from there."""
+        return self.home / "harvest"
 
     @property
     def published(self) -> Path:

@@ -34,7 +34,7 @@ from sqlalchemy.types import TypeEngine
 from schemas.rules import NEXT_YEAR, Rule, between, in_set, matches, not_in_set, not_null
 from schemas.territories import language_codes, territory_names, work_types
 
-WAREHOUSE_VERSION = 2  # the newest step in tasks/migrations/versions
+WAREHOUSE_VERSION = 3  # the newest step in tasks/migrations/versions
 SHARE_SCALE = 10**9
 EVERYWHERE = "everywhere"  # a copy of the table on each machine
 _SERVER = "postgresql"
@@ -170,6 +170,15 @@ batch = table(
     column("definitions", String, "digest of schemas/data"),
     column("started_at", DateTime, "UTC"),
     column("finished_at", DateTime, "UTC, just before the commit"),
+    column(
+        "source_records",
+        BigInteger,
+        "works that the source said the window holds; fewer were landed if the others had not changed",
+        unit="works",
+        null=True,
+    ),
+    column("source_listed", BigInteger, "works of the window that the source did list", unit="works", null=True),
+    column("credits", BigInteger, "what fetching the window cost", unit="credits", null=True),
     key=("batch_id",),
     small=True,
 )
@@ -203,6 +212,27 @@ seen = table(
     column("state", String, "stored, out_of_scope or deleted"),
     key=("work_id",),
     spread="work_id",
+)
+
+vanished = table(
+    "ops",
+    "vanished",
+    "Works that the source no longer knows. A stored one that is missed again on a later night is removed.",
+    _work_id(),
+    column("missed_on", Date, "UTC date of the night that missed it first"),
+    key=("work_id",),
+    small=True,
+)
+
+spending = table(
+    "ops",
+    "spending",
+    "Credits of a source set aside by runs: what is not spent is given back when a run ends.",
+    column("source", String, "openalex-api"),
+    column("day", Date, "UTC"),
+    column("credits", BigInteger, "credits of that day", unit="credits"),
+    key=("source", "day"),
+    small=True,
 )
 
 quarantine = table(

@@ -25,7 +25,7 @@ from schemas.settings import Settings
 from schemas.staging import STAGED, arrow_schema
 from tasks import quarantine
 from tasks.derive import Deriver, Reading
-from tasks.gates import measure_gates, staged_metrics
+from tasks.gates import measure_gates, staged_metrics, window_gates
 from tasks.land import DELETIONS, WORKS, Landing, check_landing, read_lines
 from tasks.ledger import next_moment
 from tasks.load import CATEGORIES, Change, load_deletions, load_works
@@ -178,6 +178,7 @@ def _load_in(
     _store_repairs(conn, stage_of["repair"], change)
     metrics = staged_metrics(folder)
     gates = measure_gates(conn, counts, change, metrics, batch.landing.source, settings)
+    gates += window_gates(batch.landing.source_records, batch.landing.source_listed)
     findings = check_gates(gates)
     results = [*report.results, *findings.results]
     _store_results(conn, batch.batch_id, results)
@@ -189,7 +190,7 @@ def _load_in(
             t.metric.insert(),
             [{"batch_id": batch.batch_id, "name": n, "value": v, "works": works} for n, v in metrics.items()],
         )
-    if batch.end == batch.landing.records:
+    if batch.end == batch.landing.records and batch.landing.parts:
         _store_parts(conn, batch)
     detach_arrow(conn, [f"stage_{name}" for name in staged])
     return Outcome(row, results), findings
@@ -213,6 +214,9 @@ def _batch_row(batch: Batch, counts: dict[str, int], finished_at: datetime) -> d
         "definitions": definitions_digest(),
         "started_at": batch.started_at,
         "finished_at": finished_at,
+        "source_records": landing.source_records,
+        "source_listed": landing.source_listed,
+        "credits": landing.credits,
     }
 
 

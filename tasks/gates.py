@@ -116,6 +116,15 @@ def measure_gates(
     return gates
 
 
+def window_gates(source_records: int | None, source_listed: int | None) -> list[Gate]:
+    """Whether a source that was asked did list all that it says there is; a source that is copied says nothing."""
+    if source_records is None or source_listed is None:
+        return []
+    missing = max(source_records - source_listed, 0)
+    why = "a window must hold what the source says it holds"
+    return [Gate("window_complete", "stop", float(missing), 0, 0, why)]
+
+
 def _cell_gates(conn: Connection, cells: dict[str, Table]) -> list[Gate]:
     """Rules that no state of the tables may break, looked at in the cells that the batch touched."""
     found: Counter[str] = Counter()

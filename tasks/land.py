@@ -38,8 +38,12 @@ class LandedPart(msgspec.Struct, frozen=True):
     records: int
 
 
-class Landing(msgspec.Struct, frozen=True):
-    """A landed window. `lists_cut`: whether the source cuts author lists at 100."""
+class Landing(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A landed window.
+
+    `lists_cut`: whether the source cuts author lists at 100. Of a source that was asked: how many works it says the
+    window holds, how many it listed, and what that cost in credits.
+    """
 
     landing_id: str
     source: str
@@ -47,6 +51,9 @@ class Landing(msgspec.Struct, frozen=True):
     kind: str
     lists_cut: bool
     parts: tuple[LandedPart, ...]
+    source_records: int | None = None
+    source_listed: int | None = None
+    credits: int | None = None
 
     @property
     def records(self) -> int:

@@ -6,30 +6,26 @@ from the warehouse: state lives nowhere else.
 
 from __future__ import annotations
 
-import gzip
-import hashlib
 import logging
 import shutil
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, ExitStack, closing
-from datetime import date
 from pathlib import Path
+from typing import Any
 
-import sqlalchemy as sa
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
-from schemas import tables as t
-from schemas.errors import ConnectionLost, SourceError
+from schemas.errors import ConnectionLost
 from schemas.settings import Settings
 from tasks import batch as batches
 from tasks import quarantine
 from tasks.batch import Batch, Outcome
 from tasks.derive import Deriver
-from tasks.land import DELETIONS, WORKS, Incoming, Landing, land, prune
+from tasks.intake import Intake, Opening, Place, SnapshotIntake, Window
+from tasks.land import WORKS, Landing, prune
 from tasks.ledger import unfinished_landings
 from tasks.publish import Release, publish
-from tasks.sources import openalex_snapshot as source
 from tasks.validate import Report
 from tasks.warehouse import Warehouse
 from tasks.workers import workers_for
@@ -53,12 +49,16 @@ class Night(AbstractContextManager["Night"]):
     """An open warehouse, a source, and what is needed to bring the one up to date with the other."""
 
     def __init__(
-        self, settings: Settings, *, until: date | None = None, on_records: Callable[[int], None] = lambda _: None
+        self,
+        settings: Settings,
+        open_intake: Opening = SnapshotIntake,
+        *,
+        on_records: Callable[[int], None] = lambda _: None,
     ) -> None:
         """Open the warehouse and clear away what a killed run left behind.
 
         Args:
-            until: newest date of the source to take in.
+            open_intake: makes the source when it is first needed.
             on_records: told how many records have been parsed and located since the last call.
 
         Raises:
@@ -66,7 +66,6 @@ class Night(AbstractContextManager["Night"]):
             WarehouseError: see Warehouse.open.
         """
         self.settings = settings
-        self.until = until
         with ExitStack() as opened:  # closes what was opened if the next fails
             self.warehouse = opened.enter_context(Warehouse.open(settings))
             self._workspace = opened.enter_context(Workspace(settings.staging))
@@ -75,8 +74,8 @@ class Night(AbstractContextManager["Night"]):
         self._deriver = Deriver(self._workers, on_records)
         self._background = ThreadPoolExecutor(1, "derive-ahead")
         self._ahead: tuple[str, Future[Path]] | None = None
-        self._snapshot: source.Snapshot | None = None
-        self._manifest: list[source.Part] = []
+        self._open_intake = open_intake
+        self._intake: Intake | None = None
 
     def __exit__(self, *exc: object) -> None:
         self._workers.close()  # first: what derives ahead waits for them
@@ -84,62 +83,32 @@ class Night(AbstractContextManager["Night"]):
         self._opened.close()
 
     @property
-    def snapshot(self) -> source.Snapshot:
-        """The snapshot that the settings name, opened when it is first needed."""
-        if self._snapshot is None:
-            self._snapshot = source.open_snapshot(self.settings)
-        return self._snapshot
+    def intake(self) -> Intake:
+        """The source, opened when it is first needed."""
+        if self._intake is None:
+            self._intake = self._open_intake(Place(self.settings, self.warehouse, self._workspace.folder))
+            self._opened.callback(self._intake.close)
+        return self._intake
 
     @reconnecting
-    def plan(self) -> list[source.Window]:
+    def plan(self) -> list[Any]:
         """Windows of works that are still to be landed."""
-        self._manifest = self.snapshot.read_manifest()
-        with self.warehouse.reading() as conn:
-            loaded = sa.select(t.part.c.path, t.part.c.records).where(t.part.c.source == source.SOURCE)
-            known = dict(conn.execute(loaded).tuples().all())
-        return source.plan_windows(self._manifest, known, self.until, self.settings.batch_works)
+        return self.intake.plan()
 
-    def land_works(self, window: source.Window) -> Landing:
-        """Copy the parts of a window.
+    @reconnecting
+    def land_works(self, window: Window) -> Landing:
+        """Put a window on disk, raw.
 
         Raises:
-            SourceError: a part is not what the manifest says, or the manifest changed meanwhile.
+            SourceError: the source is not there, or contradicts itself.
+            BudgetExhausted: its budget is used up; what was fetched is kept.
         """
-        identity = self._identify(window.name, WORKS, window.parts)
-        incoming = (
-            Incoming(part.path, self.snapshot.root.blocks(self.snapshot.path_of(part)), part.bytes, part.records)
-            for part in window.parts
-        )
-        landing = land(self.settings.landing, self._workspace.folder, identity, incoming, self.settings.max_expansion)
-        if self.snapshot.read_manifest() != self._manifest:
-            raise SourceError(
-                "the snapshot was replaced while it was being read",
-                "wait until it is complete, then run again: loaded windows are kept",
-            )
-        return landing
+        return self.intake.land_works(window)
 
     @reconnecting
     def land_deletions(self) -> Landing | None:
-        """Copy the cumulative list of deleted ids up to the night's date; None if the snapshot has none, or none
-        that was not applied already."""
-        found = self.snapshot.read_deletions(self.until)
-        if found is None or not found[1]:
-            return None
-        content, lines = found
-        identity = self._identify(f"deletions-{self.until or 'all'}", DELETIONS, content)
-        packed = gzip.compress(content, compresslevel=1, mtime=0)
-        landing = land(
-            self.settings.landing,
-            self._workspace.folder,
-            identity,
-            [Incoming(source.DELETED_IDS, [packed], None, lines)],
-            self.settings.max_expansion,
-        )
-        with self.warehouse.reading() as conn:
-            applied = conn.scalar(
-                sa.select(t.part.c.sha256).where(t.part.c.source == source.SOURCE, t.part.c.path == source.DELETED_IDS)
-            )
-        return None if applied == landing.parts[0].sha256 else landing
+        """Put on disk which works the source has deleted; None if there are none that were not applied already."""
+        return self.intake.land_deletions()
 
     @reconnecting
     def land_quarantine(self) -> Landing | None:
@@ -148,16 +117,9 @@ class Night(AbstractContextManager["Night"]):
             raws = quarantine.raw_of_open_records(conn)
         if not raws:
             return None
-        identity = self._identify("retry", WORKS, raws, origin=quarantine.SOURCE)
+        place = Place(self.settings, self.warehouse, self._workspace.folder)
         content = b"".join(raw.rstrip(b"\n") + b"\n" for raw in raws)
-        packed = gzip.compress(content, compresslevel=1, mtime=0)
-        return land(
-            self.settings.landing,
-            self._workspace.folder,
-            identity,
-            [Incoming("open-records", [packed], None, None)],
-            self.settings.max_expansion,
-        )
+        return place.land_lines(place.identify(quarantine.SOURCE, "retry", WORKS, raws), "open-records", content, None)
 
     @reconnecting
     def batches(self, landing: Landing) -> list[Batch]:
@@ -211,21 +173,3 @@ class Night(AbstractContextManager["Night"]):
             unfinished = set(conn.scalars(unfinished_landings()))
         prune(self.settings.landing, unfinished, self.settings.keep_landing)
         return release
-
-    @reconnecting
-    def _identify(self, window: str, kind: str, content: object, origin: str = source.SOURCE) -> Landing:
-        """Identity of a landing: window, digest of what it will hold, and how often that was loaded before.
-
-        A run that was killed finds its own landing again; a window that changed meanwhile gets another.
-        """
-        digest = hashlib.sha256(repr(content).encode()).hexdigest()[:8]
-        of = t.batch.c
-        with self.warehouse.reading() as conn:
-            loaded = conn.scalar(
-                sa.select(sa.func.count(of.landing_id.distinct())).where(
-                    of.source == origin,
-                    of.landing_id.startswith(f"{window}.{digest}.", autoescape=True),
-                    of.end_record == of.window_records,
-                )
-            )
-        return Landing(f"{window}.{digest}.r{loaded}", origin, window, kind, False, ())

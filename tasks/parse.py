@@ -166,7 +166,7 @@ def read_version(work: openalex.Work, line: bytes) -> Version:
     Raises:
         BadRecord: the id or the date has another shape than the contract says.
     """
-    return Version(parse_work_id(work.id), _utc(work.updated_date), tie_hash(line))
+    return Version(parse_work_id(work.id), parse_updated_date(work.updated_date), tie_hash(line))
 
 
 def parse_work_id(identifier: str) -> int:
@@ -376,7 +376,12 @@ def _number(shape: re.Pattern[str], identifier: str, rule: str, path: str) -> in
     return int(match[1])
 
 
-def _utc(text: str) -> datetime:
+def parse_updated_date(text: str) -> datetime:
+    """UTC without zone.
+
+    Raises:
+        BadRecord: it is no date.
+    """
     try:
         stamp = datetime.fromisoformat(text)
         # OpenAlex writes UTC without saying so

@@ -29,6 +29,8 @@ class Status:
     stopped: list[str]
     open_quarantine: int
     unfinished: list[str]
+    fetching: list[str]
+    """Windows of which pages are kept: a fault or an empty budget ended their fetching."""
     release: sa.Row[Any] | None
     is_stale: bool
     is_published: bool
@@ -73,6 +75,7 @@ def read_status(conn: Connection, settings: Settings, now: datetime) -> Status:
         )
         or 0,
         unfinished=list(conn.scalars(unfinished_landings())),
+        fetching=sorted(entry.name for entry in settings.harvest.glob("*/")),
         release=release,
         is_published=release is not None and not has_changed(conn, release.published_at),
         is_stale=last is None or now - last.finished_at > timedelta(hours=settings.stale_hours),

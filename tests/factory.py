@@ -7,6 +7,7 @@ import gzip
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from flows.progress import Lines
 from flows.steps import COUNTS, Summary, directly, run_night
 from schemas import tables as t
 from schemas.settings import Settings
+from tasks.intake import SnapshotIntake
 from tasks.night import Night
 from tasks.warehouse import Warehouse
 
@@ -125,7 +127,7 @@ def write_snapshot(
 def run(settings: Settings, until: date | None = None) -> Summary:
     """One night without Prefect."""
     summary = Summary()
-    with Night(settings, until=until) as night:
+    with Night(settings, partial(SnapshotIntake, until=until)) as night:
         run_night(night, directly, Lines(), summary)
     return summary
 

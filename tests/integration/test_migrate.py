@@ -49,9 +49,11 @@ def old(tmp_path, settings_for):
     settings.home.mkdir()
     with sa.create_engine(settings.url, poolclass=sa.NullPool).begin() as conn:
         first_release(conn)
+        first = {(schema, name) for schema, name in migrate._tables(conn)}
         for table, found in held.items():
-            if found:
-                conn.execute(sa.insert(table), found)
+            if found and (table.schema, table.name) in first:
+                known = {c["name"] for c in sa.inspect(conn).get_columns(table.name, schema=table.schema)}
+                conn.execute(sa.insert(table), [{n: v for n, v in row.items() if n in known} for row in found])
         conn.execute(sa.insert(t.meta), {"name": "warehouse_version", "value": "1"})
     return settings, new
 
@@ -68,7 +70,7 @@ def columns(settings) -> list[tuple]:
 
 def test_an_older_warehouse_is_upgraded_in_place(old):
     settings, new = old
-    with pytest.raises(WarehouseError, match=r"version 1, this release needs 2.*`collab upgrade`"):
+    with pytest.raises(WarehouseError, match=r"version 1, this release needs \d.*`collab upgrade`"):
         Warehouse.open(settings)
     with Warehouse.connect(settings, create=False) as warehouse:
         assert warehouse.properties()["warehouse_version"] == "1"

@@ -1,0 +1,28 @@
+"""Past months of the live API, as a Prefect flow: the steps of a night on windows of the past."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import schemas.settings  # noqa: F401  (first: switches telemetry off before Prefect is imported)
+
+# isort: split
+from prefect import flow
+
+from flows.nightly import as_task, run_name, show
+from flows.steps import run_night, with_night
+from tasks.harvest import ApiIntake
+
+LONGEST_BACKFILL_SECONDS = 7 * 24 * 3600
+
+
+@flow(name="backfill", flow_run_name=run_name, timeout_seconds=LONGEST_BACKFILL_SECONDS, persist_result=False)
+def backfill(first: date, last: date, source: str = ApiIntake.source) -> str:
+    """Fetch the months of a range that were never seen. Safe to run again at any time: it goes on where it was.
+
+    Args:
+        first: a day of the first month.
+        last: a day of the last month.
+        source: openalex-api; the only one that is asked for dates.
+    """
+    return with_night(run_night, as_task, show=show, source=source, backfill=(first, last))

@@ -1,0 +1,304 @@
+"""Works from the live OpenAlex API, window by window: what tasks/sources fetches, held against what the warehouse
+knows."""
+
+from __future__ import annotations
+
+import logging
+import re
+import shutil
+from collections.abc import Callable, Sequence
+from datetime import date, datetime, timedelta
+
+import sqlalchemy as sa
+from filelock import FileLock, Timeout
+
+from schemas import tables as t
+from schemas.errors import SourceError, UsageError, WarehouseError
+from schemas.fields import load_definitions
+from tasks import sightings
+from tasks.intake import Expected, Place
+from tasks.land import DELETIONS, MANIFEST, WORKS, Incoming, Landing, read_landing
+from tasks.sources import openalex_api as api
+from tasks.sources.openalex_client import OpenAlex
+from tasks.sources.openalex_pages import WindowFetch, blocks_of, digest_of
+from tasks.spending import DailyBudget
+from tasks.warehouse import utc_now
+
+# Window, the day it was begun, how often it was loaded before; a landing has a digest of what it holds before the last,
+# because runs of two homes may fetch the same window at two moments.
+_PAGES = re.compile(r"(.+)\.(\d{4}-\d{2}-\d{2})\.r(\d+)")
+_LANDING = re.compile(r"(.+)\.(\d{4}-\d{2}-\d{2})\.[0-9a-f]{8}\.r\d+")
+PAGES_KEPT_DAYS = 14  # older pages of a window that was never finished say nothing about it any more
+VANISHED = "vanished"
+log = logging.getLogger("collab")
+
+
+class ApiIntake:
+    """A night, or a backfill, on the live API."""
+
+    source = api.SOURCE
+    retries = 0  # the client tries each request again
+    windows_stand_alone = True
+
+    def __init__(
+        self,
+        place: Place,
+        backfill: tuple[date, date] | None = None,
+        today: Callable[[], date] = lambda: utc_now().date(),
+    ) -> None:
+        """Hold the folder of pages, alone.
+
+        Args:
+            backfill: months to fetch that were never seen; default is a night's work.
+            today: the clock, UTC. A run that crosses midnight keeps the day it was planned on.
+
+        Raises:
+            UsageError: no key is set.
+            SourceError: another run is fetching into the same COLLAB_HOME.
+        """
+        self._place, self._backfill = place, backfill
+        self._today = today()
+        self._left: set[str] = set()
+        self._calls_left = 0
+        settings = place.settings
+        self._folder = settings.harvest
+        self.budget = DailyBudget(place.warehouse, self.source, settings.openalex_daily_credits, today)
+        self.client = OpenAlex(settings, self.budget)
+        self._queries = api.queries_of(load_definitions(), settings.scope)
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._lock = FileLock(self._folder / ".lock", thread_local=False)
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise SourceError(
+                "another run is fetching from the OpenAlex API into this COLLAB_HOME",
+                "wait until it has ended: it does the same work",
+            ) from None
+        except OSError as exc:
+            raise UsageError(
+                f"cannot make folder {self._folder}: {exc.strerror}", "set COLLAB_HOME to a folder you may write"
+            ) from None
+
+    def close(self) -> None:
+        """Give back what was not spent, and the folder."""
+        self.client.close()
+        self._lock.release()
+        try:
+            self.budget.close()
+        except WarehouseError as exc:
+            log.warning("credits set aside and not spent count as spent today: %s", exc)
+
+    def plan(self) -> list[api.Window]:
+        """Windows in the order in which they are fetched."""
+        settings, begun = self._place.settings, self._clear_outdated()
+        with self._place.warehouse.reading() as conn:
+            swept = _sweeps(conn)
+            stored = {month or api.UNDATED: count for month, count in sightings.stored_months(conn).items()}
+            newest = sightings.newest_change(conn)
+        if self._backfill:
+            windows = api.plan_backfill(*self._backfill, swept, begun)
+            self._left = {window.name for window in windows}
+            self._calls_left = sum(found.calls for found in self.estimate(windows))
+            return windows
+        if settings.openalex_sync == "updated":
+            return api.plan_updated(
+                self._today,
+                self._since(swept, newest),
+                {*stored, *swept},
+                swept,
+                begun,
+                settings.openalex_rescan_nights,
+            )
+        return api.plan_night(
+            self._today,
+            stored,
+            swept,
+            begun,
+            window_days=settings.openalex_window_days,
+            rescan_nights=settings.openalex_rescan_nights,
+        )
+
+    def estimate(self, windows: Sequence[api.Window]) -> list[Expected]:
+        """Works and list calls of each window; those never seen are counted by the source, months without gaps
+        together, for a credit a query. What changed in a window seen before costs one more call per 100 works.
+
+        Raises:
+            BudgetExhausted: there are no credits to ask with.
+        """
+        known = [window for window in windows if window.expected is not None or window.is_undated]
+        asked = [window for window in windows if window not in known]
+        found = [
+            Expected(window.name, window.why, window.expected or 0, self._calls(window.expected or 0, 1))
+            for window in known
+        ]
+        for joined in api.join_months(asked):
+            works = sum(self.client.count(part.filter) for part in joined.slices(self._queries))
+            months = sum(joined.covers(window) for window in asked)
+            found.append(Expected(joined.name, joined.why, works, self._calls(works, months)))
+        return found
+
+    def _calls(self, works: int, windows: int) -> int:
+        return api.calls_for(works, windows * len(self._queries))
+
+    def land_works(self, window: api.Window) -> Landing:
+        """Fetch a window, reconcile it, and land what is new or changed.
+
+        Raises:
+            SourceUnavailable: the source does not answer, or contradicts itself; what was fetched is kept.
+            BudgetExhausted: the same for the day's credits.
+        """
+        found = self._unloaded(window)
+        if found is not None:
+            return found
+        stem, times = self._begun(window)
+        folder = self._folder / f"{stem}.{times}"
+        fetched = WindowFetch(self.client, self.budget, folder, window, self._queries).run(
+            lambda listed: self._wanted(window, listed)
+        )
+        if fetched.absent:
+            with self._place.warehouse.transaction() as conn:
+                sightings.note_vanished(conn, fetched.absent, self._today)
+        held = {name: pages for name, pages in fetched.pages.items() if any(page.head.records for page in pages)}
+        landing = self._place.land(
+            Landing(
+                f"{stem}.{digest_of(held.values())}.{times}",
+                self.source,
+                window.name,
+                WORKS,
+                lists_cut=False,
+                parts=(),
+                source_records=fetched.source_records,
+                source_listed=fetched.source_listed,
+                credits=fetched.credits,
+            ),
+            (
+                Incoming(f"{window.name}/{name}", blocks_of(pages), None, sum(page.head.records for page in pages))
+                for name, pages in held.items()
+            ),
+        )
+        shutil.rmtree(folder, ignore_errors=True)
+        self._count_down(window, landing)
+        return landing
+
+    def land_deletions(self) -> Landing | None:
+        """Ask again, one by one and at no cost, for the works that an earlier night missed; those still missing are
+        deletions.
+
+        A deletion counts as of the day of the version that is stored, so that any later version brings the work back.
+        """
+        if self._backfill:
+            return None
+        with self._place.warehouse.reading() as conn:
+            missed = sightings.missed_before(conn, self._today)
+            stored = sightings.last_versions(conn, missed)
+        gone: list[int] = []
+        back: list[int] = []
+        for work_id in missed:
+            record = self.client.work(work_id)
+            is_same = record is not None and f'"https://openalex.org/W{work_id}"'.encode() in record
+            (back if is_same else gone).append(work_id)
+        if back:
+            with self._place.warehouse.transaction() as conn:
+                sightings.forget_vanished(conn, back)
+        if not gone:
+            return None
+        content = "".join(f"https://openalex.org/W{work_id},{stored[work_id]:%Y-%m-%d}\n" for work_id in gone).encode()
+        identity = self._place.identify(self.source, f"{VANISHED}-{self._today}", DELETIONS, content)
+        return self._place.land_lines(identity, VANISHED, content, len(gone))
+
+    def describe(self) -> str:
+        """Credits spent and left, and how long a backfill will go on."""
+        cost = f"{self.budget.spent:,} OpenAlex credits spent, {self.budget.left():,} left today"
+        return f"{cost}, {self._rest()}" if self._backfill else cost
+
+    def _count_down(self, window: api.Window, landing: Landing) -> None:
+        if window.name in self._left:
+            self._left.remove(window.name)
+            self._calls_left -= self._calls(landing.source_records or 0, 1)
+            log.info("%s: %s works; %s", window.name, f"{landing.source_records:,}", self._rest())
+
+    def _rest(self) -> str:
+        """Months left, and the days that their list calls take."""
+        if not self._left:
+            return "no months left"
+        days = max(self._calls_left, len(self._left)) / self._place.settings.openalex_daily_credits
+        return f"{len(self._left)} months left, about {days:.1f} days of credits"
+
+    def _wanted(self, window: api.Window, listed: dict[int, datetime | None]) -> Sequence[int]:
+        """Works of a window to fetch by id: what changed, if it was listed only, and what is stored but not listed
+        any more: deleted, moved to another date, or no longer of a topic that is admitted."""
+        with self._place.warehouse.reading() as conn:
+            returned = sightings.any_vanished(conn, listed)
+        if returned:
+            with self._place.warehouse.transaction() as conn:
+                sightings.forget_vanished(conn, listed)
+        with self._place.warehouse.reading() as conn:
+            wanted = sightings.changed(conn, listed) if window.was_seen else set()
+            if window.updated_since is None:
+                wanted |= sightings.stored_between(conn, window.first, window.last) - listed.keys()
+        return sorted(wanted)
+
+    def _begun(self, window: api.Window) -> tuple[str, str]:
+        """Name of a window's pages, as window with the day it was begun, and how often it was loaded before; pages that
+        are kept are found again."""
+        times = f"r{self._place.times_loaded(self.source, window.name)}"
+        begun = sorted(entry.name for entry in self._folder.glob(f"{window.name}.*.{times}"))
+        return (begun[-1].removesuffix(f".{times}") if begun else f"{window.name}.{self._today}"), times
+
+    def _unloaded(self, window: api.Window) -> Landing | None:
+        """A landing of the window that a run left half-way: loaded in part, or landed today."""
+        times = self._place.times_loaded(self.source, window.name)
+        landed = sorted((self._place.settings.landing / self.source).glob(f"{window.name}.*.r{times}/{MANIFEST}"))
+        if not landed:
+            return None
+        landing = read_landing(landed[-1].parent)
+        of = t.batch.c
+        with self._place.warehouse.reading() as conn:
+            is_begun = conn.scalar(
+                sa.select(sa.func.count()).where(of.source == self.source, of.landing_id == landing.landing_id)
+            )
+        return landing if is_begun or f".{self._today}." in landing.landing_id else None
+
+    def _clear_outdated(self) -> frozenset[str]:
+        """Remove pages of windows that were loaded meanwhile or begun long ago; names of the windows that remain."""
+        remaining = set()
+        for folder in [entry for entry in self._folder.iterdir() if entry.is_dir()]:
+            match = _PAGES.fullmatch(folder.name)
+            times = self._place.times_loaded(self.source, match[1]) if match else 0
+            is_current = (
+                match is not None
+                and int(match[3]) == times
+                and self._today - date.fromisoformat(match[2]) <= timedelta(days=PAGES_KEPT_DAYS)
+            )
+            if is_current and match:
+                remaining.add(match[1])
+            else:
+                shutil.rmtree(folder, ignore_errors=True)
+        return frozenset(remaining)
+
+    def _since(self, swept: dict[str, api.Sweep], newest: datetime | None) -> date:
+        """Date from which to ask for changes: the day of the last time with the overlap; the first time, the newest
+        date of change that is stored; without any, as far back as the window of publication dates."""
+        settings = self._place.settings
+        overlap = timedelta(days=settings.openalex_overlap_days)
+        if api.UPDATED in swept:
+            return swept[api.UPDATED].day - overlap
+        if newest is not None:
+            return newest.date() - overlap
+        return self._today - timedelta(days=settings.openalex_window_days)
+
+
+def _sweeps(conn: sa.Connection) -> dict[str, api.Sweep]:
+    """When each window was last seen whole: the day its fetching began."""
+    of = t.batch.c
+    query = sa.select(of.window_name, of.landing_id, of.source_records).where(
+        of.source == api.SOURCE, of.kind == WORKS, of.end_record == of.window_records
+    )
+    found: dict[str, api.Sweep] = {}
+    for window, landing_id, works in conn.execute(query):
+        match = _LANDING.fullmatch(landing_id)
+        if match is None:
+            continue
+        sweep = api.Sweep(date.fromisoformat(match[2]), works or 0)
+        found[window] = max(sweep, found.get(window, sweep))
+    return found

@@ -1,0 +1,195 @@
+"""How works come in from each source: plan windows, land one, land deletions.
+
+What a source has to give follows from the warehouse; an intake writes to the landing folder and nowhere else.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import sqlalchemy as sa
+
+from schemas import tables as t
+from schemas.errors import SourceError
+from schemas.settings import Settings
+from tasks.land import DELETIONS, WORKS, Incoming, Landing, land
+from tasks.sources import openalex_snapshot as snapshots
+from tasks.warehouse import Warehouse
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an intake works: the warehouse that says what is known, and the folder of the run for what is not whole."""
+
+    settings: Settings
+    warehouse: Warehouse
+    workspace: Path
+
+    def land(self, identity: Landing, incoming: Any) -> Landing:
+        """Put parts on disk; see tasks/land.py."""
+        return land(self.settings.landing, self.workspace, identity, incoming, self.settings.max_expansion)
+
+    def identify(self, source: str, window: str, kind: str, content: object) -> Landing:
+        """Identity of a landing: window, digest of what it will hold, and how often that was loaded before.
+
+        A run that was killed finds its own landing again; a window that changed meanwhile gets another.
+        """
+        stem = f"{window}.{hashlib.sha256(repr(content).encode()).hexdigest()[:8]}"
+        return Landing(f"{stem}.r{self.times_loaded(source, stem)}", source, window, kind, False, ())
+
+    def times_loaded(self, source: str, stem: str) -> int:
+        """How many landings whose id begins with `stem` and a dot are loaded whole."""
+        of = t.batch.c
+        with self.warehouse.reading() as conn:
+            return (
+                conn.scalar(
+                    sa.select(sa.func.count(of.landing_id.distinct())).where(
+                        of.source == source,
+                        of.landing_id.startswith(f"{stem}.", autoescape=True),
+                        of.end_record == of.window_records,
+                    )
+                )
+                or 0
+            )
+
+    def land_lines(self, identity: Landing, path: str, content: bytes, records: int | None) -> Landing:
+        """Land lines that are in memory."""
+        packed = gzip.compress(content, compresslevel=1, mtime=0)
+        return self.land(identity, [Incoming(path, [packed], None, records)])
+
+
+class Window(Protocol):
+    """What is landed as one."""
+
+    @property
+    def name(self) -> str:
+        """Its name in ops.batch."""
+
+    @property
+    def records(self) -> int:
+        """Records to be expected, as far as known."""
+
+
+class Intake(Protocol):
+    """A source on its way into the landing folder."""
+
+    source: str
+    retries: int
+    """How often a landing that the source did not answer is tried again as a whole."""
+    windows_stand_alone: bool
+    """Whether a window that fails leaves the others loadable."""
+
+    def plan(self) -> list[Any]:
+        """Windows of works that are still to be landed."""
+
+    def estimate(self, windows: Sequence[Any]) -> list[Expected]:
+        """What the windows will take. Asking may itself cost a little."""
+
+    def land_works(self, window: Any) -> Landing:
+        """Land a window."""
+
+    def land_deletions(self) -> Landing | None:
+        """Land deletions that were not applied yet, if there are any."""
+
+    def describe(self) -> str:
+        """What this run did cost, in a few words; empty if nothing."""
+
+    def close(self) -> None:
+        """Let go of what was opened."""
+
+
+Opening = Callable[[Place], Intake]
+
+
+class Expected(NamedTuple):
+    """What a window is expected to take: works or records in it, and list calls (credits) to the source."""
+
+    window: str
+    why: str
+    works: int
+    calls: int
+
+
+class SnapshotIntake:
+    """An OpenAlex snapshot, partition by partition."""
+
+    source = snapshots.SOURCE
+    retries = 3
+    windows_stand_alone = False
+
+    def __init__(self, place: Place, until: date | None = None) -> None:
+        """Nothing is read yet.
+
+        Args:
+            until: newest partition date to take in.
+        """
+        self._place, self._until = place, until
+        self._opened: snapshots.Snapshot | None = None
+        self._manifest: list[snapshots.Part] = []
+
+    @property
+    def _snapshot(self) -> snapshots.Snapshot:
+        if self._opened is None:
+            self._opened = snapshots.open_snapshot(self._place.settings)
+        return self._opened
+
+    def plan(self) -> list[snapshots.Window]:
+        """Windows of partitions."""
+        self._manifest = self._snapshot.read_manifest()
+        with self._place.warehouse.reading() as conn:
+            loaded = sa.select(t.part.c.path, t.part.c.records).where(t.part.c.source == self.source)
+            known = dict(conn.execute(loaded).tuples().all())
+        return snapshots.plan_windows(self._manifest, known, self._until, self._place.settings.batch_works)
+
+    def estimate(self, windows: Sequence[snapshots.Window]) -> list[Expected]:
+        """Records according to the manifest; a snapshot costs no calls."""
+        return [Expected(window.name, f"{len(window.parts)} parts", window.records, 0) for window in windows]
+
+    def land_works(self, window: snapshots.Window) -> Landing:
+        """Copy the parts of a window.
+
+        Raises:
+            SourceError: a part is not what the manifest says, or the manifest changed meanwhile.
+        """
+        identity = self._place.identify(self.source, window.name, WORKS, window.parts)
+        landing = self._place.land(
+            identity,
+            (
+                Incoming(part.path, self._snapshot.root.blocks(self._snapshot.path_of(part)), part.bytes, part.records)
+                for part in window.parts
+            ),
+        )
+        if self._snapshot.read_manifest() != self._manifest:
+            raise SourceError(
+                "the snapshot was replaced while it was being read",
+                "wait until it is complete, then run again: loaded windows are kept",
+            )
+        return landing
+
+    def land_deletions(self) -> Landing | None:
+        """Copy the cumulative list of deleted ids up to the night's date."""
+        found = self._snapshot.read_deletions(self._until)
+        if found is None or not found[1]:
+            return None
+        content, lines = found
+        identity = self._place.identify(self.source, f"deletions-{self._until or 'all'}", DELETIONS, content)
+        landing = self._place.land_lines(identity, snapshots.DELETED_IDS, content, lines)
+        of = t.part.c
+        with self._place.warehouse.reading() as conn:
+            applied = conn.scalar(
+                sa.select(of.sha256).where(of.source == self.source, of.path == snapshots.DELETED_IDS)
+            )
+        return None if applied == landing.parts[0].sha256 else landing
+
+    def describe(self) -> str:
+        """A snapshot costs nothing."""
+        return ""
+
+    def close(self) -> None:
+        """Nothing is held open."""

@@ -1,0 +1,235 @@
+"""What to ask the OpenAlex API for: filters from the reviewed definitions, windows of publication dates, and which of
+them a night looks at.
+
+Pure functions. Free keys may not filter by date of change, so a night looks at the newest publication dates and, in
+rotation, at some older months; a window that was seen before is listed by id and date of change first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from typing import NamedTuple
+
+from schemas.fields import Definitions
+
+SOURCE = "openalex-api"
+VALUES_PER_FILTER = 100  # more are refused
+ROWS_PER_PAGE = 100  # more is deprecated
+FUTURE, UNDATED, UPDATED = "future", "undated", "updated"
+# What halves a single day: filters that every work either passes or not.
+HALVES = ("has_doi", "has_references", "has_abstract")
+_FILTERS = {"subfield": "primary_topic.subfield.id", "topic": "primary_topic.id"}
+_OPEN_END = timedelta(days=400)  # where an open range of dates is cut first
+
+
+class Query(NamedTuple):
+    """A filter that admits works to the scope; the queries of a scope admit every work once."""
+
+    name: str
+    filter: str
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Part of a window that is paged through as one list: a query, dates of publication (None: open), other filters."""
+
+    query: Query
+    first: date | None = None
+    last: date | None = None
+    others: tuple[str, ...] = ()
+
+    @property
+    def filter(self) -> str:
+        """Value of `filter`."""
+        dates = (
+            f"from_publication_date:{self.first}" if self.first else "",
+            f"to_publication_date:{self.last}" if self.last else "",
+        )
+        return ",".join(part for part in (self.query.filter, *dates, *self.others) if part)
+
+    def halves(self) -> tuple[Slice, Slice] | None:
+        """The same works as two slices; None if there is nothing left to tell them apart by."""
+        if self.first is None or self.last is None or self.first < self.last:
+            middle = self._middle()
+            return replace(self, last=middle), replace(self, first=middle + timedelta(days=1))
+        for name in HALVES:
+            if not any(other.startswith(f"{name}:") for other in self.others):
+                yes, no = (replace(self, others=(*self.others, f"{name}:{value}")) for value in ("true", "false"))
+                return yes, no
+        return None
+
+    def _middle(self) -> date:
+        first = self.first or (self.last or date(2020, 1, 1)) - _OPEN_END
+        last = self.last or first + _OPEN_END
+        return first + (last - first) // 2
+
+
+@dataclass(frozen=True)
+class Window:
+    """What is fetched, landed and reconciled as one."""
+
+    name: str
+    why: str
+    first: date | None = None
+    last: date | None = None
+    updated_since: date | None = None
+    was_seen: bool = False
+    """Whether to list ids and dates of change first, and fetch only what changed."""
+    expected: int | None = None
+    """Works it held when it was last seen."""
+
+    @property
+    def records(self) -> int:
+        """Records to be expected for sure: what changed is not known yet."""
+        return 0
+
+    @property
+    def is_undated(self) -> bool:
+        """Whether it holds the stored works without a date of publication, which no list of dates names."""
+        return self.name == UNDATED
+
+    def covers(self, other: Window) -> bool:
+        """Whether the dates of another window lie within."""
+        starts = self.first or date.min, other.first or date.min
+        ends = self.last or date.max, other.last or date.max
+        return starts[0] <= starts[1] and ends[1] <= ends[0]
+
+    def slices(self, queries: Sequence[Query]) -> list[Slice]:
+        """One slice for each query."""
+        since = (f"from_updated_date:{self.updated_since}",) if self.updated_since else ()
+        return [Slice(query, self.first, self.last, since) for query in queries]
+
+
+class Sweep(NamedTuple):
+    """When a window was last seen whole, and how many works it held."""
+
+    day: date
+    works: int
+
+
+def queries_of(definitions: Definitions, scope: str) -> list[Query]:
+    """Filters that admit the works of a scope, each with at most 100 values: topics and subfields of the admitting
+    rules, without the excluded topics; one without conditions for scope `all`."""
+    if scope == "all":
+        return [Query("all", "")]
+    found = []
+    for field in definitions.fields:
+        if not field.admits:
+            continue
+        excluded = [f"primary_topic.id:!{topic}" for topic in sorted(field.exclude_topics)]
+        for kind, name in _FILTERS.items():
+            values = sorted({value for rule in field.rules if rule.kind == kind for value in rule.values})
+            for number, at in enumerate(range(0, len(values), VALUES_PER_FILTER)):
+                chosen = "|".join(values[at : at + VALUES_PER_FILTER])
+                found.append(Query(f"{field.id}-{kind}-{number}", ",".join([f"{name}:{chosen}", *excluded])))
+    return found
+
+
+def month_of(day: date) -> str:
+    """Name of a month, such as 2026-11."""
+    return f"{day:%Y-%m}"
+
+
+def bounds_of(month: str) -> tuple[date, date]:
+    """First and last day of a month."""
+    first = date.fromisoformat(f"{month}-01")
+    return first, (first + timedelta(days=31)).replace(day=1) - timedelta(days=1)
+
+
+def months_between(first: date, last: date) -> list[str]:
+    """Months that hold a day of the range, in order."""
+    found, day = [], first.replace(day=1)
+    while day <= last:
+        found.append(month_of(day))
+        day = bounds_of(month_of(day))[1] + timedelta(days=1)
+    return found
+
+
+def plan_night(
+    today: date,
+    stored: Mapping[str, int],
+    swept: Mapping[str, Sweep],
+    begun: frozenset[str],
+    *,
+    window_days: int,
+    rescan_nights: int,
+) -> list[Window]:
+    """Windows of a night on a free key: the newest publication dates and the future, whatever was begun and not
+    finished first, then that longest ago; after them the older months whose turn it is.
+
+    Args:
+        today: UTC.
+        stored: stored works by month, or `undated`.
+        swept: when each window was last seen.
+        begun: windows of which pages are kept.
+        window_days: publication dates looked at every night reach so many days back.
+        rescan_nights: every older month is looked at again within so many nights.
+    """
+    newest = months_between(today - timedelta(days=window_days), today)
+    after = bounds_of(newest[-1])[1] + timedelta(days=1)
+    windows = [_month(name, "newest dates", swept) for name in newest]
+    windows.append(replace(_month(newest[-1], "newest dates", swept, FUTURE), first=after, last=None))
+    windows.sort(key=lambda window: (window.name not in begun, _last_seen(window.name, swept), window.name))
+    older = {name for name in (*stored, *swept) if name == UNDATED or name < newest[0]} - {FUTURE, UPDATED}
+    return windows + plan_rescan(today, older, swept, begun, rescan_nights)
+
+
+def plan_rescan(
+    today: date, months: set[str], swept: Mapping[str, Sweep], begun: frozenset[str], nights: int
+) -> list[Window]:
+    """The months whose turn it is, longest unseen first: so many that all are seen within `nights` nights, and those
+    that nights left out have made overdue. What was seen today already counts."""
+    turn = sorted(months, key=lambda name: (name not in begun, _last_seen(name, swept), name))
+    share = -(-len(turn) // nights)
+    done_today = sum(_last_seen(name, swept) == today for name in turn)
+    overdue = sum(name in swept and swept[name].day <= today - timedelta(days=nights) for name in turn)
+    chosen = turn[: max(share - done_today, overdue, 0)]
+    return [_month(name, "older dates", swept) for name in chosen if _last_seen(name, swept) < today]
+
+
+def plan_updated(
+    today: date, since: date, months: set[str], swept: Mapping[str, Sweep], begun: frozenset[str], nights: int
+) -> list[Window]:
+    """Windows of a night on a plan that may ask by date of change: all changes since a date, then the months whose turn
+    it is, because deletions are no change."""
+    changed = Window(UPDATED, f"changed since {since}", updated_since=since)
+    return [changed, *plan_rescan(today, months - {FUTURE, UPDATED}, swept, begun, nights)]
+
+
+def plan_backfill(first: date, last: date, swept: Mapping[str, Sweep], begun: frozenset[str]) -> list[Window]:
+    """Months of a range that were never seen, those begun first, then newest first."""
+    left = [name for name in reversed(months_between(first, last)) if name not in swept]
+    return [_month(name, "backfill", swept) for name in sorted(left, key=lambda name: name not in begun)]
+
+
+def calls_for(works: int, queries: int) -> int:
+    """List calls for a window of so many works: the last page of each query is a short one."""
+    return works // ROWS_PER_PAGE + queries
+
+
+def join_months(windows: Sequence[Window]) -> list[Window]:
+    """Windows without gaps between them as one each, to be counted with one call for each query."""
+    found: list[Window] = []
+    for window in sorted(windows, key=lambda window: (window.first or date.min, window.name)):
+        former = found[-1] if found else None
+        if former and former.last and window.first == former.last + timedelta(days=1):
+            name = f"{former.name.split(' ')[0]} to {window.name}"
+            found[-1] = replace(former, name=name, last=window.last)
+        else:
+            found.append(window)
+    return found
+
+
+def _month(month: str, why: str, swept: Mapping[str, Sweep], name: str = "") -> Window:
+    name = name or month
+    first, last = (None, None) if month == UNDATED else bounds_of(month)
+    last_time = swept.get(name)
+    return Window(
+        name, why, first, last, was_seen=last_time is not None, expected=last_time.works if last_time else None
+    )
+
+
+def _last_seen(name: str, swept: Mapping[str, Sweep]) -> date:
+    return swept[name].day if name in swept else date.min
