@@ -100,23 +100,16 @@ class ApiIntake:
             self._left = {window.name for window in windows}
             self._calls_left = sum(found.calls for found in self.estimate(windows))
             return windows
+        nights = settings.openalex_rescan_nights
         if settings.openalex_sync == "updated":
-            return api.plan_updated(
-                self._today,
-                self._since(swept, newest),
-                {*stored, *swept},
-                swept,
-                begun,
-                settings.openalex_rescan_nights,
-            )
-        return api.plan_night(
-            self._today,
-            stored,
-            swept,
-            begun,
-            window_days=settings.openalex_window_days,
-            rescan_nights=settings.openalex_rescan_nights,
-        )
+            since = self._since(swept, newest)
+            windows = api.plan_updated(self._today, since, {*stored, *swept}, swept, begun, nights)
+        else:
+            days = settings.openalex_window_days
+            windows = api.plan_night(self._today, stored, swept, begun, window_days=days, rescan_nights=nights)
+        if not windows:
+            log.info("every window was looked at today (UTC) already")
+        return windows
 
     def estimate(self, windows: Sequence[api.Window]) -> list[Expected]:
         """Works and list calls of each window; those never seen are counted by the source, months without gaps

@@ -157,7 +157,8 @@ def plan_night(
     rescan_nights: int,
 ) -> list[Window]:
     """Windows of a night on a free key: the newest publication dates and the future, whatever was begun and not
-    finished first, then that longest ago; after them the older months whose turn it is.
+    finished first, then that longest ago; after them the older months whose turn it is. A window is looked at once in
+    a UTC day, so a night that was killed goes on with what is left of it.
 
     Args:
         today: UTC.
@@ -171,6 +172,7 @@ def plan_night(
     after = bounds_of(newest[-1])[1] + timedelta(days=1)
     windows = [_month(name, "newest dates", swept) for name in newest]
     windows.append(replace(_month(newest[-1], "newest dates", swept, FUTURE), first=after, last=None))
+    windows = [window for window in windows if _last_seen(window.name, swept) < today]
     windows.sort(key=lambda window: (window.name not in begun, _last_seen(window.name, swept), window.name))
     older = {name for name in (*stored, *swept) if name == UNDATED or name < newest[0]} - {FUTURE, UPDATED}
     return windows + plan_rescan(today, older, swept, begun, rescan_nights)
@@ -195,7 +197,8 @@ def plan_updated(
     """Windows of a night on a plan that may ask by date of change: all changes since a date, then the months whose turn
     it is, because deletions are no change."""
     changed = Window(UPDATED, f"changed since {since}", updated_since=since)
-    return [changed, *plan_rescan(today, months - {FUTURE, UPDATED}, swept, begun, nights)]
+    rotation = plan_rescan(today, months - {FUTURE, UPDATED}, swept, begun, nights)
+    return [changed, *rotation] if _last_seen(UPDATED, swept) < today else rotation
 
 
 def plan_backfill(first: date, last: date, swept: Mapping[str, Sweep], begun: frozenset[str]) -> list[Window]:

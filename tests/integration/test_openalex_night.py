@@ -1,0 +1,482 @@
+"""Nights on the live API, against a replay of it: nothing is lost, nothing is paid twice, what goes wrong is said."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import random
+import re
+from collections.abc import Callable
+from datetime import date, timedelta
+from functools import partial
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+import tasks.sources.openalex_client as clients
+from flows.progress import Lines
+from flows.steps import Summary, directly, run_night
+from schemas import tables as t
+from schemas.errors import BudgetExhausted, PlanRefused, SourceError
+from schemas.settings import Settings
+from tasks.harvest import ApiIntake
+from tasks.night import Night
+from tasks.verify import verify
+from tasks.warehouse import Warehouse
+from tests.factory import author, contents, counts, rows, run, work, write_snapshot
+from tests.replay import ALL_KINDS, Faults, ReplayServer
+
+KEY = "secret-key-of-a-test"
+TODAY = date(2026, 11, 22)
+LISTED = "id,updated_date"
+
+
+def dated(number: int, day: str, *authors, **more):
+    return work(number, list(authors) or None, publication_date=day, publication_year=int(day[:4]), **more)
+
+
+WORKS = [dated(1000 + n, f"2026-{9 + n % 3:02}-{1 + n % 28:02}") for n in range(260)] + [
+    dated(11, "2026-11-03", *[author("US")] * 119, author("DE")),
+    dated(12, "2027-02-01"),
+    dated(13, "2024-03-01"),
+]
+NIGHT = {*range(1000, 1260), 11, 12}  # those whose dates a night looks at
+
+
+@pytest.fixture
+def api():
+    """Replay servers, closed at the end."""
+    opened = []
+
+    def make(works=WORKS, **more) -> ReplayServer:
+        opened.append(ReplayServer(works, **more))
+        return opened[-1].__enter__()
+
+    yield make
+    for server in opened:
+        server.__exit__(None, None, None)
+
+
+@pytest.fixture
+def settings_of(settings_for) -> Callable[..., Settings]:
+    def make(server: ReplayServer, **more) -> Settings:
+        quick = {"openalex_rate": 50, "openalex_wait": 0, "openalex_timeout": 5, "scope": "ai"}
+        return settings_for(**{**quick, "openalex_url": server.url, "openalex_api_key": KEY, **more})
+
+    return make
+
+
+def night(settings, today=TODAY, summary=None, **more) -> Summary:
+    summary = summary or Summary()
+    days = today if callable(today) else lambda: today
+    with Night(settings, partial(ApiIntake, today=days, **more)) as opened:
+        run_night(opened, directly, Lines(), summary)
+    return summary
+
+
+def calls_of(server: ReplayServer, about: Callable[[], Summary]) -> tuple[Summary, list]:
+    before = len(server.calls)
+    return about(), server.calls[before:]
+
+
+def held(settings) -> dict[str, list[tuple]]:
+    with Warehouse.open(settings) as warehouse:
+        with warehouse.reading() as conn:
+            assert [finding for finding in verify(conn) if finding.differences] == []
+        return contents(warehouse)
+
+
+def stored(settings) -> set[int]:
+    return {row[0] for row in held(settings)["work"]}
+
+
+def test_a_first_night_a_quiet_one_and_one_with_changes(api, settings_of):
+    server = api()
+    settings = settings_of(server)
+    first, asked = calls_of(server, lambda: night(settings))
+    assert counts(first) == {"fetched": 262, "new": 262}
+    assert stored(settings) == NIGHT
+    before = held(settings)
+    quiet, listed = calls_of(server, lambda: night(settings, TODAY + timedelta(days=1)))
+    assert counts(quiet) == {}
+    assert quiet.release is None
+    assert {call.params.get("select") for call in listed} == {LISTED}
+    assert len(listed) <= len([call for call in asked if call.path == "/works"])
+    assert held(settings) == before
+    server.put(dated(1003, "2026-09-04", author("FR"), updated="2026-11-22T10:00:00.5"))
+    server.put(dated(2000, "2026-11-05"))
+    changed, asked = calls_of(server, lambda: night(settings, TODAY + timedelta(days=2)))
+    assert counts(changed) == {"fetched": 2, "new": 1, "updated": 1}
+    assert len(asked) == len(listed) + 2  # one by id in each of the two windows
+    with Warehouse.open(settings) as warehouse:
+        windows = rows(warehouse, sa.select(t.batch).where(t.batch.c.window_name == "2026-11"))
+        assert [row["source_records"] for row in windows] == [row["source_listed"] for row in windows]
+        assert sum(row["credits"] for row in rows(warehouse, sa.select(t.batch))) == server.credits_used
+        assert rows(warehouse, sa.select(t.spending)) == [
+            {"source": "openalex-api", "day": day, "credits": spent} for day, spent in spent_by_day(settings).items()
+        ]
+
+
+def spent_by_day(settings) -> dict[date, int]:
+    with Warehouse.open(settings) as warehouse:
+        found = rows(warehouse, sa.select(t.batch.c.landing_id, t.batch.c.credits).order_by(t.batch.c.landing_id))
+    days: dict[date, int] = {}
+    for row in found:
+        day = date.fromisoformat(row["landing_id"].split(".")[1])
+        days[day] = days.get(day, 0) + row["credits"]
+    return dict(sorted(days.items()))
+
+
+def test_lists_that_cut_authors_leave_no_trace(api, settings_of):
+    server = api()
+    settings = settings_of(server)
+    summary = night(settings)
+    with Warehouse.open(settings) as warehouse:
+        cut = sa.select(sa.func.count()).where(t.work.c.authors_truncated)
+        assert rows(warehouse, cut.add_columns(sa.func.max(t.work.c.authors_count))) == [{"count_1": 0, "max_1": None}]
+        long = rows(warehouse, sa.select(t.work).where(t.work.c.work_id == 11))[0]
+    assert (long["authors_count"], long["authors_located"]) == (120, 120)
+    assert [call.credits for call in server.calls if call.path == "/works/W11"] == [0]
+    assert summary.results  # gates were looked at
+    assert {r.rule for found in summary.results.values() for r in found} >= {"window_complete", "conservation"}
+
+
+def real_works(shared: Path) -> list[dict]:
+    """Newest version of each real work, all in one month so that few windows hold them."""
+    found: dict[str, dict] = {}
+    for part in sorted((shared / "openalex" / "snapshot").rglob("part_*.gz")):
+        for line in gzip.decompress(part.read_bytes()).splitlines():
+            record = json.loads(line)
+            if record.get("id") and found.get(record["id"], record)["updated_date"] <= record["updated_date"]:
+                found[record["id"]] = record
+    return [
+        {**record, "publication_date": f"2026-11-{1 + at % 20:02}"}
+        for at, (_, record) in enumerate(sorted(found.items()))
+    ]
+
+
+def test_api_and_snapshot_admit_the_same_real_works(api, settings_of, settings_for, shared, tmp_path):
+    real = [record for record in real_works(shared) if len(record.get("authorships") or ()) < 100]
+    server = api(real)
+    through_api = settings_of(server)
+    night(through_api)
+    root = write_snapshot(tmp_path / "s", {"2026-11-20": real})
+    copied = settings_for(root, scope="ai", home=tmp_path / "copied")
+    run(copied)
+    found = [held(through_api), held(copied)]
+    for tables in found:  # the replay writes the records with other blanks, so their digests differ
+        tables["seen"] = [(work_id, stamp, state) for work_id, stamp, _, state in tables["seen"]]
+    assert found[0] == found[1]
+    assert len(stored(copied)) > 50
+    assert sum(call.path == "/works" for call in server.calls) < 40  # the filter kept the others away
+
+
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow), pytest.param(3, marks=pytest.mark.slow)])
+def test_faults_change_nothing_but_the_number_of_calls(api, settings_of, tmp_path, seed):
+    good, bad = api(), api(faults=Faults(rate=0.25, seed=seed, retry_after=0))
+    night(settings_of(good))
+    settings = settings_of(bad, home=tmp_path / "bad", openalex_attempts=12)
+    night(settings)
+    assert {call.fault for call in bad.calls} & set(ALL_KINDS)
+    assert held(settings) == held(settings_of(good))
+    assert bad.credits_used <= 2 * good.credits_used
+
+
+def test_a_window_that_does_not_come_fails_alone(api, settings_of):
+    server = api()
+
+    def break_october(call):
+        if "2026-10" in call.params.get("filter", ""):
+            call.fault = "html_500"
+
+    server.before = break_october
+    settings = settings_of(server, openalex_attempts=2)
+    summary = Summary()
+    with pytest.raises(SourceError, match=r"1 of 5 windows could not be fetched: 2026-10: .*500.*run again") as caught:
+        night(settings, summary=summary)
+    assert caught.value.exit_code == 1
+    assert summary.release is not None
+    assert stored(settings) == {n for n in NIGHT if n < 1000 or (n - 1000) % 3 != 1}
+    server.before = None
+    assert counts(night(settings))["new"] == 87
+    assert len(stored(settings)) == 262
+
+
+def test_a_source_that_is_down_is_not_waited_for_all_night(api, settings_of):
+    server = api(faults=Faults(rate=1.0, kinds=["html_500"], max_in_a_row=99))
+    with pytest.raises(SourceError, match="3 of 5 windows"):
+        night(settings_of(server, openalex_attempts=2))
+    assert len(server.calls) == 6
+
+
+def test_a_list_that_stays_short_is_halved_until_it_agrees(api, settings_of):
+    """A shard that cannot hold more than 40 works answers right when asked for less."""
+    server = api()
+
+    def cut(call):
+        if call.path == "/works" and call.params.get("cursor") and not call.params["filter"].startswith("ids"):
+            span = [part.rsplit(":", 1)[1] for part in call.params["filter"].split(",") if "_publication_date" in part]
+            if len(span) == 2 and (date.fromisoformat(span[1]) - date.fromisoformat(span[0])).days > 10:
+                call.fault = "short_page"
+
+    server.before = cut
+    settings = settings_of(server)
+    night(settings)
+    assert stored(settings) == NIGHT
+    with Warehouse.open(settings) as warehouse:
+        for row in rows(warehouse, sa.select(t.batch)):
+            assert row["source_records"] == row["source_listed"]
+
+
+def test_a_source_that_contradicts_itself_ends_its_window(api, settings_of):
+    server = api()
+
+    def cut(call):
+        if "2026-10" in call.params.get("filter", ""):
+            call.fault = "short_page"
+
+    server.before = cut
+    with pytest.raises(SourceError, match=r"2026-10: OpenAlex says .* holds \d+ works and lists \d+"):
+        night(settings_of(server))
+    assert len(server.calls) < 600
+
+
+def test_records_that_move_between_pages_are_all_there_in_the_end(api, settings_of):
+    works = [dated(1000 + n, "2026-11-05", cited_by_count=n % 7) for n in range(450)]
+    server, drawn = api(works), random.Random(7)
+
+    def disturb(call):
+        if call.params.get("cursor"):
+            for number in drawn.sample(range(450), 3):
+                more = {
+                    "cited_by_count": drawn.randrange(100),
+                    "updated": f"2026-11-22T00:00:{drawn.random() * 59:09.6f}",
+                }
+                server.put(dated(1000 + number, "2026-11-05", **more))
+
+    server.before = disturb
+    settings = settings_of(server)
+    with pytest.raises(SourceError, match="2026-11"):  # restless to the end: it says so
+        night(settings)
+    server.before = None
+    night(settings)
+    night(settings, TODAY + timedelta(days=1))
+    assert stored(settings) == set(range(1000, 1450))
+    fresh = settings_of(server, home=settings.home.with_name("fresh"))
+    night(fresh)
+    assert held(fresh)["work"] == held(settings)["work"]
+    assert held(fresh)["pair_year"] == held(settings)["pair_year"]
+
+
+def test_a_budget_spreads_a_window_over_days(api, settings_of, tmp_path):
+    works = [dated(1000 + n, "2026-11-05") for n in range(1_450)]
+    plenty = api(works)
+    night(settings_of(plenty, home=tmp_path / "plenty"))
+    server = api(works)
+    settings = settings_of(server, openalex_daily_credits=7)
+    for number in range(9):
+        day = TODAY + timedelta(days=number)
+        server.new_day()
+        try:
+            night(settings, day)
+        except BudgetExhausted as stop:
+            assert stop.exit_code == 3
+            assert "COLLAB_OPENALEX_DAILY_CREDITS" in str(stop)
+        assert server.credits_used <= 7
+        with pytest.raises(BudgetExhausted):  # again on the same day: nothing is left, nothing is asked
+            night(settings, day)
+        assert server.credits_used <= 7
+        if len(stored(settings)) == 1_450:
+            break
+    assert number < 5
+    assert held(settings) == held(settings_of(plenty, home=tmp_path / "plenty"))
+
+
+def test_what_the_server_says_is_left_is_believed(api, settings_of):
+    server = api([dated(1000 + n, "2026-11-05") for n in range(900)], daily_credits=14)
+    settings = settings_of(server)
+    with pytest.raises(BudgetExhausted, match="0 credits left today"):
+        night(settings)
+    assert {call.status for call in server.calls} == {200}  # no call too many
+    server.new_day()
+    night(settings, TODAY + timedelta(days=1))
+    assert len(stored(settings)) == 900
+
+
+def test_a_work_that_vanishes_is_missed_twice_before_it_goes(api, settings_of):
+    server = api()
+    settings = settings_of(server)
+    night(settings)
+    server.remove(1004)
+    server.merge(1005, 1006)
+    server.put(dated(1007, "2025-12-24", updated="2026-11-20"))  # moved to a month that no night looks at now
+    off_topic = {"id": "https://openalex.org/T99999", "subfield": {"id": "https://openalex.org/subfields/9999"}}
+    server.put(dated(1008, "2026-11-09", primary_topic=off_topic, updated="2026-11-20"))
+    first = night(settings, TODAY + timedelta(days=1))
+    assert counts(first)["out_of_scope"] == 1
+    assert stored(settings) == NIGHT - {1008}
+    same_day = night(settings, TODAY + timedelta(days=1))
+    assert "listed" not in counts(same_day)
+    second = night(settings, TODAY + timedelta(days=2))
+    assert counts(second)["applied"] == 2
+    assert stored(settings) == NIGHT - {1004, 1005, 1008}
+    with Warehouse.open(settings) as warehouse:
+        ledger = t.ledger_of(t.world_year).c
+        reasons = rows(
+            warehouse,
+            sa.select(ledger.reason, sa.func.sum(ledger.papers).label("papers"))
+            .where(ledger.policy == "iso", ledger.field == "ai", ledger.reason.in_(["deleted", "out_of_scope"]))
+            .group_by(ledger.reason)
+            .order_by(ledger.reason),
+        )
+    assert [(row["reason"], row["papers"]) for row in reasons] == [("deleted", -2), ("out_of_scope", -1)]
+    server.put(WORKS[4])  # the same version is back
+    third = night(settings, TODAY + timedelta(days=3))
+    assert counts(third) == {"fetched": 1, "new": 1}
+    assert 1004 in stored(settings)
+
+
+def test_a_work_that_was_missed_once_and_is_back_stays(api, settings_of):
+    server = api()
+    settings = settings_of(server)
+    night(settings)
+    server.remove(1004)
+    night(settings, TODAY + timedelta(days=1))
+    server.put(WORKS[4])
+    assert counts(night(settings, TODAY + timedelta(days=2))) == {}
+    server.remove(1004)
+    night(settings, TODAY + timedelta(days=3))
+    assert 1004 in stored(settings)  # the count of nights began anew
+    assert counts(night(settings, TODAY + timedelta(days=4)))["applied"] == 1
+
+
+def test_older_months_take_turns(api, settings_of):
+    server = api()
+    settings = settings_of(server, openalex_rescan_nights=2)
+    assert counts(night(settings, backfill=(date(2024, 1, 1), date(2024, 4, 30)))) == {"fetched": 1, "new": 1}
+    server.put(dated(13, "2024-03-01", author("JP"), updated="2026-11-20"))
+    found = [counts(night(settings, TODAY + timedelta(days=number))) for number in (1, 2)]
+    assert sum(night.get("updated", 0) for night in found) == 1
+
+
+def test_by_date_of_change_only_changes_are_fetched(api, settings_of):
+    server = api(plan="premium")
+    settings = settings_of(server, openalex_sync="updated", openalex_window_days=400)
+    night(settings)
+    assert stored(settings) == {*range(1000, 1260), 11, 12, 13}
+    server.put(dated(1004, "2026-11-09", author("JP"), updated="2026-11-22"))
+    summary, asked = calls_of(server, lambda: night(settings, TODAY + timedelta(days=1)))
+    assert counts(summary) == {"fetched": 2, "updated": 1, "unchanged": 1}  # and a month whose turn it was
+    assert any("from_updated_date:2026-11-20" in call.params.get("filter", "") for call in asked)
+    _, asked = calls_of(server, lambda: night(settings, TODAY + timedelta(days=5)))  # three nights were missed
+    assert any("from_updated_date:2026-11-21" in call.params.get("filter", "") for call in asked)
+
+
+def test_a_plan_that_may_not_is_told_what_may(api, settings_of):
+    server = api()
+    with pytest.raises(PlanRefused, match="COLLAB_OPENALEX_SYNC=publication"):
+        night(settings_of(server, openalex_sync="updated"))
+    assert len(server.calls) == 1
+
+
+def test_a_backfill_goes_on_where_it_was_stopped(api, settings_of, caplog):
+    works = [dated(100 * month + n, f"2014-{month:02}-{1 + n:02}") for month in range(1, 13) for n in range(20)]
+    server = api(works)
+    settings = settings_of(server, openalex_daily_credits=10)
+    span = date(2014, 1, 1), date(2014, 12, 31)
+    with caplog.at_level("INFO", "collab"):
+        for number in range(6):
+            server.new_day()
+            try:
+                last = night(settings, TODAY + timedelta(days=number), backfill=span)
+                break
+            except BudgetExhausted:
+                continue
+    assert 2 <= number <= 4
+    assert stored(settings) == {100 * month + n for month in range(1, 13) for n in range(20)}
+    assert re.search(r"2014-12: 20 works; 11 months left, about [23]\.\d days of credits", caplog.text)
+    assert last.cost.endswith("no months left")
+    _, asked = calls_of(server, lambda: night(settings, TODAY + timedelta(days=7), backfill=span))
+    assert asked == []
+
+
+def test_what_a_killed_run_fetched_is_not_fetched_again(api, settings_of, monkeypatch, tmp_path):
+    works = [dated(1000 + n, "2026-11-05") for n in range(1_230)] + [dated(7, "2026-11-06", *[author("US")] * 130)]
+    plenty, server = api(works), api(works)
+    night(settings_of(plenty, home=tmp_path / "plenty"))
+    settings, real, calls = settings_of(server), clients.OpenAlex._get, []
+
+    def die(self, url, params):
+        calls.append(url)
+        if len(calls) % 6 == 0:
+            raise KeyboardInterrupt
+        return real(self, url, params)
+
+    monkeypatch.setattr(clients.OpenAlex, "_get", die)
+    kills = 0
+    while True:
+        try:
+            night(settings)
+            break
+        except KeyboardInterrupt:
+            kills += 1
+    assert kills >= 3
+    assert held(settings) == held(settings_of(plenty, home=tmp_path / "plenty"))
+    assert len(server.calls) <= len(plenty.calls) + kills
+
+
+def test_two_runs_at_once_one_leaves_with_a_message(api, settings_of):
+    server = api()
+    settings = settings_of(server)
+    with Night(settings, partial(ApiIntake, today=lambda: TODAY)) as first:
+        first.plan()
+        place = first.intake._place
+        with pytest.raises(SourceError, match="another run is fetching"):
+            ApiIntake(place)
+    night(settings)
+
+
+def test_a_night_over_midnight_keeps_the_day_it_was_planned_on(api, settings_of):
+    server = api()
+    settings, clock = settings_of(server, openalex_daily_credits=16), [TODAY]
+
+    def strike(call):
+        if len(server.calls) == 6:
+            clock[0] = TODAY + timedelta(days=1)
+            server.new_day()
+
+    server.before = strike
+    night(settings, lambda: clock[0])
+    with Warehouse.open(settings) as warehouse:
+        days = {row["landing_id"].split(".")[1] for row in rows(warehouse, sa.select(t.batch.c.landing_id))}
+        spent = {row["day"]: row["credits"] for row in rows(warehouse, sa.select(t.spending))}
+    assert days == {str(TODAY)}
+    assert spent.keys() == {TODAY, TODAY + timedelta(days=1)}
+    assert sum(spent.values()) == sum(call.credits for call in server.calls)
+
+
+def test_the_key_is_written_nowhere(api, settings_of, caplog):
+    server = api(faults=Faults(script=[None, "html_500", "unauthorized"]))
+    settings = settings_of(server, warehouse_url=None)
+    with caplog.at_level("DEBUG"):
+        with pytest.raises(SourceError) as caught:
+            night(settings)
+        night(settings)
+    assert KEY not in caplog.text + str(caught.value) + repr(settings)
+    for file in settings.home.rglob("*"):
+        if file.is_file():
+            raw = file.read_bytes()
+            assert KEY.encode() not in raw, file
+            if file.suffix == ".gz":
+                assert KEY.encode() not in gzip.decompress(raw), file
+
+
+def test_hostile_records_are_counted_and_quarantined(api, settings_of):
+    odd = dated(2001, "2026-11-05") | {"publication_year": 2999, "title": "a\nb\r\n\u2028c"}
+    server = api([*WORKS, odd, dated(2002, "2026-11-05", title="line\nbreak\r\u2028")])
+    settings = settings_of(server)
+    assert counts(night(settings)) == {"fetched": 264, "new": 263, "quarantined": 1}
+    quiet, asked = calls_of(server, lambda: night(settings, TODAY + timedelta(days=1)))
+    assert counts(quiet) == {}  # what is held in quarantine is not fetched every night
+    assert {call.params.get("select") for call in asked} == {LISTED}
