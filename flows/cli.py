@@ -146,7 +146,7 @@ def _show_plan(settings: Settings, opening: Opening) -> None:
     with _log_to_stderr(), Night(settings, opening) as night:
         windows = night.plan()
         expected = night.intake.estimate(windows)
-        show.plan(console, expected, settings, night.intake.describe())
+        show.plan(console, len(windows), expected, settings, night.intake.describe())
 
 
 def _run_flow(name: str, no_prefect: bool, **parameters: Any) -> str:
@@ -292,11 +292,11 @@ def check() -> None:
         parts = open_snapshot(settings).read_manifest()
         records = sum(part.records for part in parts)
         console.print(f"snapshot: {len(parts)} parts, {records:,} records, {parts[0].day} to {parts[-1].day}")
-    else:
-        console.print("snapshot: none; `collab run` needs COLLAB_SNAPSHOT or --snapshot", style="yellow")
     if settings.openalex_api_key:
         told = ask_allowance(settings)
         console.print(f"OpenAlex API: {told.remaining:,} of {told.limit:,} credits left today")
+    if not settings.snapshot and not settings.openalex_api_key:
+        console.print("no source; `collab run` needs COLLAB_SNAPSHOT or COLLAB_OPENALEX_API_KEY", style="yellow")
     with Warehouse.connect(settings, create=False) as warehouse:
         show.properties(console, warehouse.properties())
         warehouse.check(settings)

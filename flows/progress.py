@@ -80,7 +80,8 @@ class Lines:
     def start(self, records: int) -> None:
         """Say how much is to come."""
         self._total, self._began = records, time.monotonic()
-        log.info("records to read: %s", f"{records:,}")
+        if records:
+            log.info("records to read: %s", f"{records:,}")
 
     def advance(self, records: int) -> None:
         """Say how far it is, now and then."""
@@ -89,7 +90,12 @@ class Lines:
         if now - self._spoke >= SECONDS_BETWEEN_LINES:
             rate = self._done / max(now - self._began, 1e-9)
             left = max(self._total - self._done, 0) / rate if rate else 0
-            log.info("%s of %s records, %.0f/s, about %.0f s left", f"{self._done:,}", f"{self._total:,}", rate, left)
+            if self._total:
+                log.info(
+                    "%s of %s records, %.0f/s, about %.0f s left", f"{self._done:,}", f"{self._total:,}", rate, left
+                )
+            else:  # a live source does not say how much is to come
+                log.info("%s records, %.0f/s", f"{self._done:,}", rate)
             self._spoke = now
 
     def say(self, line: str) -> None:

@@ -175,24 +175,25 @@ def status(console: Console, found: Status, settings: Settings) -> None:
     console.print(f"release {release}; {found.open_quarantine} open records in quarantine", markup=False)
 
 
-def plan(console: Console, expected: Sequence[Expected], settings: Settings, cost: str) -> None:
+def plan(console: Console, windows: int, expected: Sequence[Expected], settings: Settings, cost: str) -> None:
     """What a run would fetch, without fetching it."""
     _table(console, "Windows", ("window", "why", "works", "calls"), expected, text_columns=2)
     calls = sum(window.calls for window in expected)
     works = sum(window.works for window in expected)
-    line = f"{len(expected)} windows, {works:,} works"
+    line = f"{windows} {'window' if windows == 1 else 'windows'}, {works:,} works"
     if calls:
-        seconds = calls / settings.openalex_rate
         days = calls / settings.openalex_daily_credits
-        line += f", at least {calls:,} calls of 1 credit: {_duration(seconds)} or more"
+        line += f", about {calls:,} calls of 1 credit, at least {_duration(calls / settings.openalex_rate)}"
         line += f", {days:.1f} days of COLLAB_OPENALEX_DAILY_CREDITS" if days > 1 else ""
-        line += "; a window seen before costs one call more for each 100 works that changed"
+        line += "; where works are known already, one call more for each 100 that changed"
     for text in filter(None, (line, cost)):
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _duration(seconds: float) -> str:
-    return f"{seconds / 3600:.1f} hours" if seconds >= 5400 else f"{max(seconds / 60, 1):.0f} minutes"
+    if seconds < 90:
+        return f"{max(seconds, 1):.0f} s"
+    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
 
 
 def findings(console: Console, found: Sequence[Finding]) -> None:

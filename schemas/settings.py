@@ -7,7 +7,6 @@ import os
 import re
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -148,10 +147,13 @@ class Settings(BaseSettings):
     @field_validator("openalex_url")
     @classmethod
     def _is_api(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or "@" in value:
+        try:
+            parts = make_url(value)
+        except (ArgumentError, ValueError):
+            parts = URL.create("unknown")
+        if parts.drivername not in ("http", "https") or not parts.host or re.search("[?#@]", value):
             raise ValueError("give an address such as https://api.openalex.org, the key in COLLAB_OPENALEX_API_KEY")
-        if parts.scheme == "http" and parts.hostname not in ("127.0.0.1", "localhost", "::1"):
+        if parts.drivername == "http" and parts.host not in ("127.0.0.1", "localhost", "::1"):
             raise ValueError("the key would travel in the clear; use https://")
         return value.rstrip("/")
 

@@ -60,6 +60,7 @@ class ApiIntake:
         self._today = today()
         self._left: set[str] = set()
         self._calls_left = 0
+        self._counts: dict[str, int] = {}
         settings = place.settings
         self._folder = settings.harvest
         self.budget = DailyBudget(place.warehouse, self.source, settings.openalex_daily_credits, today)
@@ -125,10 +126,16 @@ class ApiIntake:
             for window in known
         ]
         for joined in api.join_months(asked):
-            works = sum(self.client.count(part.filter) for part in joined.slices(self._queries))
+            works = sum(self._count(part.filter) for part in joined.slices(self._queries))
             months = sum(joined.covers(window) for window in asked)
             found.append(Expected(joined.name, joined.why, works, self._calls(works, months)))
         return found
+
+    def _count(self, query: str) -> int:
+        """Works that a filter admits, asked once in a run."""
+        if query not in self._counts:
+            self._counts[query] = self.client.count(query)
+        return self._counts[query]
 
     def _calls(self, works: int, windows: int) -> int:
         return api.calls_for(works, windows * len(self._queries))

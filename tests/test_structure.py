@@ -113,7 +113,7 @@ def test_documented_commands_exist(document):
     assert set(re.findall(r"`make ([a-z]+)`", text)) <= targets
     for found in re.findall(
         r"collab ((?:quarantine )?[a-z]+)((?: [^\n`|]*)?)",
-        " ".join(re.findall(r"`[^`]*`|^    .*|^collab .*", text, re.MULTILINE)),
+        "\n".join(re.findall(r"`[^`]*`|^    .*|^collab .*", text, re.MULTILINE)),
     ):
         name, rest = found
         assert name in known or name == "quarantine", f"{document}: collab {name}"
