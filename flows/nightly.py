@@ -25,6 +25,7 @@ from tasks.validate import Result
 LONGEST_NIGHT_SECONDS = 20 * 3600
 ROWS_OF_AN_ARTIFACT = 200
 HOW_COUNTS_ADD_UP = "fetched = new + updated + unchanged + superseded + out_of_scope + quarantined"
+WINDOW = ("source_records", "source_listed", "window_records", "credits")
 ORDER = {False: 0, None: 1, True: 2}
 
 # Prefect passes on what reaches this logger, but leaves its level to us.
@@ -89,6 +90,13 @@ def show(summary: Summary) -> None:
     counts = [{name: row[name] for name in ("batch_id", *COUNTS)} for row in rows]
     total = {name: sum(row[name] for row in rows) for name in COUNTS}
     _table("batch-counts", HOW_COUNTS_ADD_UP, [{"batch_id": f"all {len(rows)}", **total}, *counts])
+    asked = {row["window_name"]: row for row in rows if row["source_records"] is not None}
+    windows = [{"window": name, **{column: row[column] for column in WINDOW}} for name, row in asked.items()]
+    windows += [{"window": name, "result": str(exc)} for name, exc in summary.failed.items()]
+    if windows:
+        _table(
+            "windows", "what the source said each window holds, what it listed, what was fetched, and the cost", windows
+        )
     results = [(batch_id, result) for batch_id, found in summary.results.items() for result in found]
     broken_first = sorted(results, key=lambda found: ORDER[found[1].success])
     shown = [_row_of(batch_id, result) for batch_id, result in broken_first]

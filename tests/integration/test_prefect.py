@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -24,10 +25,12 @@ from prefect.client.schemas.schedules import CronSchedule
 from prefect.flows import load_flow_from_entrypoint
 from prefect.testing.utilities import prefect_test_harness
 
-import tasks.night
+import tasks.intake
+from flows.backfill import backfill
 from flows.nightly import nightly, quarantine_retry
 from schemas.errors import GateStopped, SourceError, SourceUnavailable
 from tests.factory import work, write_snapshot
+from tests.replay import ReplayServer
 
 pytestmark = pytest.mark.prefect
 ROOT = Path(__file__).resolve().parents[2]
@@ -93,7 +96,7 @@ def test_a_stopped_batch_is_red_with_figure_limit_and_remedy(tmp_path, home, mon
 def test_only_fetching_is_retried_and_only_when_the_source_is_away(tmp_path, home, monkeypatch):
     monkeypatch.setattr("flows.nightly.exponential_backoff", lambda factor: 0)
     root = write_snapshot(tmp_path / "s", {"2026-01-01": [work(11)]})
-    real = tasks.night.land
+    real = tasks.intake.land
     calls: list[int] = []
 
     def away_twice(*args):
@@ -102,7 +105,7 @@ def test_only_fetching_is_retried_and_only_when_the_source_is_away(tmp_path, hom
             raise SourceUnavailable("connection reset")
         return real(*args)
 
-    monkeypatch.setattr(tasks.night, "land", away_twice)
+    monkeypatch.setattr(tasks.intake, "land", away_twice)
     assert nightly(snapshot=str(root), return_state=True).is_completed()
     assert len(calls) == 3
 
@@ -110,10 +113,36 @@ def test_only_fetching_is_retried_and_only_when_the_source_is_away(tmp_path, hom
         calls.append(1)
         raise SourceError("cut")
 
-    monkeypatch.setattr(tasks.night, "land", damaged)
+    monkeypatch.setattr(tasks.intake, "land", damaged)
     calls.clear()
     assert nightly(snapshot=str(root), return_state=True).is_failed()
     assert len(calls) == 1
+
+
+def test_a_window_of_the_live_api_that_fails_is_red_and_the_others_are_loaded(home, monkeypatch):
+    works = [work(n, publication_date=f"2024-0{n}-05", publication_year=2024) for n in range(1, 4)]
+    with ReplayServer(works) as server:
+        for name, value in {"URL": server.url, "API_KEY": "secret-key-of-a-test", "WAIT": "0", "ATTEMPTS": "2"}.items():
+            monkeypatch.setenv(f"COLLAB_OPENALEX_{name}", value)
+
+        def break_february(call):
+            if "from_publication_date:2024-02" in call.params.get("filter", ""):
+                call.fault = "html_503"
+
+        server.before = break_february
+        state = backfill(date(2024, 1, 1), date(2024, 3, 31), return_state=True)
+        assert state.is_failed()
+        assert "1 of 3 windows could not be fetched: 2024-02" in state.message
+        run, tasks, artifacts = look(state)
+        assert run.name.endswith("openalex-api")
+        assert [name for name, task in tasks.items() if task.state.is_failed()] == ["land 2024-02"]
+        assert sum(name.startswith("load ") for name in tasks) == 2
+        assert any(name.startswith("publish") and task.state.is_completed() for name, task in tasks.items())
+        assert '"source_records": 1' in artifacts["windows"].data
+        assert "2024-02" in artifacts["windows"].data
+        assert "secret-key" not in str([artifact.data for artifact in artifacts.values()]) + str(run)
+        server.before = None
+        assert backfill(date(2024, 1, 1), date(2024, 3, 31), return_state=True).is_completed()
 
 
 def test_the_quarantine_is_retried_as_a_flow(tmp_path, home):
