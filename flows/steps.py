@@ -84,6 +84,8 @@ def run_night(night: Night, step: Step, progress: Progress, summary: Summary) ->
         _take_in(night, deletions, step, progress, summary)
     summary.release = step("publish", "", night.publish)
     summary.cost = night.intake.describe()
+    if summary.cost and (summary.failed or summary.budget):
+        progress.say(summary.cost)
     if summary.failed:
         causes = "; ".join(f"{name}: {exc.message}" for name, exc in summary.failed.items())
         rest = (

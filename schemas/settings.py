@@ -112,6 +112,9 @@ class Settings(BaseSettings):
     max_quarantined_share: float = Field(
         0.05, gt=0, le=1, description="stop when more of a batch of at least 1,000 records is quarantined"
     )
+    max_vanished_share: float = Field(
+        0.05, gt=0, le=1, description="a window fails when a live source lists fewer of its stored works than the rest"
+    )
     band_sigmas: float = Field(
         4.0, gt=0, description="width of the drift bands over the last 30 batches, in standard deviations"
     )

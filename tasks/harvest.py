@@ -6,21 +6,23 @@ from __future__ import annotations
 import logging
 import re
 import shutil
+import time
 from collections.abc import Callable, Sequence
 from datetime import date, datetime, timedelta
+from pathlib import Path
 
 import sqlalchemy as sa
 from filelock import FileLock, Timeout
 
 from schemas import tables as t
-from schemas.errors import SourceError, UsageError, WarehouseError
+from schemas.errors import SourceError, SourceUnavailable, UsageError, WarehouseError
 from schemas.fields import load_definitions
 from tasks import sightings
 from tasks.intake import Expected, Place
 from tasks.land import DELETIONS, MANIFEST, WORKS, Incoming, Landing, read_landing
 from tasks.sources import openalex_api as api
-from tasks.sources.openalex_client import OpenAlex
-from tasks.sources.openalex_pages import WindowFetch, blocks_of, digest_of
+from tasks.sources.openalex_client import RUN_AGAIN, OpenAlex
+from tasks.sources.openalex_pages import WindowFetch, blocks_of, digest_of, is_record_of
 from tasks.spending import DailyBudget
 from tasks.warehouse import utc_now
 
@@ -28,8 +30,9 @@ from tasks.warehouse import utc_now
 # because runs of two homes may fetch the same window at two moments.
 _PAGES = re.compile(r"(.+)\.(\d{4}-\d{2}-\d{2})\.r(\d+)")
 _LANDING = re.compile(r"(.+)\.(\d{4}-\d{2}-\d{2})\.[0-9a-f]{8}\.r\d+")
-PAGES_KEPT_DAYS = 14  # older pages of a window that was never finished say nothing about it any more
+PAGES_KEPT_DAYS = 14  # after the last page; a window that nobody went on with is begun anew
 VANISHED = "vanished"
+FEWEST_VANISHED = 20  # works of a window that may vanish, however few it holds
 log = logging.getLogger("collab")
 
 
@@ -152,9 +155,8 @@ class ApiIntake:
             return found
         stem, times = self._begun(window)
         folder = self._folder / f"{stem}.{times}"
-        fetched = WindowFetch(self.client, self.budget, folder, window, self._queries).run(
-            lambda listed: self._wanted(window, listed)
-        )
+        fetch = WindowFetch(self.client, self.budget, folder, window, self._queries)
+        fetched = fetch.run(lambda listed: self._wanted(window, listed, folder))
         if fetched.absent:
             with self._place.warehouse.transaction() as conn:
                 sightings.note_vanished(conn, fetched.absent, self._today)
@@ -194,9 +196,7 @@ class ApiIntake:
         gone: list[int] = []
         back: list[int] = []
         for work_id in missed:
-            record = self.client.work(work_id)
-            is_same = record is not None and f'"https://openalex.org/W{work_id}"'.encode() in record
-            (back if is_same else gone).append(work_id)
+            (back if is_record_of(work_id, self.client.work(work_id)) else gone).append(work_id)
         if back:
             with self._place.warehouse.transaction() as conn:
                 sightings.forget_vanished(conn, back)
@@ -224,9 +224,13 @@ class ApiIntake:
         days = max(self._calls_left, len(self._left)) / self._place.settings.openalex_daily_credits
         return f"{len(self._left)} months left, about {days:.1f} days of credits"
 
-    def _wanted(self, window: api.Window, listed: dict[int, datetime | None]) -> Sequence[int]:
+    def _wanted(self, window: api.Window, listed: dict[int, datetime | None], folder: Path) -> Sequence[int]:
         """Works of a window to fetch by id: what changed, if it was listed only, and what is stored but not listed
-        any more: deleted, moved to another date, or no longer of a topic that is admitted."""
+        any more: deleted, moved to another date, or no longer of a topic that is admitted.
+
+        Raises:
+            SourceUnavailable: so many are missing that it is the source which is not whole.
+        """
         with self._place.warehouse.reading() as conn:
             returned = sightings.any_vanished(conn, listed)
         if returned:
@@ -235,7 +239,17 @@ class ApiIntake:
         with self._place.warehouse.reading() as conn:
             wanted = sightings.changed(conn, listed) if window.was_seen else set()
             if window.updated_since is None:
-                wanted |= sightings.stored_between(conn, window.first, window.last) - listed.keys()
+                stored = sightings.stored_between(conn, window.first, window.last)
+                missing = stored - listed.keys()
+                allowed = max(self._place.settings.max_vanished_share * len(stored), FEWEST_VANISHED)
+                if not window.is_undated and len(missing) > allowed:
+                    shutil.rmtree(folder)  # nobody shall go on with this list
+                    raise SourceUnavailable(
+                        f"OpenAlex no longer lists {len(missing):,} of {len(stored):,} stored works of {window.name},"
+                        " more than COLLAB_MAX_VANISHED_SHARE allows",
+                        RUN_AGAIN,
+                    )
+                wanted |= missing
         return sorted(wanted)
 
     def _begun(self, window: api.Window) -> tuple[str, str]:
@@ -265,12 +279,9 @@ class ApiIntake:
         for folder in [entry for entry in self._folder.iterdir() if entry.is_dir()]:
             match = _PAGES.fullmatch(folder.name)
             times = self._place.times_loaded(self.source, match[1]) if match else 0
-            is_current = (
-                match is not None
-                and int(match[3]) == times
-                and self._today - date.fromisoformat(match[2]) <= timedelta(days=PAGES_KEPT_DAYS)
-            )
-            if is_current and match:
+            newest = max(entry.stat().st_mtime for entry in (folder, *folder.rglob("*")))
+            is_recent = time.time() - newest < PAGES_KEPT_DAYS * 86_400
+            if match and int(match[3]) == times and is_recent:
                 remaining.add(match[1])
             else:
                 shutil.rmtree(folder, ignore_errors=True)

@@ -32,6 +32,7 @@ STATE, SPLIT, WANTED = "window.json", "split", "wanted.json"
 LISTED_FIELDS = "id,updated_date"
 SHORT_PAGE_ATTEMPTS = 2
 MOST_FAILED_SLICES = 64
+MOST_PAGES_BEYOND = 20  # the twofold of what a list should have, and some
 SECONDS_BETWEEN_LINES = 15
 log = logging.getLogger("collab")
 
@@ -181,6 +182,9 @@ class WindowFetch:
             pages.append(StoredPage(path, head))
             seen.update(row[0] for row in head.rows)
             cursor = head.next_cursor
+            if len(pages) > MOST_PAGES_BEYOND + 2 * head.count // ROWS_PER_PAGE:
+                shutil.rmtree(folder)
+                raise SourceUnavailable(f"OpenAlex lists {part.filter} without end", RUN_AGAIN)
         return pages
 
     def _fetch_page(self, part: Slice, cursor: str, seen: set[int], path: Path) -> PageHead:
@@ -240,8 +244,7 @@ class WindowFetch:
     def _single(self, work_id: int, absent: list[int]) -> bytes | None:
         """A work with all its authors. Gone, or merged into another, it is noted as absent."""
         record = self._client.work(work_id)
-        row = _read_row(msgspec.Raw(record)) if record else None
-        if row is None or row[0] != work_id:
+        if not is_record_of(work_id, record):
             absent.append(work_id)
         return record
 
@@ -258,6 +261,12 @@ class WindowFetch:
         if time.monotonic() - self._spoke >= SECONDS_BETWEEN_LINES:
             log.info("%s, %s: %s of %s works", self._window.name, part.query.name, f"{rows:,}", f"{count:,}")
             self._spoke = time.monotonic()
+
+
+def is_record_of(work_id: int, record: bytes | None) -> bool:
+    """Whether the answer to a question for one work is that work, and not the one it was merged into, or none."""
+    row = _read_row(msgspec.Raw(record)) if record else None
+    return row is not None and row[0] == work_id
 
 
 def blocks_of(pages: Sequence[StoredPage]) -> Iterator[bytes]:

@@ -480,3 +480,53 @@ def test_hostile_records_are_counted_and_quarantined(api, settings_of):
     quiet, asked = calls_of(server, lambda: night(settings, TODAY + timedelta(days=1)))
     assert counts(quiet) == {}  # what is held in quarantine is not fetched every night
     assert {call.params.get("select") for call in asked} == {LISTED}
+
+
+def test_an_index_that_lost_much_is_not_believed(api, settings_of):
+    """Half of the works gone, from lists and singles, two nights long: nothing is removed, and the run is red."""
+    server = api()
+    settings = settings_of(server)
+    night(settings)
+    for n in range(1000, 1260, 2):
+        server.remove(n)
+    with Warehouse.open(settings) as warehouse:
+        before = rows(warehouse, sa.select(sa.func.count()).select_from(t.work))
+    for number in (1, 2):
+        with pytest.raises(
+            SourceError, match=r"no longer lists 43 of 87 stored works .*COLLAB_MAX_VANISHED_SHARE"
+        ) as caught:
+            night(settings.model_copy(update={"max_vanished_share": 0.05}), TODAY + timedelta(days=number))
+        assert len(server.calls) < 100
+    with Warehouse.open(settings) as warehouse:
+        assert rows(warehouse, sa.select(sa.func.count()).select_from(t.work)) == before
+    assert "could not be fetched" in str(caught.value)
+    for n in range(0, 260, 2):
+        server.put(WORKS[n])
+    assert counts(night(settings, TODAY + timedelta(days=3))) == {}
+
+
+def test_a_list_without_end_is_left(api, settings_of, monkeypatch):
+    server = api()
+    real = clients.OpenAlex.list_works
+
+    def endless(self, query, *, cursor=None, select=None):
+        page = real(self, query, cursor="*" if cursor else None, select=select)
+        page.meta.next_cursor = "again"
+        return page
+
+    monkeypatch.setattr(clients.OpenAlex, "list_works", endless)
+    with pytest.raises(SourceError, match="without end"):
+        night(settings_of(server))
+    assert len(server.calls) < 200
+
+
+def test_a_work_merged_into_one_that_cites_it_is_gone(api, settings_of):
+    server = api()
+    settings = settings_of(server)
+    night(settings)
+    citing = dated(1006, "2026-09-07", referenced_works=["https://openalex.org/W1005"], updated="2026-11-20")
+    server.put(citing)
+    server.merge(1005, 1006)
+    for number in (1, 2):
+        night(settings, TODAY + timedelta(days=number))
+    assert stored(settings) == NIGHT - {1005}
