@@ -9,20 +9,24 @@ import schemas.settings  # noqa: F401  (first: switches telemetry off before Pre
 # isort: split
 from prefect import flow
 
-from flows.nightly import as_task, run_name, show
+from flows.nightly import as_task, show
 from flows.steps import run_night, with_night
 from tasks.harvest import ApiIntake
 
 LONGEST_BACKFILL_SECONDS = 7 * 24 * 3600
 
 
-@flow(name="backfill", flow_run_name=run_name, timeout_seconds=LONGEST_BACKFILL_SECONDS, persist_result=False)
-def backfill(first: date, last: date, source: str = ApiIntake.source) -> str:
+@flow(
+    name="backfill",
+    flow_run_name="backfill {first} to {last}",
+    timeout_seconds=LONGEST_BACKFILL_SECONDS,
+    persist_result=False,
+)
+def backfill(first: date, last: date) -> str:
     """Fetch the months of a range that were never seen. Safe to run again at any time: it goes on where it was.
 
     Args:
         first: a day of the first month.
         last: a day of the last month.
-        source: openalex-api; the only one that is asked for dates.
     """
-    return with_night(run_night, as_task, show=show, source=source, backfill=(first, last))
+    return with_night(run_night, as_task, show=show, source=ApiIntake.source, backfill=(first, last))

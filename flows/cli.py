@@ -18,8 +18,9 @@ import typer
 from rich.console import Console
 
 from flows import show
+from flows.interrupts import interrupts, start_temporary_server
 from flows.steps import SOURCES, directly, opening_of, run_night, run_retry, with_night
-from schemas.errors import CollabError, UsageError, VerifyFailed
+from schemas.errors import CollabError, NoWarehouse, UsageError, VerifyFailed
 from schemas.fields import load_definitions
 from schemas.settings import Settings, load_settings, quieten_prefect
 from tasks import migrate
@@ -49,7 +50,13 @@ SnapshotOption = Annotated[
     str | None,
     typer.Option(help="Root of an OpenAlex snapshot: folder, s3://bucket or https://. Default: COLLAB_SNAPSHOT."),
 ]
-DryOption = Annotated[bool, typer.Option("--dry-run", help="Print windows, expected calls and time, load nothing.")]
+DryOption = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run",
+        help="Print windows, expected calls and time, fetch nothing (counting new windows costs a credit or two).",
+    ),
+]
 PlainOption = Annotated[bool, typer.Option("--no-prefect", help="Run the same steps without Prefect.")]
 WIDTH_OF_A_FILE = 130  # columns where nobody looks on, such as in a log
 console = Console() if sys.stdout.isatty() else Console(width=WIDTH_OF_A_FILE)
@@ -125,20 +132,24 @@ def run(
 @command(app, "backfill")
 def backfill(
     first: Annotated[str, typer.Option("--from", help="A day of the first month to fetch, such as 2014-01-01.")],
-    last: Annotated[str, typer.Option("--to", help="A day of the last month, such as 2024-12-31.")],
+    last: Annotated[str | None, typer.Option("--to", help="A day of the last month; default today.")] = None,
     dry_run: DryOption = False,
     no_prefect: PlainOption = False,
 ) -> None:
     """Fetch past months from the OpenAlex API, newest first; run it again until none is left."""
-    days = _day(first, "--from"), _day(last, "--to")
-    if not OLDEST <= days[0] <= days[1]:
-        raise UsageError(f"--from {first} --to {last} is no range", f"the first day comes first, from {OLDEST} on")
+    today = utc_now().date()
+    days = _day(first, "--from"), _day(last, "--to") if last else today
+    if not OLDEST <= days[0] <= days[1] <= today:
+        raise UsageError(
+            f"--from {days[0]} --to {days[1]} is no range of past dates",
+            f"the first day comes first, both from {OLDEST} to {today}",
+        )
     settings = load_settings()
     read_key(settings)
     if dry_run:
         _show_plan(settings, opening_of(ApiIntake.source, backfill=days))
         return
-    line = _run_flow("backfill", no_prefect, source=ApiIntake.source, first=days[0], last=days[1])
+    line = _run_flow("backfill", no_prefect, first=days[0], last=days[1])
     console.print(line, markup=False, highlight=False)
 
 
@@ -151,10 +162,10 @@ def _show_plan(settings: Settings, opening: Opening) -> None:
 
 def _run_flow(name: str, no_prefect: bool, **parameters: Any) -> str:
     """Run a flow with or without Prefect; a failure comes back as the error that caused it."""
-    with _log_to_stderr():
+    with _log_to_stderr(), interrupts():
         if no_prefect:
             if name == "backfill":
-                parameters["backfill"] = parameters.pop("first"), parameters.pop("last")
+                parameters = {"source": ApiIntake.source, "backfill": (parameters["first"], parameters["last"])}
             return with_night(run_retry if name == "quarantine-retry" else run_night, directly, **parameters)
         quieten_prefect()
         logging.getLogger("collab").info("starting Prefect; --no-prefect does without")
@@ -165,6 +176,7 @@ def _run_flow(name: str, no_prefect: bool, **parameters: Any) -> str:
             "quarantine-retry": nightly.quarantine_retry,
             "backfill": backfill.backfill,
         }
+        start_temporary_server()
         return str(flows[name](**parameters))
 
 
@@ -294,12 +306,18 @@ def check() -> None:
         console.print(f"snapshot: {len(parts)} parts, {records:,} records, {parts[0].day} to {parts[-1].day}")
     if settings.openalex_api_key:
         told = ask_allowance(settings)
-        console.print(f"OpenAlex API: {told.remaining:,} of {told.limit:,} credits left today")
+        console.print(
+            f"OpenAlex API: {told.remaining:,} of {told.limit:,} credits left today;"
+            f" COLLAB_OPENALEX_DAILY_CREDITS allows {settings.openalex_daily_credits:,}"
+        )
     if not settings.snapshot and not settings.openalex_api_key:
         console.print("no source; `collab run` needs COLLAB_SNAPSHOT or COLLAB_OPENALEX_API_KEY", style="yellow")
-    with Warehouse.connect(settings, create=False) as warehouse:
-        show.properties(console, warehouse.properties())
-        warehouse.check(settings)
+    try:
+        with Warehouse.connect(settings, create=False) as warehouse:
+            show.properties(console, warehouse.properties())
+            warehouse.check(settings)
+    except NoWarehouse as none_yet:
+        console.print(str(none_yet), style="yellow", markup=False, soft_wrap=True)
 
 
 @command(quarantine_app, "list")

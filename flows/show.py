@@ -18,6 +18,7 @@ from schemas.settings import PREFIX, Settings
 from schemas.territories import territory_names
 from tasks.intake import Expected
 from tasks.report import Report, Status
+from tasks.sources.openalex_api import SOURCE, bounds_of
 from tasks.verify import Finding
 
 LONGEST_CELL = 120
@@ -77,7 +78,10 @@ def report(console: Console, found: Report) -> None:
     _batches(console, found.batches)
     if found.world is None:
         console.print(f"No counted works yet in field {found.field}.")
+        _where(console, found)
         return
+    if not found.is_complete:
+        console.print(f"No complete year yet; these are the works of {found.year} so far.", style="yellow")
     world, names = found.world, territory_names()
     title = (
         f"{found.field}, {found.year}, policy iso: {world.papers:,} works, {world.papers_international:,} international"
@@ -121,6 +125,11 @@ def report(console: Console, found: Report) -> None:
         ("cell", "works", "reason", "citations"),
         changes,
     )
+    _where(console, found)
+
+
+def _where(console: Console, found: Report) -> None:
+    """Where the release lies, and the line that opens it."""
     if found.release is not None:
         for line in (
             f"Release: {found.release.resolve()}",
@@ -140,6 +149,7 @@ def status(console: Console, found: Status, settings: Settings) -> None:
     if found.last_batch is None:
         console.print("Nothing has been loaded yet: `collab run`", style="bold red")
         return
+    again = "`collab run --source openalex-api`" if found.last_batch.source == SOURCE else "`collab run`"
     _batches(console, list(reversed(found.batches)))
     if found.broken_rules:
         rows = [
@@ -153,19 +163,27 @@ def status(console: Console, found: Status, settings: Settings) -> None:
             text_columns=6,
         )
     for line in found.stopped:
-        console.print(f"STOPPED {line}; mend the cause or the limit, then `collab run`", style="bold red", markup=False)
+        console.print(f"STOPPED {line}; mend the cause or the limit, then {again}", style="bold red", markup=False)
     for landing in found.unfinished:
-        console.print(f"UNFINISHED {landing}; `collab run` goes on from there", style="bold red", markup=False)
+        console.print(f"UNFINISHED {landing}; {again} goes on from there", style="bold red", markup=False)
     for window in found.fetching:
-        console.print(f"fetching {window} has begun; `collab run` goes on from there", style="yellow", markup=False)
+        month = window.split(".")[0]
+        how = f"`collab backfill --from {month}-01`" if month[:1].isdigit() else "`collab run --source openalex-api`"
+        console.print(
+            f"PARTLY FETCHED {month}; the next night or {how} goes on from there", style="yellow", markup=False
+        )
+    for first, last in found.gaps:
+        console.print(
+            f"NEVER FETCHED {first} to {last}; `collab backfill --from {first}-01 --to {bounds_of(last)[1]}`",
+            style="yellow",
+            markup=False,
+        )
     if not found.is_published:
         console.print(
             "UNPUBLISHED: the newest release lacks what was counted since; `collab publish`", style="bold red"
         )
     if found.is_stale:
-        console.print(
-            f"STALE: the last batch is older than {settings.stale_hours} hours; `collab run`", style="bold red"
-        )
+        console.print(f"STALE: the last batch is older than {settings.stale_hours} hours; {again}", style="bold red")
     console.print(
         f"last batch {found.last_batch.batch_id} at {found.last_batch.finished_at:%Y-%m-%d %H:%M} UTC",
         markup=False,

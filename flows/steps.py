@@ -54,6 +54,19 @@ class Summary:
     """Why fetching ended early; what was fetched is kept."""
     cost: str = ""
 
+    def line(self) -> str:
+        """What was done, in one line."""
+        published = f"release {self.release.release_id}" if self.release else "no cell changed, so no new release"
+        batches = f"{len(self.outcomes)} {'batch' if len(self.outcomes) == 1 else 'batches'}"
+        return ", ".join(part for part in (batches, published, self.cost) if part)
+
+    def causes(self) -> str:
+        """Why windows failed, each cause once with the windows it kept away."""
+        by_cause: dict[str, list[str]] = {}
+        for name, exc in self.failed.items():
+            by_cause.setdefault(exc.message, []).append(name)
+        return "; ".join(f"{', '.join(names)}: {cause}" for cause, names in by_cause.items())
+
 
 class Step(Protocol):
     """Runs one step of the night: `name` says what, `about` on what."""
@@ -73,26 +86,26 @@ def run_night(night: Night, step: Step, progress: Progress, summary: Summary) ->
     deletions = _land("deletions", night, step, progress, summary, night.land_deletions)
     progress.start(sum(window.records for window in windows))
     in_a_row = 0
-    for window in windows:
+    left = list(windows)
+    while left and not summary.budget and in_a_row < MOST_FAILED_WINDOWS:
+        window = left.pop(0)
+        if night.intake.windows_stand_alone:
+            progress.say(f"fetching {window.name} ({len(windows) - len(left)} of {len(windows)}: {window.why})")
         landing = _land(window.name, night, step, progress, summary, night.land_works, window)
         in_a_row = 0 if landing else in_a_row + 1
         if landing is not None:
             _take_in(night, landing, step, progress, summary)
-        if summary.budget or in_a_row == MOST_FAILED_WINDOWS:
-            break
     if deletions is not None:
         _take_in(night, deletions, step, progress, summary)
     summary.release = step("publish", "", night.publish)
     summary.cost = night.intake.describe()
-    if summary.cost and (summary.failed or summary.budget):
-        progress.say(summary.cost)
+    if summary.failed or summary.budget:
+        progress.say(summary.line())
     if summary.failed:
-        causes = "; ".join(f"{name}: {exc.message}" for name, exc in summary.failed.items())
-        rest = (
-            "all windows" if len(summary.failed) == len(windows) else f"{len(summary.failed)} of {len(windows)} windows"
-        )
+        untried = f"; not tried: {', '.join(window.name for window in left)}" if left else ""
         raise SourceError(
-            f"{rest} could not be fetched: {causes}", "what came is loaded and published; run again for the rest"
+            f"{len(summary.failed)} of {len(windows)} windows could not be fetched: {summary.causes()}{untried}",
+            "what came is loaded and published; run again for the rest",
         )
     if summary.budget:
         raise summary.budget
@@ -138,14 +151,16 @@ def _take_in(night: Night, landing: Landing, step: Step, progress: Progress, sum
 def _take_in_batches(night: Night, batches: list[Batch], step: Step, progress: Progress, summary: Summary) -> bool:
     """Whether the landing was seen to its end; another run beside this one may cut it into other batches."""
     for batch, following in zip_longest(batches, batches[1:]):
+        is_part = batch.end - batch.first < batch.landing.records
+        about = f"{batch.landing.window}, {batch.first:,} to {batch.end:,}" if is_part else batch.landing.window
         if batch.landing.records:
-            progress.say(f"{batch.batch_id}: {batch.first:,} to {batch.end:,} of {batch.landing.records:,} records")
+            progress.say(f"{about}: {batch.end - batch.first:,} of {batch.landing.records:,} records")
         folder = step("parse and locate", batch.batch_id, night.derive, batch, following)
         report = step("validate", batch.batch_id, night.validate, folder)
         outcome = step("load", batch.batch_id, night.load, batch, folder, report)
         if outcome is None:
             return False
-        progress.say(f"{batch.batch_id}: {describe_counts(outcome.row)}")
+        progress.say(f"{about}: {describe_counts(outcome.row)}")
         summary.outcomes.append(outcome)
         summary.results[batch.batch_id] = outcome.results
     return True
@@ -191,9 +206,7 @@ def with_night(
             raise
         finally:
             show(summary)
-    published = f"release {summary.release.release_id}" if summary.release else "no cell changed, so no new release"
-    batches = f"{len(summary.outcomes)} {'batch' if len(summary.outcomes) == 1 else 'batches'}"
-    return ", ".join(part for part in (batches, published, summary.cost) if part)
+    return summary.line()
 
 
 def opening_of(source: str, until: date | None = None, backfill: tuple[date, date] | None = None) -> Opening:
@@ -210,4 +223,6 @@ def opening_of(source: str, until: date | None = None, backfill: tuple[date, dat
                 "--until belongs to a snapshot", "`collab backfill --from ... --to ...` fetches past dates"
             )
         return partial(ApiIntake, backfill=backfill)
+    if backfill:
+        raise UsageError(f"source {source} has no past dates to be asked for", f"source {ApiIntake.source} has")
     return partial(SnapshotIntake, until=until)

@@ -71,6 +71,10 @@ class WarehouseError(CollabError):
     """
 
 
+class NoWarehouse(WarehouseError):
+    """There is no warehouse yet; the first run makes one."""
+
+
 class ConnectionLost(WarehouseError):
     """The server of the warehouse went away; what was not committed is rolled back.
 

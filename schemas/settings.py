@@ -213,4 +213,6 @@ def load_settings(**overrides: Any) -> Settings:
     except ValidationError as exc:
         first = exc.errors(include_input=False, include_url=False)[0]
         name = PREFIX + str(first["loc"][0]).upper() if first["loc"] else "settings"
-        raise UsageError(f"{name}: {first['msg']}", "`collab check` lists all settings") from None
+        raise UsageError(
+            f"{name}: {first['msg'].removeprefix('Value error, ')}", "`collab check` lists all settings"
+        ) from None

@@ -20,16 +20,16 @@ from schemas.fields import load_definitions
 from tasks import sightings
 from tasks.intake import Expected, Place
 from tasks.land import DELETIONS, MANIFEST, WORKS, Incoming, Landing, read_landing
+from tasks.sightings import sweeps
 from tasks.sources import openalex_api as api
 from tasks.sources.openalex_client import RUN_AGAIN, OpenAlex
 from tasks.sources.openalex_pages import WindowFetch, blocks_of, digest_of, is_record_of
 from tasks.spending import DailyBudget
 from tasks.warehouse import utc_now
 
-# Window, the day it was begun, how often it was loaded before; a landing has a digest of what it holds before the last,
-# because runs of two homes may fetch the same window at two moments.
+# Window, the day it was begun, how often it was loaded before; a landing has a digest of what it holds before the last
+# (see tasks/sightings.py), because runs of two homes may fetch the same window at two moments.
 _PAGES = re.compile(r"(.+)\.(\d{4}-\d{2}-\d{2})\.r(\d+)")
-_LANDING = re.compile(r"(.+)\.(\d{4}-\d{2}-\d{2})\.[0-9a-f]{8}\.r\d+")
 PAGES_KEPT_DAYS = 14  # after the last page; a window that nobody went on with is begun anew
 VANISHED = "vanished"
 FEWEST_VANISHED = 20  # works of a window that may vanish, however few it holds
@@ -96,7 +96,7 @@ class ApiIntake:
         """Windows in the order in which they are fetched."""
         settings, begun = self._place.settings, self._clear_outdated()
         with self._place.warehouse.reading() as conn:
-            swept = _sweeps(conn)
+            swept = sweeps(conn)
             stored = {month or api.UNDATED: count for month, count in sightings.stored_months(conn).items()}
             newest = sightings.newest_change(conn)
         if self._backfill:
@@ -113,6 +113,8 @@ class ApiIntake:
             windows = api.plan_night(self._today, stored, swept, begun, window_days=days, rescan_nights=nights)
         if not windows:
             log.info("every window was looked at today (UTC) already")
+        if not stored and not swept and settings.openalex_sync == "updated":
+            log.warning("nothing is stored yet, and by date of change only changes come: run `collab backfill` as well")
         return windows
 
     def estimate(self, windows: Sequence[api.Window]) -> list[Expected]:
@@ -159,7 +161,9 @@ class ApiIntake:
         fetched = fetch.run(lambda listed: self._wanted(window, listed, folder))
         if fetched.absent:
             with self._place.warehouse.transaction() as conn:
-                sightings.note_vanished(conn, fetched.absent, self._today)
+                noted = sightings.note_vanished(conn, fetched.absent, self._today)
+            if noted:
+                log.info("%s: %s stored works are gone; they are asked for again on a later night", window.name, noted)
         held = {name: pages for name, pages in fetched.pages.items() if any(page.head.records for page in pages)}
         landing = self._place.land(
             Landing(
@@ -215,14 +219,16 @@ class ApiIntake:
         if window.name in self._left:
             self._left.remove(window.name)
             self._calls_left -= self._calls(landing.source_records or 0, 1)
-            log.info("%s: %s works; %s", window.name, f"{landing.source_records:,}", self._rest())
+            log.info("%s: %s works fetched; %s", window.name, f"{landing.source_records:,}", self._rest())
 
     def _rest(self) -> str:
-        """Months left, and the days that their list calls take."""
+        """Months left, and what they will cost."""
         if not self._left:
             return "no months left"
-        days = max(self._calls_left, len(self._left)) / self._place.settings.openalex_daily_credits
-        return f"{len(self._left)} months left, about {days:.1f} days of credits"
+        months = f"{len(self._left)} {'month' if len(self._left) == 1 else 'months'} left"
+        calls = max(self._calls_left, len(self._left) * len(self._queries))
+        days = calls / self._place.settings.openalex_daily_credits
+        return f"{months}, about {calls:,} credits" + (f" or {days:.1f} days" if days > 1 else "")
 
     def _wanted(self, window: api.Window, listed: dict[int, datetime | None], folder: Path) -> Sequence[int]:
         """Works of a window to fetch by id: what changed, if it was listed only, and what is stored but not listed
@@ -232,8 +238,8 @@ class ApiIntake:
             SourceUnavailable: so many are missing that it is the source which is not whole.
         """
         with self._place.warehouse.reading() as conn:
-            returned = sightings.any_vanished(conn, listed)
-        if returned:
+            has_returned = sightings.any_vanished(conn, listed)
+        if has_returned:  # rarely: the lock of writers is not taken for nothing
             with self._place.warehouse.transaction() as conn:
                 sightings.forget_vanished(conn, listed)
         with self._place.warehouse.reading() as conn:
@@ -297,19 +303,3 @@ class ApiIntake:
         if newest is not None:
             return newest.date() - overlap
         return self._today - timedelta(days=settings.openalex_window_days)
-
-
-def _sweeps(conn: sa.Connection) -> dict[str, api.Sweep]:
-    """When each window was last seen whole: the day its fetching began."""
-    of = t.batch.c
-    query = sa.select(of.window_name, of.landing_id, of.source_records).where(
-        of.source == api.SOURCE, of.kind == WORKS, of.end_record == of.window_records
-    )
-    found: dict[str, api.Sweep] = {}
-    for window, landing_id, works in conn.execute(query):
-        match = _LANDING.fullmatch(landing_id)
-        if match is None:
-            continue
-        sweep = api.Sweep(date.fromisoformat(match[2]), works or 0)
-        found[window] = max(sweep, found.get(window, sweep))
-    return found

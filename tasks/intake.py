@@ -75,6 +75,10 @@ class Window(Protocol):
     def records(self) -> int:
         """Records to be expected, as far as known."""
 
+    @property
+    def why(self) -> str:
+        """Why it is asked for, in a word or two."""
+
 
 class Intake(Protocol):
     """A source on its way into the landing folder."""
@@ -149,7 +153,7 @@ class SnapshotIntake:
 
     def estimate(self, windows: Sequence[snapshots.Window]) -> list[Expected]:
         """Records according to the manifest; a snapshot costs no calls."""
-        return [Expected(window.name, f"{len(window.parts)} parts", window.records, 0) for window in windows]
+        return [Expected(window.name, window.why, window.records, 0) for window in windows]
 
     def land_works(self, window: snapshots.Window) -> Landing:
         """Copy the parts of a window.

@@ -15,6 +15,8 @@ from schemas import tables as t
 from schemas.settings import Settings
 from tasks.gates import COMPLETE_AFTER_YEARS
 from tasks.ledger import changes_since, has_changed, releases_in, unfinished_landings
+from tasks.sightings import stored_months, sweeps
+from tasks.sources.openalex_api import gaps_between
 
 CELL_SHOWN = {"policy": "iso", "corpus": "openalex"}
 
@@ -31,6 +33,8 @@ class Status:
     unfinished: list[str]
     fetching: list[str]
     """Windows of which pages are kept: a fault or an empty budget ended their fetching."""
+    gaps: list[tuple[str, str]]
+    """Months, first and last, between those a live source was asked for, that nobody ever asked for."""
     release: sa.Row[Any] | None
     is_stale: bool
     is_published: bool
@@ -63,6 +67,7 @@ def read_status(conn: Connection, settings: Settings, now: datetime) -> Status:
         )
     )
     last = batches[0] if batches else None
+    swept = sweeps(conn)
     here = releases_in(conn, settings.published) or _releases(conn)  # a home that never published asks for them all
     release = here[0] if here else None
     return Status(
@@ -76,6 +81,7 @@ def read_status(conn: Connection, settings: Settings, now: datetime) -> Status:
         or 0,
         unfinished=list(conn.scalars(unfinished_landings())),
         fetching=sorted(entry.name for entry in settings.harvest.glob("*/")),
+        gaps=gaps_between({*swept, *stored_months(conn)}, now.strftime("%Y-%m")) if swept else [],
         release=release,
         is_published=release is not None and not has_changed(conn, release.published_at),
         is_stale=last is None or now - last.finished_at > timedelta(hours=settings.stale_hours),
@@ -99,19 +105,22 @@ class Report:
     changes: list[sa.Row[Any]]
     changed_since: str
     release: Path | None
+    is_complete: bool
+    """Whether the year counts as complete."""
 
 
 def read_report(conn: Connection, settings: Settings, field: str, now: datetime) -> Report:
     """The last batches; countries and pairs of the last complete year under policy `iso`; cells that
     moved most since the release before, with reasons.
 
-    The last complete year is the newest with works up to the year before last: indexing lags.
+    The last complete year is the newest with works up to the year before last: indexing lags. Without any, it is the
+    newest with works.
     """
     world, country, pair = t.world_year, t.country_year, t.pair_year
     is_complete = world.c.year <= now.year - COMPLETE_AFTER_YEARS
-    year = conn.scalar(
-        sa.select(sa.func.max(world.c.year)).where(world.c.field == field, world.c.papers > 0, is_complete)
-    )
+    has_works = sa.select(sa.func.max(world.c.year)).where(world.c.field == field, world.c.papers > 0)
+    complete = conn.scalar(has_works.where(is_complete))
+    year = complete if complete is not None else conn.scalar(has_works)
 
     def in_cell(mart: sa.Table) -> sa.ColumnElement[bool]:
         return sa.and_(mart.c.field == field, mart.c.year == year, *(mart.c[n] == v for n, v in CELL_SHOWN.items()))
@@ -163,4 +172,5 @@ def read_report(conn: Connection, settings: Settings, field: str, now: datetime)
         changes=list(conn.execute(changes)),
         changed_since=f"release {former.release_id}" if former else "the beginning",
         release=current if current.exists() else None,
+        is_complete=complete is not None,
     )

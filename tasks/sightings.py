@@ -7,6 +7,7 @@ removed like any other deletion; the note stays, so that a work which comes back
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from itertools import islice
@@ -15,9 +16,28 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from schemas import tables as t
+from tasks.land import WORKS
 from tasks.parse import CORPUS
+from tasks.sources import openalex_api as api
 
 IDS_PER_QUERY = 5_000
+_LANDING = re.compile(r".+\.(\d{4}-\d{2}-\d{2})\.[0-9a-f]{8}\.r\d+")
+
+
+def sweeps(conn: Connection) -> dict[str, api.Sweep]:
+    """When each window was last seen whole: the day its fetching began."""
+    of = t.batch.c
+    query = sa.select(of.window_name, of.landing_id, of.source_records).where(
+        of.source == api.SOURCE, of.kind == WORKS, of.end_record == of.window_records
+    )
+    found: dict[str, api.Sweep] = {}
+    for window, landing_id, works in conn.execute(query):
+        match = _LANDING.fullmatch(landing_id)
+        if match is None:
+            continue
+        sweep = api.Sweep(date.fromisoformat(match[1]), works or 0)
+        found[window] = max(sweep, found.get(window, sweep))
+    return found
 
 
 def stored_months(conn: Connection) -> dict[str, int]:
@@ -63,8 +83,8 @@ def changed(conn: Connection, listed: Mapping[int, datetime | None]) -> set[int]
     }
 
 
-def note_vanished(conn: Connection, ids: Sequence[int], today: date) -> None:
-    """Note stored works as missed; those noted before keep their first night."""
+def note_vanished(conn: Connection, ids: Sequence[int], today: date) -> int:
+    """Note stored works as missed, and return how many; those noted before keep their first night."""
     of = t.vanished.c
     noted: set[int] = set()
     stored: set[int] = set()
@@ -74,6 +94,7 @@ def note_vanished(conn: Connection, ids: Sequence[int], today: date) -> None:
     new = [{"work_id": work_id, "missed_on": today} for work_id in sorted(stored - noted)]
     if new:
         conn.execute(t.vanished.insert(), new)
+    return len(new)
 
 
 def missed_before(conn: Connection, today: date) -> list[int]:

@@ -21,7 +21,7 @@ from sqlalchemy.schema import ExecutableDDLElement
 from sqlalchemy.sql.compiler import DDLCompiler
 
 from schemas import tables as t
-from schemas.errors import WarehouseError
+from schemas.errors import NoWarehouse, WarehouseError
 from schemas.reviewed import code_version, definitions_digest
 from schemas.settings import Settings
 from schemas.staging import sql_type
@@ -78,7 +78,7 @@ class Warehouse:
             with warehouse.reading("opened") as conn:
                 is_made = read_version(conn) > 0
             if not is_made and not create:
-                raise WarehouseError(
+                raise NoWarehouse(
                     f"no warehouse at {url.render_as_string(hide_password=True)}", "`collab run` makes one"
                 )
             if not is_made:
@@ -147,6 +147,10 @@ class Warehouse:
             yield
         except DBAPIError as exc:
             raise self._backend.explain(exc, self.engine.url, doing) from exc
+        except RuntimeError as exc:
+            if self._backend.is_interrupt(exc):
+                raise KeyboardInterrupt from None
+            raise
 
 
 def attach_arrow(conn: Connection, name: str, data: pa.Table) -> Table:

@@ -73,6 +73,11 @@ class Backend(ABC):
     def describe(self, conn: Connection) -> dict[str, str]:
         """What a maintainer wants to know of the engine: its version, and what is missing."""
 
+    def is_interrupt(self, exc: RuntimeError) -> bool:
+        """Whether an error is how the engine passes on Ctrl-C or another signal that came during a query."""
+        del exc
+        return False
+
     @abstractmethod
     def explain(self, exc: DBAPIError, url: sa.URL, doing: str) -> WarehouseError:
         """An error of the engine in one line: cause and next command.

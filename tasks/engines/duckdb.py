@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Select
 from sqlalchemy.exc import DBAPIError
 from typing_extensions import override
 
-from schemas.errors import UsageError, WarehouseError
+from schemas.errors import NoWarehouse, UsageError, WarehouseError
 from schemas.settings import Settings
 from tasks.engines.base import Backend, compiled, first_line
 
@@ -42,7 +42,7 @@ class DuckDB(Backend):
         if file.exists():
             return
         if not create:
-            raise WarehouseError(f"no warehouse at {file}", "`collab run` makes one")
+            raise NoWarehouse(f"no warehouse at {file}", "`collab run` makes one")
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
         except OSError as exc:
@@ -92,6 +92,10 @@ class DuckDB(Backend):
     @override
     def describe(self, conn: Connection) -> dict[str, str]:
         return {"engine": f"DuckDB {conn.exec_driver_sql('SELECT version()').scalar()}"}
+
+    @override
+    def is_interrupt(self, exc: RuntimeError) -> bool:
+        return str(exc) == "Query interrupted"
 
     @override
     def explain(self, exc: DBAPIError, url: sa.URL, doing: str) -> WarehouseError:

@@ -7,9 +7,10 @@ rotation, at some older months; a window that was seen before is listed by id an
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from itertools import pairwise
 from typing import NamedTuple
 
 from schemas.fields import Definitions
@@ -17,6 +18,7 @@ from schemas.fields import Definitions
 SOURCE = "openalex-api"
 VALUES_PER_FILTER = 100  # more are refused
 ROWS_PER_PAGE = 100  # more is deprecated
+JOINED = " to "
 FUTURE, UNDATED, UPDATED = "future", "undated", "updated"
 # What halves a single day: filters that every work either passes or not.
 HALVES = ("has_doi", "has_references", "has_abstract")
@@ -169,12 +171,13 @@ def plan_night(
         rescan_nights: every older month is looked at again within so many nights.
     """
     newest = months_between(today - timedelta(days=window_days), today)
-    after = bounds_of(newest[-1])[1] + timedelta(days=1)
     windows = [_month(name, "newest dates", swept) for name in newest]
-    windows.append(replace(_month(newest[-1], "newest dates", swept, FUTURE), first=after, last=None))
+    windows.append(_future(newest[-1], swept))
+    windows += [_month(name, "missed nights", swept) for name in _missed(newest[0], swept)]
     windows = [window for window in windows if _last_seen(window.name, swept) < today]
     windows.sort(key=lambda window: (window.name not in begun, _last_seen(window.name, swept), window.name))
-    older = {name for name in (*stored, *swept) if name == UNDATED or name < newest[0]} - {FUTURE, UPDATED}
+    planned = {window.name for window in windows} | {FUTURE, UPDATED}
+    older = {name for name in (*stored, *swept) if name == UNDATED or name < newest[0]} - planned
     return windows + plan_rescan(today, older, swept, begun, rescan_nights)
 
 
@@ -218,20 +221,48 @@ def join_months(windows: Sequence[Window]) -> list[Window]:
     for window in sorted(windows, key=lambda window: (window.first or date.min, window.name)):
         former = found[-1] if found else None
         if former and former.last and window.first == former.last + timedelta(days=1):
-            name = f"{former.name.split(' ')[0]} to {window.name}"
-            found[-1] = replace(former, name=name, last=window.last)
+            first_name = former.name.split(JOINED)[0]
+            found[-1] = replace(former, name=first_name + JOINED + window.name, last=window.last)
         else:
             found.append(window)
     return found
 
 
-def _month(month: str, why: str, swept: Mapping[str, Sweep], name: str = "") -> Window:
-    name = name or month
+def gaps_between(months: Collection[str], newest: str) -> list[tuple[str, str]]:
+    """Ranges of months, first and last, that lie between some months and the newest and are none of them."""
+    known = sorted(name for name in months if name not in (FUTURE, UNDATED, UPDATED) and name < newest)
+    found = []
+    for name, following in pairwise([*known, newest]):
+        first = bounds_of(name)[1] + timedelta(days=1)
+        last = bounds_of(following)[0] - timedelta(days=1)
+        if first < last:
+            found.append((month_of(first), month_of(last)))
+    return found
+
+
+def _missed(newest: str, swept: Mapping[str, Sweep]) -> list[str]:
+    """Months that came to be old while there were no nights: those since the last time that the future was looked at,
+    which every night does."""
+    if FUTURE not in swept:
+        return []
+    last_night = swept[FUTURE].day
+    since = months_between(last_night, bounds_of(newest)[0])[:-1]
+    return [name for name in since if _last_seen(name, swept) <= last_night]
+
+
+def _month(month: str, why: str, swept: Mapping[str, Sweep]) -> Window:
     first, last = (None, None) if month == UNDATED else bounds_of(month)
-    last_time = swept.get(name)
-    return Window(
-        name, why, first, last, was_seen=last_time is not None, expected=last_time.works if last_time else None
-    )
+    return _seen(Window(month, why, first, last), swept)
+
+
+def _future(month: str, swept: Mapping[str, Sweep]) -> Window:
+    """All dates after a month."""
+    return _seen(Window(FUTURE, "newest dates", bounds_of(month)[1] + timedelta(days=1)), swept)
+
+
+def _seen(window: Window, swept: Mapping[str, Sweep]) -> Window:
+    known = swept.get(window.name)
+    return replace(window, was_seen=True, expected=known.works) if known else window
 
 
 def _last_seen(name: str, swept: Mapping[str, Sweep]) -> date:

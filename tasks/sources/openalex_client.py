@@ -189,8 +189,9 @@ class OpenAlex:
 
     def count(self, query: str) -> int:
         """How many works a filter admits."""
-        params = {"filter": query, "per_page": "1", "select": "id"} if query else {"per_page": "1", "select": "id"}
-        return self._ask("/works", params, LIST_COST, lambda answer: _decode(answer, Envelope)).meta.count
+        params = {"filter": query, "per_page": "1", "select": "id"}
+        given = {name: value for name, value in params.items() if value}
+        return self._ask("/works", given, LIST_COST, lambda answer: _decode(answer, Envelope)).meta.count
 
     def work(self, work_id: int) -> bytes | None:
         """One work with all its authors; None if there is none any more. A merged work comes under its new id."""
@@ -224,7 +225,8 @@ class OpenAlex:
             if answer.status in (301, 302, 303, 307, 308):
                 answer = self._get(self._beside(answer), {})
             told = answer.headers.get("X-RateLimit-Credits-Used", "")
-            spent = int(told) if told.isdecimal() else 0 if answer.status == 429 else cost
+            is_free = answer.status in (401, 403, 429)  # turned away before anything was asked of the index
+            spent = int(told) if told.isdecimal() else 0 if is_free else cost
             left = answer.headers.get("X-RateLimit-Remaining", "")
             if left.isdecimal() and answer.status != 429:  # a burst is told with 0, whatever is left
                 self._budget.observe(int(left))

@@ -67,6 +67,11 @@ class Window:
     parts: tuple[Part, ...]
 
     @property
+    def why(self) -> str:
+        """How many files it is."""
+        return f"{len(self.parts)} parts"
+
+    @property
     def records(self) -> int:
         """Records according to the manifest."""
         return sum(part.records for part in self.parts)

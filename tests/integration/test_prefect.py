@@ -134,7 +134,7 @@ def test_a_window_of_the_live_api_that_fails_is_red_and_the_others_are_loaded(ho
         assert state.is_failed()
         assert "1 of 3 windows could not be fetched: 2024-02" in state.message
         run, tasks, artifacts = look(state)
-        assert run.name.endswith("openalex-api")
+        assert run.name == "backfill 2024-01-01 to 2024-03-31"
         assert [name for name, task in tasks.items() if task.state.is_failed()] == ["land 2024-02"]
         assert sum(name.startswith("load ") for name in tasks) == 2
         assert any(name.startswith("publish") and task.state.is_completed() for name, task in tasks.items())
