@@ -13,12 +13,12 @@ from itertools import zip_longest
 from typing import Any, Protocol, TypeVar
 
 from flows.progress import Progress, progress_for_this_terminal
-from schemas.errors import BudgetExhausted, GateStopped, SourceError, SourceUnavailable, UsageError
+from schemas.errors import AccessRefused, BudgetExhausted, GateStopped, SourceError, UsageError
 from schemas.settings import load_settings
 from tasks.batch import Batch, Outcome
 from tasks.harvest import ApiIntake
-from tasks.intake import Intake, Opening, SnapshotIntake
-from tasks.land import Landing
+from tasks.intake import Intake, Opening, SnapshotIntake, Window
+from tasks.land import DELETIONS, Landing
 from tasks.night import Night
 from tasks.publish import Release
 from tasks.validate import Result
@@ -48,8 +48,10 @@ class Summary:
     outcomes: list[Outcome] = field(default_factory=list)
     results: dict[str, list[Result]] = field(default_factory=dict)
     release: Release | None = None
-    failed: dict[str, SourceUnavailable] = field(default_factory=dict)
+    failed: dict[str, SourceError] = field(default_factory=dict)
     """Windows that could not be fetched; the others are loaded."""
+    stopped: list[GateStopped] = field(default_factory=list)
+    """Gates that stopped a window; the others are loaded."""
     budget: BudgetExhausted | None = None
     """Why fetching ended early; what was fetched is kept."""
     cost: str = ""
@@ -83,28 +85,40 @@ def run_night(night: Night, step: Step, progress: Progress, summary: Summary) ->
     night fails at its end; so it does when the source's budget is used up.
     """
     windows = step("plan", "", night.plan)
-    deletions = _land("deletions", night, step, progress, summary, night.land_deletions)
+    intake = night.intake
+    deletions = None if intake.windows_stand_alone else _land(DELETIONS, night, step, progress, summary)
     progress.start(sum(window.records for window in windows))
     in_a_row = 0
     left = list(windows)
-    while left and not summary.budget and in_a_row < MOST_FAILED_WINDOWS:
+    while left and not summary.budget:
         window = left.pop(0)
-        if night.intake.windows_stand_alone:
+        if intake.windows_stand_alone:
             progress.say(f"fetching {window.name} ({len(windows) - len(left)} of {len(windows)}: {window.why})")
-        landing = _land(window.name, night, step, progress, summary, night.land_works, window)
+        landing = _land(window.name, night, step, progress, summary, window)
         in_a_row = 0 if landing else in_a_row + 1
         if landing is not None:
-            _take_in(night, landing, step, progress, summary)
+            _take_in_alone(night, landing, step, progress, summary)
+        if in_a_row == MOST_FAILED_WINDOWS and not intake.is_there():
+            break
+    else:
+        if intake.windows_stand_alone:  # what is listed tonight has not vanished
+            deletions = _land(DELETIONS, night, step, progress, summary)
     if deletions is not None:
-        _take_in(night, deletions, step, progress, summary)
+        _take_in_alone(night, deletions, step, progress, summary)
     summary.release = step("publish", "", night.publish)
-    summary.cost = night.intake.describe()
-    if summary.failed or summary.budget:
-        progress.say(summary.line())
+    summary.cost = intake.describe()
+    _raise_what_failed(summary, len(windows), [window.name for window in left])
+
+
+def _raise_what_failed(summary: Summary, windows: int, untried: list[str]) -> None:
+    """End a run red whose windows were not all taken in, after those that were are published."""
+    if summary.stopped:
+        raise summary.stopped[0]
     if summary.failed:
-        untried = f"; not tried: {', '.join(window.name for window in left)}" if left else ""
+        missing = sum(name != DELETIONS for name in summary.failed)
+        rest = f"; not tried: {', '.join(untried)}" if untried else ""
         raise SourceError(
-            f"{len(summary.failed)} of {len(windows)} windows could not be fetched: {summary.causes()}{untried}",
+            f"{missing} of {windows} windows could not be fetched: {summary.causes()}{rest}",
             "what came is loaded and published; run again for the rest",
         )
     if summary.budget:
@@ -112,25 +126,34 @@ def run_night(night: Night, step: Step, progress: Progress, summary: Summary) ->
 
 
 def _land(
-    name: str,
-    night: Night,
-    step: Step,
-    progress: Progress,
-    summary: Summary,
-    call: Callable[..., Landing | None],
-    *args: Any,
+    name: str, night: Night, step: Step, progress: Progress, summary: Summary, window: Window | None = None
 ) -> Landing | None:
-    """Land something; None where windows stand alone and this one could not be fetched."""
+    """Land a window, or the deletions; None where windows stand alone and this one could not be fetched."""
+    call, arguments = (night.land_works, [window]) if window else (night.land_deletions, [])
     try:
-        return step("land", name, call, *args, retries=night.intake.retries)
+        return step("land", name, call, *arguments, retries=night.intake.retries)
     except BudgetExhausted as exc:
         summary.budget = exc
-    except SourceUnavailable as exc:
+    except AccessRefused:
+        raise
+    except SourceError as exc:
         if not night.intake.windows_stand_alone:
             raise
         progress.say(f"{name}: {exc}")
         summary.failed[name] = exc
     return None
+
+
+def _take_in_alone(night: Night, landing: Landing, step: Step, progress: Progress, summary: Summary) -> None:
+    """Take in a landing; where windows stand alone, one that a gate stops leaves the others loadable."""
+    try:
+        _take_in(night, landing, step, progress, summary)
+    except GateStopped as stop:
+        if not night.intake.windows_stand_alone:
+            raise
+        progress.say(str(stop))
+        summary.results[stop.batch_id] = list(stop.findings)
+        summary.stopped.append(stop)
 
 
 def run_retry(night: Night, step: Step, progress: Progress, summary: Summary) -> None:

@@ -53,6 +53,14 @@ class SourceThrottled(SourceUnavailable):
         return type(self), (self.message, self.hint, self.seconds)
 
 
+class AccessRefused(SourceError):
+    """The source does not accept the key. Nothing else can be asked of it; correct the key, then run again."""
+
+
+class QuestionRefused(SourceError):
+    """The source does not accept a question. Others may be asked; the message holds its words."""
+
+
 class PlanRefused(UsageError):
     """The plan of the key does not allow what was asked for. Change COLLAB_OPENALEX_SYNC or the plan."""
 

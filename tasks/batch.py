@@ -36,6 +36,8 @@ from tasks.warehouse import Warehouse, attach_arrow, detach_arrow, utc_now
 DELETIONS_PER_BATCH = 1_000_000
 CLOCKS_DIFFER_BY = timedelta(days=1)  # a date later than this from now is an error of the source
 LAST_TIE = 2**63 - 1  # a deletion ends its day: it comes after every version of that day
+DELETION_COUNTS = ("listed", "applied", "absent")
+OTHER_COUNTS = ("quarantined", "fetched", *DELETION_COUNTS)
 REJECTED = pa.schema([("stage_id", pa.int64())])
 
 
@@ -158,6 +160,8 @@ def _committed(conn: Connection, batch: Batch) -> Outcome | None:
 def _load_in(
     conn: Connection, batch: Batch, folder: Path, report: Report, settings: Settings
 ) -> tuple[Outcome, Report]:
+    if batch.first == batch.end:
+        return _note_empty(conn, batch, report)
     now = utc_now()
     rejected = {r.stage_id: r for r in report.rejections}
     staged = {name: read_staged(folder, name) for name in STAGED}
@@ -166,7 +170,7 @@ def _load_in(
         staged["deletion"] = read_staged(folder, "deletion")
     stage_of = {name: attach_arrow(conn, f"stage_{name}", data) for name, data in staged.items()}
 
-    counts = dict.fromkeys((*CATEGORIES, "listed", "applied", "absent"), 0)
+    counts = dict.fromkeys((*CATEGORIES, *DELETION_COUNTS), 0)
     if batch.landing.kind == DELETIONS:
         change = load_deletions(conn, stage_of["deletion"], stage_of, batch.batch_id)
     else:
@@ -178,7 +182,7 @@ def _load_in(
     _store_repairs(conn, stage_of["repair"], change)
     metrics = staged_metrics(folder)
     gates = measure_gates(conn, counts, change, metrics, batch.landing.source, settings)
-    gates += window_gates(batch.landing.source_records, batch.landing.source_listed)
+    gates += window_gates(batch.landing)
     findings = check_gates(gates)
     results = [*report.results, *findings.results]
     _store_results(conn, batch.batch_id, results)
@@ -193,6 +197,18 @@ def _load_in(
     if batch.end == batch.landing.records and batch.landing.parts:
         _store_parts(conn, batch)
     detach_arrow(conn, [f"stage_{name}" for name in staged])
+    return Outcome(row, results), findings
+
+
+def _note_empty(conn: Connection, batch: Batch, report: Report) -> tuple[Outcome, Report]:
+    """A window that was looked at and holds nothing new: its batch row is all that is written."""
+    findings = check_gates(window_gates(batch.landing))
+    results = [*report.results, *findings.results]
+    _store_results(conn, batch.batch_id, results)
+    row = _batch_row(batch, dict.fromkeys((*CATEGORIES, *OTHER_COUNTS), 0), next_moment(conn))
+    conn.execute(t.batch.insert(), row)
+    if batch.landing.parts:
+        _store_parts(conn, batch)
     return Outcome(row, results), findings
 
 

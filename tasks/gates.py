@@ -23,6 +23,7 @@ from schemas.expectations import Gate
 from schemas.rules import Severity
 from schemas.settings import Settings
 from schemas.territories import UNKNOWN
+from tasks.land import Landing
 from tasks.load import Change
 from tasks.validate import read_staged
 
@@ -116,13 +117,17 @@ def measure_gates(
     return gates
 
 
-def window_gates(source_records: int | None, source_listed: int | None) -> list[Gate]:
+def window_gates(landing: Landing) -> list[Gate]:
     """Whether a source that was asked did list all that it says there is; a source that is copied says nothing."""
-    if source_records is None or source_listed is None:
+    if landing.source_records is None or landing.source_listed is None:
         return []
-    missing = max(source_records - source_listed, 0)
+    missing = max(landing.source_records - landing.source_listed, 0)
     why = "a window must hold what the source says it holds"
-    return [Gate("window_complete", "stop", float(missing), 0, 0, why)]
+    whole = "listed works whose authors could not all be had; asked for again with their month"
+    return [
+        Gate("window_complete", "stop", float(missing), 0, 0, why),
+        Gate("works_left_out", "warn", float(landing.left_out), 0, 0, whole),
+    ]
 
 
 def _cell_gates(conn: Connection, cells: dict[str, Table]) -> list[Gate]:

@@ -8,7 +8,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -23,13 +23,14 @@ from tasks.land import DELETIONS, MANIFEST, WORKS, Incoming, Landing, read_landi
 from tasks.sightings import sweeps
 from tasks.sources import openalex_api as api
 from tasks.sources.openalex_client import RUN_AGAIN, OpenAlex
-from tasks.sources.openalex_pages import WindowFetch, blocks_of, digest_of, is_record_of
+from tasks.sources.openalex_pages import MOST_SKIPPED, WindowFetch, blocks_of, digest_of, is_record_of
 from tasks.spending import DailyBudget
 from tasks.warehouse import utc_now
 
 # Window, the day it was begun, how often it was loaded before; a landing has a digest of what it holds before the last
 # (see tasks/sightings.py), because runs of two homes may fetch the same window at two moments.
 _PAGES = re.compile(r"(.+)\.(\d{4}-\d{2}-\d{2})\.r(\d+)")
+OWN_EXPANSION = 1_100  # deflate cannot do more
 PAGES_KEPT_DAYS = 14  # after the last page; a window that nobody went on with is begun anew
 VANISHED = "vanished"
 FEWEST_VANISHED = 20  # works of a window that may vanish, however few it holds
@@ -63,6 +64,7 @@ class ApiIntake:
         self._today = today()
         self._left: set[str] = set()
         self._calls_left = 0
+        self._is_doubtful = False
         self._counts: dict[str, int] = {}
         settings = place.settings
         self._folder = settings.harvest
@@ -96,11 +98,12 @@ class ApiIntake:
         """Windows in the order in which they are fetched."""
         settings, begun = self._place.settings, self._clear_outdated()
         with self._place.warehouse.reading() as conn:
-            swept = sweeps(conn)
+            swept = {name: sweep for name, sweep in sweeps(conn).items() if sweep.day <= self._today}
             stored = {month or api.UNDATED: count for month, count in sightings.stored_months(conn).items()}
             newest = sightings.newest_change(conn)
         if self._backfill:
-            windows = api.plan_backfill(*self._backfill, swept, begun)
+            first, last = self._backfill
+            windows = api.plan_backfill(first, min(last, self._today), swept, begun)
             self._left = {window.name for window in windows}
             self._calls_left = sum(found.calls for found in self.estimate(windows))
             return windows
@@ -176,11 +179,13 @@ class ApiIntake:
                 source_records=fetched.source_records,
                 source_listed=fetched.source_listed,
                 credits=fetched.credits,
+                left_out=fetched.left_out,
             ),
             (
                 Incoming(f"{window.name}/{name}", blocks_of(pages), None, sum(page.head.records for page in pages))
                 for name, pages in held.items()
             ),
+            OWN_EXPANSION,
         )
         shutil.rmtree(folder, ignore_errors=True)
         self._count_down(window, landing)
@@ -192,15 +197,21 @@ class ApiIntake:
 
         A deletion counts as of the day of the version that is stored, so that any later version brings the work back.
         """
-        if self._backfill:
+        if self._backfill or self._is_doubtful:  # an index that is not whole proves no deletion
             return None
         with self._place.warehouse.reading() as conn:
             missed = sightings.missed_before(conn, self._today)
             stored = sightings.last_versions(conn, missed)
         gone: list[int] = []
         back: list[int] = []
+        failed: list[SourceUnavailable] = []
         for work_id in missed:
-            (back if is_record_of(work_id, self.client.work(work_id)) else gone).append(work_id)
+            try:
+                (back if is_record_of(work_id, self.client.work(work_id)) else gone).append(work_id)
+            except SourceUnavailable as exc:
+                failed.append(exc)  # asked again on the next night
+                if len(failed) > MOST_SKIPPED:
+                    raise
         if back:
             with self._place.warehouse.transaction() as conn:
                 sightings.forget_vanished(conn, back)
@@ -209,6 +220,14 @@ class ApiIntake:
         content = "".join(f"https://openalex.org/W{work_id},{stored[work_id]:%Y-%m-%d}\n" for work_id in gone).encode()
         identity = self._place.identify(self.source, f"{VANISHED}-{self._today}", DELETIONS, content)
         return self._place.land_lines(identity, VANISHED, content, len(gone))
+
+    def is_there(self) -> bool:
+        """Whether the API answers a question that costs nothing."""
+        try:
+            self.client.allowance()
+        except SourceError:
+            return False
+        return True
 
     def describe(self) -> str:
         """Credits spent and left, and how long a backfill will go on."""
@@ -250,6 +269,7 @@ class ApiIntake:
                 allowed = max(self._place.settings.max_vanished_share * len(stored), FEWEST_VANISHED)
                 if not window.is_undated and len(missing) > allowed:
                     shutil.rmtree(folder)  # nobody shall go on with this list
+                    self._is_doubtful = True
                     raise SourceUnavailable(
                         f"OpenAlex no longer lists {len(missing):,} of {len(stored):,} stored works of {window.name},"
                         " more than COLLAB_MAX_VANISHED_SHARE allows",
@@ -266,18 +286,21 @@ class ApiIntake:
         return (begun[-1].removesuffix(f".{times}") if begun else f"{window.name}.{self._today}"), times
 
     def _unloaded(self, window: api.Window) -> Landing | None:
-        """A landing of the window that a run left half-way: loaded in part, or landed today."""
+        """A landing of the window that a run left half-way, before or while it was loaded. One that a gate stopped on
+        an earlier day is fetched anew: the source may have been mended."""
         times = self._place.times_loaded(self.source, window.name)
-        landed = sorted((self._place.settings.landing / self.source).glob(f"{window.name}.*.r{times}/{MANIFEST}"))
+        landed = list((self._place.settings.landing / self.source).glob(f"{window.name}.*.r{times}/{MANIFEST}"))
         if not landed:
             return None
-        landing = read_landing(landed[-1].parent)
-        of = t.batch.c
+        newest = max(landed, key=lambda manifest: manifest.stat().st_mtime)
+        landing = read_landing(newest.parent)
+        of, looked_at = t.batch.c, t.validation_result.c
+        mine = looked_at.batch_id.startswith(f"{self.source}/{landing.landing_id}/", autoescape=True)
         with self._place.warehouse.reading() as conn:
-            is_begun = conn.scalar(
-                sa.select(sa.func.count()).where(of.source == self.source, of.landing_id == landing.landing_id)
-            )
-        return landing if is_begun or f".{self._today}." in landing.landing_id else None
+            is_begun = conn.scalar(sa.select(sa.func.count()).where(of.landing_id == landing.landing_id))
+            was_stopped = conn.scalar(sa.select(sa.func.count()).where(mine))
+        landed_on = datetime.fromtimestamp(newest.stat().st_mtime, UTC).date()
+        return landing if is_begun or not was_stopped or landed_on == self._today else None
 
     def _clear_outdated(self) -> frozenset[str]:
         """Remove pages of windows that were loaded meanwhile or begun long ago; names of the windows that remain."""

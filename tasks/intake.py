@@ -31,9 +31,11 @@ class Place:
     warehouse: Warehouse
     workspace: Path
 
-    def land(self, identity: Landing, incoming: Any) -> Landing:
-        """Put parts on disk; see tasks/land.py."""
-        return land(self.settings.landing, self.workspace, identity, incoming, self.settings.max_expansion)
+    def land(self, identity: Landing, incoming: Any, max_expansion: int | None = None) -> Landing:
+        """Put parts on disk; see tasks/land.py. The bound on what they unpack to is that of the settings, unless they
+        were compressed by us."""
+        limit = max_expansion or self.settings.max_expansion
+        return land(self.settings.landing, self.workspace, identity, incoming, limit)
 
     def identify(self, source: str, window: str, kind: str, content: object) -> Landing:
         """Identity of a landing: window, digest of what it will hold, and how often that was loaded before.
@@ -87,7 +89,7 @@ class Intake(Protocol):
     retries: int
     """How often a landing that the source did not answer is tried again as a whole."""
     windows_stand_alone: bool
-    """Whether a window that fails leaves the others loadable."""
+    """Whether a window that fails leaves the others loadable, and what was deleted is asked for after them."""
 
     def plan(self) -> list[Any]:
         """Windows of works that are still to be landed."""
@@ -100,6 +102,9 @@ class Intake(Protocol):
 
     def land_deletions(self) -> Landing | None:
         """Land deletions that were not applied yet, if there are any."""
+
+    def is_there(self) -> bool:
+        """Whether the source answers at all."""
 
     def describe(self) -> str:
         """What this run did cost, in a few words; empty if nothing."""
@@ -190,6 +195,10 @@ class SnapshotIntake:
                 sa.select(of.sha256).where(of.source == self.source, of.path == snapshots.DELETED_IDS)
             )
         return None if applied == landing.parts[0].sha256 else landing
+
+    def is_there(self) -> bool:
+        """A snapshot is there until reading it fails."""
+        return True
 
     def describe(self) -> str:
         """A snapshot costs nothing."""

@@ -42,7 +42,8 @@ class Landing(msgspec.Struct, frozen=True, omit_defaults=True):
     """A landed window.
 
     `lists_cut`: whether the source cuts author lists at 100. Of a source that was asked: how many works it says the
-    window holds, how many it listed, and what that cost in credits.
+    window holds, how many it listed, what that cost in credits, and how many were left out because their authors could
+    not all be had.
     """
 
     landing_id: str
@@ -54,6 +55,7 @@ class Landing(msgspec.Struct, frozen=True, omit_defaults=True):
     source_records: int | None = None
     source_listed: int | None = None
     credits: int | None = None
+    left_out: int = 0
 
     @property
     def records(self) -> int:

@@ -68,18 +68,22 @@ def changed(conn: Connection, listed: Mapping[int, datetime | None]) -> set[int]
     """Those of the listed works (id to date of change) of which no version of that date or a later one was seen, nor is
     held in quarantine."""
     known: dict[int, datetime] = {}
+    undated: set[int] = set()  # refused because they have no date of change
     held = t.quarantine.c
     for ids in _portions(listed):
         versions = sa.select(t.seen.c.work_id, t.seen.c.source_updated_at).where(t.seen.c.work_id.in_(ids))
         refused = sa.select(held.work_id, held.source_updated_at).where(
-            held.work_id.in_(ids), held.source_updated_at.is_not(None), held.resolved_at.is_(None)
+            held.work_id.in_(ids), held.resolved_at.is_(None)
         )
         for work_id, stamp in conn.execute(sa.union_all(versions, refused)):
-            known[work_id] = max(stamp, known.get(work_id, stamp))
+            if stamp is None:
+                undated.add(work_id)
+            else:
+                known[work_id] = max(stamp, known.get(work_id, stamp))
     return {
         work_id
         for work_id, stamp in listed.items()
-        if work_id > 0 and (work_id not in known or stamp is None or stamp > known[work_id])
+        if work_id > 0 and (work_id not in undated if stamp is None else work_id not in known or stamp > known[work_id])
     }
 
 
@@ -98,10 +102,10 @@ def note_vanished(conn: Connection, ids: Sequence[int], today: date) -> int:
 
 
 def missed_before(conn: Connection, today: date) -> list[int]:
-    """Stored works that an earlier night missed."""
+    """Stored works that another night missed; on a clock that was wrong it may lie in the future."""
     of = t.vanished.c
     stored = sa.select(of.work_id).join_from(t.vanished, t.work, t.work.c.work_id == of.work_id)
-    return list(conn.scalars(stored.where(of.missed_on < today).order_by(of.work_id)))
+    return list(conn.scalars(stored.where(of.missed_on != today).order_by(of.work_id)))
 
 
 def forget_vanished(conn: Connection, ids: Iterable[int]) -> None:

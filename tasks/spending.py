@@ -13,7 +13,7 @@ from schemas import tables as t
 from schemas.errors import BudgetExhausted
 from tasks.warehouse import Warehouse, utc_now
 
-SET_ASIDE = 25  # credits at a time: what a killed run does not give back is at most this
+SET_ASIDE = 25  # most credits at a time: what a killed run does not give back; a hundredth of a small limit
 
 
 class DailyBudget:
@@ -30,6 +30,7 @@ class DailyBudget:
         """
         self._warehouse, self._source, self._limit, self._today = warehouse, source, limit, today
         self._day = today()
+        self._portion = max(1, min(SET_ASIDE, limit // 100))
         self._aside = 0
         self._remaining: int | None = None
         self.spent = 0
@@ -40,18 +41,18 @@ class DailyBudget:
         Raises:
             BudgetExhausted: the limit of the settings, or what the server says is left, does not allow it.
         """
-        if not credits:
+        if not credits and self._aside >= 0:
             return
         if self._today() != self._day:
             self.close()
             self._day, self._remaining = self._today(), None
-        if self._remaining is not None and self._remaining < credits:
+        if credits and self._remaining is not None and self._remaining < credits:
             raise BudgetExhausted(
                 f"the OpenAlex key has {self._remaining} credits left today",
                 "run again after midnight UTC; it goes on from there",
             )
         if self._aside < credits:
-            self._aside += self._set_aside(max(credits, SET_ASIDE))
+            self._aside += self._set_aside(max(credits - self._aside, self._portion))
         if self._aside < credits:
             raise BudgetExhausted(
                 f"the {self._limit:,} credits of COLLAB_OPENALEX_DAILY_CREDITS are spent",

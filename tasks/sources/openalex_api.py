@@ -7,6 +7,7 @@ rotation, at some older months; a window that was seen before is listed by id an
 
 from __future__ import annotations
 
+from calendar import monthrange
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
@@ -41,6 +42,9 @@ class Slice:
     first: date | None = None
     last: date | None = None
     others: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return " ".join((f"{self.query.name} {self.first or ''}..{self.last or ''}", *self.others))
 
     @property
     def filter(self) -> str:
@@ -137,7 +141,7 @@ def month_of(day: date) -> str:
 def bounds_of(month: str) -> tuple[date, date]:
     """First and last day of a month."""
     first = date.fromisoformat(f"{month}-01")
-    return first, (first + timedelta(days=31)).replace(day=1) - timedelta(days=1)
+    return first, first.replace(day=monthrange(first.year, first.month)[1])
 
 
 def months_between(first: date, last: date) -> list[str]:
@@ -177,7 +181,7 @@ def plan_night(
     windows = [window for window in windows if _last_seen(window.name, swept) < today]
     windows.sort(key=lambda window: (window.name not in begun, _last_seen(window.name, swept), window.name))
     planned = {window.name for window in windows} | {FUTURE, UPDATED}
-    older = {name for name in (*stored, *swept) if name == UNDATED or name < newest[0]} - planned
+    older = {name for name in (*stored, *swept, *begun) if name == UNDATED or name < newest[0]} - planned
     return windows + plan_rescan(today, older, swept, begun, rescan_nights)
 
 

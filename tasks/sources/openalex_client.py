@@ -6,10 +6,11 @@ address of the settings.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Protocol, TypeVar
-from urllib.parse import urljoin, urlsplit
+from typing import Annotated, Any, NamedTuple, Protocol, TypeVar
+from urllib.parse import quote, urljoin, urlsplit
 
 import msgspec
 import requests
@@ -17,7 +18,16 @@ from requests.auth import AuthBase
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
 from tenacity.wait import wait_base, wait_random_exponential
 
-from schemas.errors import BudgetExhausted, PlanRefused, SourceError, SourceThrottled, SourceUnavailable, UsageError
+from schemas.errors import (
+    AccessRefused,
+    BudgetExhausted,
+    PlanRefused,
+    QuestionRefused,
+    SourceError,
+    SourceThrottled,
+    SourceUnavailable,
+    UsageError,
+)
 from schemas.settings import Settings
 from tasks.parse import clean
 from tasks.sources.openalex_api import ROWS_PER_PAGE
@@ -28,7 +38,10 @@ LIST_COST = 1  # credits; single works cost nothing
 CREDITS_PER_USD = 10_000
 LARGEST_ANSWER = 512 * 2**20  # bytes, unpacked
 SHOWN_MESSAGE = 300
-LONGEST_PAUSE = 120.0  # seconds; who asks for more means the budget of the day
+LONGEST_PAUSE = 120.0  # seconds
+SHORTEST_DAY = 3_600  # seconds; who asks to wait longer means the budget of the day
+REDIRECTS = (301, 302, 303, 307, 308)
+MOST_REDIRECTS = 5
 CONNECT_SECONDS = 10.0
 PACE_AFTER_BURST = 0.5
 RUN_AGAIN = "run again later: what was fetched is kept"
@@ -50,7 +63,7 @@ class Budget(Protocol):
 class Meta(msgspec.Struct):
     """Envelope of a list answer; other keys are ignored."""
 
-    count: int
+    count: Annotated[int, msgspec.Meta(ge=0, le=10**10)]
     next_cursor: str | None = None
 
 
@@ -222,14 +235,16 @@ class OpenAlex:
         try:
             self._pace.wait()
             answer = self._get(f"{self._base}{path}", params)
-            if answer.status in (301, 302, 303, 307, 308):
+            for _ in range(MOST_REDIRECTS):
+                if answer.status not in REDIRECTS:
+                    break
                 answer = self._get(self._beside(answer), {})
-            told = answer.headers.get("X-RateLimit-Credits-Used", "")
+            told = _number(answer.headers.get("X-RateLimit-Credits-Used"))
             is_free = answer.status in (401, 403, 429)  # turned away before anything was asked of the index
-            spent = int(told) if told.isdecimal() else 0 if is_free else cost
-            left = answer.headers.get("X-RateLimit-Remaining", "")
-            if left.isdecimal() and answer.status != 429:  # a burst is told with 0, whatever is left
-                self._budget.observe(int(left))
+            spent = told if told is not None else 0 if is_free else cost
+            left = _number(answer.headers.get("X-RateLimit-Remaining"))
+            if left is not None and answer.status != 429:  # a burst is told with 0, whatever is left
+                self._budget.observe(left)
             if answer.status not in (200, 404):
                 self._refuse(answer)
             return read(answer)
@@ -262,14 +277,14 @@ class OpenAlex:
         """Target of a redirect, which must lie at the same address: the key goes nowhere else."""
         target = urljoin(self._base + "/", answer.headers.get("Location", ""))
         if urlsplit(target)[:2] != urlsplit(self._base)[:2]:
-            raise SourceError(f"OpenAlex sent us on to {clean(target, SHOWN_MESSAGE)!r}", "check COLLAB_OPENALEX_URL")
+            where = clean("://".join(urlsplit(target)[:2]), SHOWN_MESSAGE)
+            raise AccessRefused(f"OpenAlex sent us on to {where}", "check COLLAB_OPENALEX_URL")
         return target
 
     def _refuse(self, answer: Answer) -> None:
         """Raise the error that an answer is."""
         said = self._message(answer)
-        pause = answer.headers.get("Retry-After", "")
-        seconds = float(pause) if pause.isdecimal() else None
+        seconds = _number(answer.headers.get("Retry-After"))
         if answer.status == 429:
             complaint = _complaint(answer)
             if complaint.error == "Plan upgrade required" or (seconds is None and "requires" in complaint.message):
@@ -277,26 +292,30 @@ class OpenAlex:
                     f"the plan of the OpenAlex key does not allow it: {said}",
                     "set COLLAB_OPENALEX_SYNC=publication, which free keys may",
                 )
-            if complaint.message.startswith("Insufficient budget") or (seconds or 0) > LONGEST_PAUSE:
+            if complaint.message.startswith("Insufficient budget") or (seconds or 0) > SHORTEST_DAY:
                 self._budget.observe(0)
                 raise BudgetExhausted(f"OpenAlex: {said}", "run again after midnight UTC; it goes on from there")
             self._pace.slow_down()
-            raise SourceThrottled(
-                f"OpenAlex asks for a slower pace: {said}", RUN_AGAIN, 1.0 if seconds is None else seconds
-            )
+            pause = 1.0 if seconds is None else min(seconds, LONGEST_PAUSE)
+            raise SourceThrottled(f"OpenAlex asks for a slower pace: {said}", RUN_AGAIN, pause)
         if answer.status >= 500 or answer.status == 408:
             problem = f"OpenAlex answered {answer.status}: {said}"
             if seconds is not None and seconds <= LONGEST_PAUSE:
                 raise SourceThrottled(problem, RUN_AGAIN, seconds)
             raise SourceUnavailable(problem, RUN_AGAIN)
-        hint = "check COLLAB_OPENALEX_API_KEY" if answer.status in (401, 403) else "check COLLAB_OPENALEX_URL"
-        raise SourceError(f"OpenAlex refused ({answer.status}): {said}", hint)
+        if answer.status in REDIRECTS:
+            raise SourceUnavailable("OpenAlex sends us on without end", RUN_AGAIN)
+        kind = AccessRefused if answer.status in (401, 403) else QuestionRefused
+        hint = "check COLLAB_OPENALEX_API_KEY" if kind is AccessRefused else "check COLLAB_OPENALEX_URL, then report it"
+        raise kind(f"OpenAlex refused ({answer.status}): {said}", hint)
 
     def _message(self, answer: Answer) -> str:
         """The server's words in one line, without our key should it repeat it."""
         complaint = _complaint(answer)
         text = complaint.message or complaint.error or "no reason given"
-        return clean(" ".join(text.replace(self._key, "***").split()), SHOWN_MESSAGE)
+        for key in (self._key, quote(self._key, safe="")):
+            text = text.replace(key, "***")
+        return clean(" ".join(text.split()), SHOWN_MESSAGE)
 
 
 class _NoBudget:
@@ -344,6 +363,11 @@ def _complaint(answer: Answer) -> _Complaint:
         return msgspec.json.decode(answer.body, type=_Complaint)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return _Complaint()  # an HTML page of something between us and the API
+
+
+def _number(text: str | None) -> int | None:
+    """A count in a header; None for anything else."""
+    return int(text) if text is not None and re.fullmatch("[0-9]{1,9}", text, re.ASCII) else None
 
 
 def _decode(answer: Answer, type_: type[T]) -> T:

@@ -22,7 +22,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 from isal import igzip
 
-from schemas.errors import LandingError, SourceUnavailable
+from schemas.errors import LandingError, QuestionRefused, SourceUnavailable
 from tasks.parse import LIST_LIMIT, BadRecord, parse_updated_date, parse_work_id
 from tasks.sources.openalex_api import ROWS_PER_PAGE, Query, Slice, Window
 from tasks.sources.openalex_client import RUN_AGAIN, OpenAlex, Page
@@ -32,6 +32,7 @@ STATE, SPLIT, WANTED = "window.json", "split", "wanted.json"
 LISTED_FIELDS = "id,updated_date"
 SHORT_PAGE_ATTEMPTS = 2
 MOST_FAILED_SLICES = 64
+MOST_SKIPPED = 3  # works of a window that cannot be had whole; more mean that the source is away
 MOST_PAGES_BEYOND = 20  # the twofold of what a list should have, and some
 SECONDS_BETWEEN_LINES = 15
 log = logging.getLogger("collab")
@@ -54,7 +55,9 @@ class PageHead(msgspec.Struct):
     rows: list[tuple[int, datetime | None]]
     records: int
     credits: int
+    body_crc: int
     absent: list[int] = []
+    left_out: int = 0
 
 
 class WindowState(msgspec.Struct):
@@ -86,13 +89,14 @@ class StoredPage(NamedTuple):
 @dataclass(frozen=True)
 class Fetched:
     """A window that is whole on disk: pages by query (or `ids`), what the source said it holds and did list, the cost,
-    and works that are gone."""
+    works that are gone, and how many were left out because they could not be had whole."""
 
     pages: dict[str, list[StoredPage]]
     source_records: int
     source_listed: int
     credits: int
     absent: list[int]
+    left_out: int
 
 
 class WindowFetch:
@@ -102,7 +106,7 @@ class WindowFetch:
         """Go on with what the folder holds, unless it was asked another question."""
         self._client, self._meter, self._folder, self._window = client, meter, folder, window
         self._slices = [] if window.is_undated else window.slices(queries)
-        self._failed = self._wasted = 0
+        self._failed = self._wasted = self._faults = 0
         self._spoke = time.monotonic()
         state = WindowState([part.filter for part in self._slices], window.was_seen)
         try:
@@ -144,6 +148,7 @@ class WindowFetch:
             source_listed=sum(len(_found(leaf)) for leaves in slices.values() for leaf in leaves),
             credits=self._wasted + sum(head.credits for head in every),
             absent=sorted({work_id for head in every for work_id in head.absent}),
+            left_out=sum(head.left_out for head in every),
         )
 
     def _collect(self, part: Slice, folder: Path) -> list[list[StoredPage]]:
@@ -156,16 +161,14 @@ class WindowFetch:
                 return [pages]
             self._failed += 1
             self._wasted += sum(page.head.credits for page in pages)
-            log.info("%s: %s of %s works came", part.filter, f"{found:,}", f"{count:,}")
+            log.info("%s: %s of %s works came", part, f"{found:,}", f"{count:,}")
             is_given_up = halves is None or self._failed > MOST_FAILED_SLICES
             if not is_given_up:
                 _write(folder / SPLIT, b"")
             for page in pages:
                 page.path.unlink()
             if is_given_up:
-                raise SourceUnavailable(
-                    f"OpenAlex says {part.filter} holds {count:,} works and lists {found:,}", RUN_AGAIN
-                )
+                raise SourceUnavailable(f"OpenAlex says {part} holds {count:,} works and lists {found:,}", RUN_AGAIN)
         return [leaf for number, half in enumerate(halves or ()) for leaf in self._collect(half, folder / str(number))]
 
     def _page_through(self, part: Slice, folder: Path) -> list[StoredPage]:
@@ -177,14 +180,20 @@ class WindowFetch:
             path = folder / f"{len(pages):06d}.page"
             head = _read_head(path, cursor)
             if head is None:
-                head = self._fetch_page(part, cursor, seen, path)
+                try:
+                    head = self._fetch_page(part, cursor, seen, path)
+                except QuestionRefused as exc:
+                    if not pages:
+                        raise
+                    shutil.rmtree(folder)  # the cursor is good no more
+                    raise SourceUnavailable(f"{exc.message}; the list is begun anew", RUN_AGAIN) from None
                 self._say(part, len(seen) + len(head.rows), head.count)
             pages.append(StoredPage(path, head))
             seen.update(row[0] for row in head.rows)
             cursor = head.next_cursor
             if len(pages) > MOST_PAGES_BEYOND + 2 * head.count // ROWS_PER_PAGE:
                 shutil.rmtree(folder)
-                raise SourceUnavailable(f"OpenAlex lists {part.filter} without end", RUN_AGAIN)
+                raise SourceUnavailable(f"OpenAlex lists {part} without end", RUN_AGAIN)
         return pages
 
     def _fetch_page(self, part: Slice, cursor: str, seen: set[int], path: Path) -> PageHead:
@@ -223,11 +232,13 @@ class WindowFetch:
         lines: list[bytes] = []
         rows: list[tuple[int, datetime | None]] = []
         absent: list[int] = []
+        left_out = 0
         for raw in page.results:
             record, row = bytes(raw), _read_row(raw)
             if row is not None and row[2]:
-                single = self._single(row[0], absent)
+                single = self._whole(row[0])
                 lines += [single] if single else []
+                left_out += single is None
             elif keeps_rows:
                 lines.append(record)
             rows.append((_key(record, row), row[1] if row else None))
@@ -236,17 +247,40 @@ class WindowFetch:
             lines += [single] if single else []
         content = b"".join(_one_line(line) for line in lines)
         cost = self._meter.spent - before
-        head = PageHead(asked, page.meta.next_cursor, page.meta.count, rows, len(lines), cost, absent)
         packed = igzip.compress(content, compresslevel=1, mtime=0) if content else b""
+        crc = zlib.crc32(packed)
+        head = PageHead(asked, page.meta.next_cursor, page.meta.count, rows, len(lines), cost, crc, absent, left_out)
         _write(path, msgspec.json.encode(head) + b"\n" + packed)
         return head
 
+    def _whole(self, work_id: int) -> bytes | None:
+        """A listed work with all its authors; None where that cannot be had. It is left out then, and counts as changed
+        the next time its month is listed, because no such version was seen."""
+        record = self._ask_for(work_id)
+        if isinstance(record, bytes) and is_record_of(work_id, record):
+            return record
+        log.warning("W%s is listed, and cannot be had with all its authors; left out for now", work_id)
+        return None
+
     def _single(self, work_id: int, absent: list[int]) -> bytes | None:
-        """A work with all its authors. Gone, or merged into another, it is noted as absent."""
-        record = self._client.work(work_id)
+        """A stored work that no list holds. Gone, or merged into another, it is noted as absent; left alone where the
+        source fails on it."""
+        record = self._ask_for(work_id)
+        if isinstance(record, SourceUnavailable):
+            return None
         if not is_record_of(work_id, record):
             absent.append(work_id)
         return record
+
+    def _ask_for(self, work_id: int) -> bytes | SourceUnavailable | None:
+        """One work, or the fault of the source, of which a few are borne in a window."""
+        try:
+            return self._client.work(work_id)
+        except SourceUnavailable as exc:
+            self._faults += 1
+            if self._faults > MOST_SKIPPED:
+                raise
+            return exc
 
     def _choose_once(self, listed: dict[int, datetime | None], choose: Choose) -> list[int]:
         path = self._folder / WANTED
@@ -298,10 +332,11 @@ def _count(pages: Sequence[StoredPage]) -> int:
 def _read_head(path: Path, asked: str) -> PageHead | None:
     """Head of a page that answers a question; None if it is not there, or damaged, or answers another."""
     try:
-        head = msgspec.json.decode(path.read_bytes().partition(b"\n")[0], type=PageHead)
+        first, _, packed = path.read_bytes().partition(b"\n")
+        head = msgspec.json.decode(first, type=PageHead)
     except (OSError, msgspec.MsgspecError):
         return None
-    return head if head.asked == asked else None
+    return head if head.asked == asked and head.body_crc == zlib.crc32(packed) else None
 
 
 def _ids(page: Page) -> set[int]:

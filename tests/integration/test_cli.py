@@ -351,7 +351,7 @@ def openalex(monkeypatch):
 
 def test_a_visit_to_the_live_api(collab, openalex, monkeypatch):
     """The months that a night looks at depend on the day, so the works are reached by a backfill."""
-    span = ("--from", "2026-10-01", "--to", "2026-11-30")
+    span = ("--from", "2026-10-01", "--to", "2026-11-20")
     code, output = collab("backfill", *span, "--dry-run")
     assert code == 0, output
     assert re.search(r"2026-10 to 2026-11 +backfill +7 +2\b", output)

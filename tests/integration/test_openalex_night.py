@@ -7,6 +7,7 @@ import json
 import random
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
@@ -14,11 +15,13 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+import tasks.batch as batches
+import tasks.gates as gates
 import tasks.sources.openalex_client as clients
 from flows.progress import Lines
 from flows.steps import Summary, directly, run_night
 from schemas import tables as t
-from schemas.errors import BudgetExhausted, PlanRefused, SourceError
+from schemas.errors import BudgetExhausted, GateStopped, PlanRefused, SourceError
 from schemas.settings import Settings
 from tasks.harvest import ApiIntake
 from tasks.night import Night
@@ -207,7 +210,7 @@ def test_a_source_that_is_down_is_not_waited_for_all_night(api, settings_of):
     server = api(faults=Faults(rate=1.0, kinds=["html_500"], max_in_a_row=99))
     with pytest.raises(SourceError, match="3 of 5 windows"):
         night(settings_of(server, openalex_attempts=2))
-    assert len(server.calls) == 6
+    assert len(server.calls) == 8  # three windows and a last question, twice each
 
 
 def test_a_list_that_stays_short_is_halved_until_it_agrees(api, settings_of):
@@ -530,3 +533,181 @@ def test_a_work_merged_into_one_that_cites_it_is_gone(api, settings_of):
     for number in (1, 2):
         night(settings, TODAY + timedelta(days=number))
     assert stored(settings) == NIGHT - {1005}
+
+
+FEW = [dated(1000 + n, f"2026-{9 + n % 3:02}-{1 + n % 28:02}") for n in range(30)]
+AUTHORS = [author("US")] * 120
+
+
+def test_a_work_that_is_listed_has_not_vanished(api, settings_of):
+    """Neither when singles answer 404 for what lists hold, nor when it comes back in the night that would remove it."""
+    server = api([*FEW, dated(11, "2026-11-03", *AUTHORS)])
+    settings = settings_of(server)
+    night(settings)
+    server.put(dated(11, "2026-11-03", *AUTHORS, author("DE"), updated="2026-11-23T05:00:00"))
+    server.remove(1004)
+
+    def lose_singles(call):
+        if call.path.startswith("/works/W"):
+            call.path = "/nothing"
+
+    server.before = lose_singles
+    left_out = night(settings, TODAY + timedelta(days=1))
+    assert {r.rule for found in left_out.results.values() for r in found if r.success is False} == {"works_left_out"}
+
+    def bring_back(call):
+        if call.path == "/works":
+            server.put(FEW[4])
+
+    server.before = bring_back
+    second = night(settings, TODAY + timedelta(days=2))
+    assert counts(second) == {"fetched": 1, "updated": 1}  # the work with 121 authors
+    assert stored(settings) == {*range(1000, 1030), 11}
+
+
+def test_one_work_that_fails_for_ever_holds_up_nothing(api, settings_of):
+    server = api([*FEW, dated(11, "2026-11-03", *AUTHORS)])
+    settings = settings_of(server, openalex_attempts=2)
+
+    def fail(call):
+        if call.path in ("/works/W11", "/works/W1002"):
+            call.fault = "html_500"
+
+    server.before = fail
+    night(settings)
+    assert stored(settings) == set(range(1000, 1030))
+    for number in (1002, 1004, 1006, 1008):
+        server.remove(number)
+    night(settings, TODAY + timedelta(days=1))
+    assert counts(night(settings, TODAY + timedelta(days=2)))["applied"] == 3
+    assert stored(settings) == set(range(1000, 1030)) - {1004, 1006, 1008}
+    server.before = None
+    for day in (3, 4):
+        night(settings, TODAY + timedelta(days=day))
+    assert stored(settings) == {*range(1000, 1030), 11} - {1002, 1004, 1006, 1008}
+
+
+@pytest.mark.parametrize("wrong", [date(2031, 1, 1), TODAY + timedelta(days=60)])
+@pytest.mark.parametrize("sync", ["publication", "updated"])
+def test_a_night_on_a_clock_that_was_ahead_hides_nothing(api, settings_of, wrong, sync):
+    server = api(FEW, plan="premium")
+    settings = settings_of(server, openalex_sync=sync, openalex_window_days=400)
+    night(settings, wrong)
+    server.put(dated(2000, "2026-11-05", updated="2026-11-22"))
+    night(settings, TODAY + timedelta(days=1))
+    assert 2000 in stored(settings)
+
+
+def test_months_that_passed_while_there_were_no_nights_are_looked_at(api, settings_of):
+    server = api(FEW)
+    settings = settings_of(server)
+    night(settings)
+    server.put(dated(2000, "2026-12-20"))
+    server.put(dated(2001, "2027-01-20"))
+    night(settings, TODAY + timedelta(days=210))
+    assert {2000, 2001} <= stored(settings)
+
+
+def test_windows_that_fail_for_ever_hold_up_no_others(api, settings_of):
+    server = api(FEW)
+    settings = settings_of(server, openalex_attempts=1)
+    night(settings)
+    server.put(dated(2000, "2026-11-05"))
+
+    def fail(call):
+        if re.search("from_publication_date:2026-(08|09|10)-01", call.params.get("filter", "")):
+            call.params["filter"] = "nonsense:1"  # a question that is refused
+
+    server.before = fail
+    with pytest.raises(SourceError, match=r"3 of 5 windows could not be fetched: 2026-08, 2026-09, 2026-10: .*400"):
+        night(settings, TODAY + timedelta(days=1))
+    assert 2000 in stored(settings)
+
+
+def test_a_gate_stops_its_window_alone(api, settings_of, monkeypatch):
+    server = api(FEW)
+    settings, real = settings_of(server), gates.window_gates
+
+    def doubt(landing):
+        found = real(landing)
+        return [
+            replace(gate, observed=1.0) if landing.window == "2026-09" and gate.severity == "stop" else gate
+            for gate in found
+        ]
+
+    monkeypatch.setattr(batches, "window_gates", doubt)
+    with pytest.raises(GateStopped, match="window_complete is 1"):
+        night(settings)
+    assert len(stored(settings)) == 20
+    asked = len(server.calls)
+    with pytest.raises(GateStopped):  # the same day: what was fetched is judged again, and nothing is paid
+        night(settings)
+    assert len(server.calls) == asked
+    monkeypatch.setattr(batches, "window_gates", real)
+    night(settings)
+    assert len(stored(settings)) == 30
+
+
+def test_a_damaged_page_and_a_cursor_that_is_good_no_more_are_fetched_anew(api, settings_of, monkeypatch):
+    server = api([dated(1000 + n, "2026-11-05") for n in range(450)])
+    settings, real = settings_of(server, openalex_window_days=0), clients.OpenAlex.list_works
+    kept = settings.harvest / f"2026-11.{TODAY}.r0" / "ai-subfield-0"
+
+    def die(self, query, *, cursor=None, select=None):
+        if cursor == "*" or server.credits_used % 3:
+            return real(self, query, cursor=cursor, select=select)
+        raise KeyboardInterrupt
+
+    def stop() -> None:
+        monkeypatch.setattr(clients.OpenAlex, "list_works", die)
+        with pytest.raises(KeyboardInterrupt):
+            night(settings)
+        monkeypatch.setattr(clients.OpenAlex, "list_works", real)
+
+    stop()
+    page = kept / "000001.page"
+    page.write_bytes(page.read_bytes()[:-9])
+    server.before = lambda call: call.params.update(cursor="bm8=") if call.params.get("cursor", "*") != "*" else None
+    with pytest.raises(SourceError, match=r"400.*begun anew"):
+        night(settings)
+    server.before = None
+    night(settings)
+    assert len(stored(settings)) == 450
+
+
+def test_a_landing_that_was_not_loaded_is_not_paid_for_again(api, settings_of, monkeypatch):
+    server = api(FEW)
+    settings = settings_of(server)
+
+    def die(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as killed:
+        killed.setattr(batches, "load", die)
+        with pytest.raises(KeyboardInterrupt):
+            night(settings)
+    asked = [call.params["filter"] for call in server.calls]
+    night(settings, TODAY + timedelta(days=1))
+    assert len(stored(settings)) == 30
+    assert {
+        filter_ for filter_ in asked if [call.params["filter"] for call in server.calls].count(filter_) > 1
+    } == set()
+
+
+def test_singles_that_are_charged_stay_within_the_limit(api, settings_of):
+    server = api([dated(n, "2026-11-05", *AUTHORS) for n in range(1, 60)])
+    settings, real = settings_of(server, openalex_daily_credits=20), clients.OpenAlex._get
+    charged = []
+
+    def charge(self, url, params):
+        answer = real(self, url, params)
+        if "/works/W" not in url:
+            return answer
+        charged.append(url)
+        return answer._replace(headers={**answer.headers, "X-RateLimit-Credits-Used": "1"})
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(clients.OpenAlex, "_get", charge)
+        with pytest.raises(BudgetExhausted):
+            night(settings)
+    assert len(charged) + server.credits_used <= 21

@@ -48,18 +48,33 @@ def test_two_runs_share_a_limit(warehouse):
 
 
 def test_what_was_not_spent_is_given_back(warehouse):
-    budget = DailyBudget(warehouse, "api", 1_000, lambda: DAY)
+    budget = DailyBudget(warehouse, "api", 10_000, lambda: DAY)
     assert spend(budget, 3) == 3
     assert noted(warehouse) == {DAY: SET_ASIDE}
-    assert budget.left() == 997
+    assert budget.left() == 9_997
     budget.close()
     budget.close()
     assert noted(warehouse) == {DAY: 3}
 
 
 def test_a_killed_run_costs_at_most_what_it_had_set_aside(warehouse):
-    spend(DailyBudget(warehouse, "api", 100, lambda: DAY), 3)  # never closed
-    assert spend(DailyBudget(warehouse, "api", 100, lambda: DAY)) == 100 - SET_ASIDE
+    spend(DailyBudget(warehouse, "api", 2_500, lambda: DAY), 3)  # never closed
+    assert spend(DailyBudget(warehouse, "api", 2_500, lambda: DAY)) == 2_500 - SET_ASIDE
+
+
+def test_a_small_limit_is_not_set_aside_as_a_whole(warehouse):
+    for _ in range(4):
+        spend(DailyBudget(warehouse, "api", 10, lambda: DAY), 1)  # never closed
+    assert spend(DailyBudget(warehouse, "api", 10, lambda: DAY)) == 6
+
+
+def test_what_costs_against_all_expectation_is_set_aside_before_the_next_question(warehouse):
+    budget = DailyBudget(warehouse, "api", 5, lambda: DAY)
+    with pytest.raises(BudgetExhausted):
+        for _ in range(9):
+            budget.take(0)
+            budget.settle(0, 1)
+    assert budget.spent == 6
 
 
 def test_answers_that_cost_nothing_or_more_are_settled(warehouse):
