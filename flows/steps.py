@@ -116,9 +116,10 @@ def _raise_what_failed(summary: Summary, windows: int, untried: list[str]) -> No
         raise summary.stopped[0]
     if summary.failed:
         missing = sum(name != DELETIONS for name in summary.failed)
+        what = f"{missing} of {windows} windows" if missing else "the works that were missed"
         rest = f"; not tried: {', '.join(untried)}" if untried else ""
         raise SourceError(
-            f"{missing} of {windows} windows could not be fetched: {summary.causes()}{rest}",
+            f"{what} could not be fetched: {summary.causes()}{rest}",
             "what came is loaded and published; run again for the rest",
         )
     if summary.budget:

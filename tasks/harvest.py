@@ -3,6 +3,7 @@ knows."""
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import re
 import shutil
@@ -71,6 +72,8 @@ class ApiIntake:
         self.budget = DailyBudget(place.warehouse, self.source, settings.openalex_daily_credits, today)
         self.client = OpenAlex(settings, self.budget)
         self._queries = api.queries_of(load_definitions(), settings.scope)
+        asked = repr((settings.openalex_url, settings.scope, self._queries))
+        self._question = hashlib.sha256(asked.encode()).hexdigest()[:8]
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             self._lock = FileLock(self._folder / ".lock", thread_local=False)
@@ -180,6 +183,7 @@ class ApiIntake:
                 source_listed=fetched.source_listed,
                 credits=fetched.credits,
                 left_out=fetched.left_out,
+                question=self._question,
             ),
             (
                 Incoming(f"{window.name}/{name}", blocks_of(pages), None, sum(page.head.records for page in pages))
@@ -289,11 +293,13 @@ class ApiIntake:
         """A landing of the window that a run left half-way, before or while it was loaded. One that a gate stopped on
         an earlier day is fetched anew: the source may have been mended."""
         times = self._place.times_loaded(self.source, window.name)
-        landed = list((self._place.settings.landing / self.source).glob(f"{window.name}.*.r{times}/{MANIFEST}"))
-        if not landed:
+        landed = (self._place.settings.landing / self.source).glob(f"{window.name}.*.r{times}/{MANIFEST}")
+        newest = max(landed, key=lambda manifest: manifest.stat().st_mtime, default=None)
+        if newest is None:
             return None
-        newest = max(landed, key=lambda manifest: manifest.stat().st_mtime)
         landing = read_landing(newest.parent)
+        if landing.question != self._question:  # of another warehouse, or another server
+            return None
         of, looked_at = t.batch.c, t.validation_result.c
         mine = looked_at.batch_id.startswith(f"{self.source}/{landing.landing_id}/", autoescape=True)
         with self._place.warehouse.reading() as conn:

@@ -42,8 +42,8 @@ class Landing(msgspec.Struct, frozen=True, omit_defaults=True):
     """A landed window.
 
     `lists_cut`: whether the source cuts author lists at 100. Of a source that was asked: how many works it says the
-    window holds, how many it listed, what that cost in credits, and how many were left out because their authors could
-    not all be had.
+    window holds, how many it listed, what that cost in credits, how many were left out because their authors could
+    not all be had, and a digest of what was asked and of whom.
     """
 
     landing_id: str
@@ -56,6 +56,7 @@ class Landing(msgspec.Struct, frozen=True, omit_defaults=True):
     source_listed: int | None = None
     credits: int | None = None
     left_out: int = 0
+    question: str = ""
 
     @property
     def records(self) -> int:

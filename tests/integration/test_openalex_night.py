@@ -711,3 +711,19 @@ def test_singles_that_are_charged_stay_within_the_limit(api, settings_of):
         with pytest.raises(BudgetExhausted):
             night(settings)
     assert len(charged) + server.credits_used <= 21
+
+
+def test_a_landing_of_another_warehouse_is_not_taken_for_ours(api, settings_of, monkeypatch, tmp_path):
+    off_topic = {"id": "https://openalex.org/T99999", "subfield": {"id": "https://openalex.org/subfields/9999"}}
+    server = api([*FEW, dated(7, "2026-11-05", primary_topic=off_topic)])
+
+    def die(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as killed:
+        killed.setattr(batches, "load", die)
+        with pytest.raises(KeyboardInterrupt):
+            night(settings_of(server))
+    other = settings_of(server, scope="all", warehouse_url=f"duckdb:///{tmp_path}/other.duckdb")
+    night(other)
+    assert 7 in stored(other)
