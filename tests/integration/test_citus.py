@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from datetime import date
+from functools import partial
 
 import pytest
 import sqlalchemy as sa
@@ -18,11 +20,15 @@ import flows.cli
 import schemas.expectations as expectations
 import tasks.engines.postgresql as postgresql
 import tasks.gates
-from flows.steps import COUNTS
+from flows.progress import Lines
+from flows.steps import COUNTS, Summary, directly, run_night
 from schemas import tables as t
+from tasks.harvest import ApiIntake
+from tasks.night import Night
 from tasks.warehouse import Warehouse
 from tests.citus_shapes import refused
 from tests.factory import URL, author, rows, run, work, write_snapshot
+from tests.replay import ReplayServer
 from tests.unit.test_citus_shapes import ALLOWED, SHAPES
 
 CHANGES = re.compile(r"(INSERT INTO|DELETE FROM|UPDATE|CREATE TABLE|CREATE TEMPORARY TABLE|CREATE VIEW) ([\w.]+)")
@@ -111,6 +117,23 @@ def live_through_everything(root, monkeypatch) -> None:
     night()
     for command in ("rebuild", "publish", "verify", "upgrade", "check", "status", "report"):
         collab(command)
+    live_on_the_api()
+
+
+def live_on_the_api() -> None:
+    """Four nights in which a work vanishes, is removed, and comes back."""
+    works = [work(n, publication_date="2026-11-05", publication_year=2026) for n in (41, 42)]
+    with ReplayServer(works) as server:
+        settings = flows.cli.load_settings(
+            openalex_url=server.url, openalex_api_key="secret-key-of-a-test", openalex_rate=50, openalex_window_days=0
+        )
+        for day in range(22, 26):
+            if day == 23:
+                server.remove(41)
+            if day == 25:
+                server.put(works[0])
+            with Night(settings, partial(ApiIntake, today=partial(date, 2026, 11, day))) as night:
+                run_night(night, directly, Lines(), Summary())
 
 
 @pytest.mark.engines("postgresql")

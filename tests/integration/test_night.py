@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 import tasks.batch as batches
+import tasks.intake as intake
 import tasks.verify as tables
 from schemas import tables as t
 from schemas.errors import GateStopped, LandingError, SourceError, UsageError, WarehouseError
@@ -424,34 +425,30 @@ def test_a_partition_that_grew_is_read_again_however_old(tmp_path, settings_for)
 def test_a_snapshot_replaced_while_it_is_read_loads_nothing_of_that_window(tmp_path, settings_for, monkeypatch):
     root = write_snapshot(tmp_path / "s", {"2026-01-01": [work(11)]})
     settings = settings_for(root)
-    import tasks.night as night
-
-    real = night.land
+    real = intake.land
 
     def land_then_replace(*args):
         landed = real(*args)
         write_snapshot(root, {"2026-01-01": [work(11), work(12)]})
         return landed
 
-    monkeypatch.setattr(night, "land", land_then_replace)
+    monkeypatch.setattr(intake, "land", land_then_replace)
     with pytest.raises(SourceError, match="replaced while it was being read"):
         run(settings)
-    monkeypatch.setattr(night, "land", real)
+    monkeypatch.setattr(intake, "land", real)
     assert counts(run(settings)) == {"fetched": 2, "new": 2}
 
 
 def test_a_landed_part_that_was_changed_is_refused(tmp_path, settings_for, monkeypatch):
     settings = settings_for(write_snapshot(tmp_path / "s", {"2026-01-01": [work(11)]}))
-    import tasks.night as night
-
-    real = night.land
+    real = intake.land
 
     def land_then_spoil(*args):
         landed = real(*args)
         (settings.landing / landed.source / landed.landing_id / "part-0000.jsonl.gz").write_bytes(b"x")
         return landed
 
-    monkeypatch.setattr(night, "land", land_then_spoil)
+    monkeypatch.setattr(intake, "land", land_then_spoil)
     with pytest.raises(LandingError, match="was changed since it was landed"):
         run(settings)
 

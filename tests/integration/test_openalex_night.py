@@ -91,7 +91,8 @@ def held(settings) -> dict[str, list[tuple]]:
 
 
 def stored(settings) -> set[int]:
-    return {row[0] for row in held(settings)["work"]}
+    with Warehouse.open(settings) as warehouse:
+        return {row["work_id"] for row in rows(warehouse, sa.select(t.work.c.work_id))}
 
 
 def test_a_first_night_a_quiet_one_and_one_with_changes(api, settings_of):
@@ -587,8 +588,7 @@ def test_one_work_that_fails_for_ever_holds_up_nothing(api, settings_of):
     assert stored(settings) == {*range(1000, 1030), 11} - {1002, 1004, 1006, 1008}
 
 
-@pytest.mark.parametrize("wrong", [date(2031, 1, 1), TODAY + timedelta(days=60)])
-@pytest.mark.parametrize("sync", ["publication", "updated"])
+@pytest.mark.parametrize(("wrong", "sync"), [(date(2031, 1, 1), "updated"), (date(2027, 1, 21), "publication")])
 def test_a_night_on_a_clock_that_was_ahead_hides_nothing(api, settings_of, wrong, sync):
     server = api(FEW, plan="premium")
     settings = settings_of(server, openalex_sync=sync, openalex_window_days=400)
