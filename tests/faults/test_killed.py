@@ -1,17 +1,13 @@
 """Runs on real records are killed with SIGKILL at random moments and run again: the tables end as if nothing had
 happened.
 
-A fork server imports everything once, so that a killed run costs seconds; the children run the steps of the night
-without Prefect.
+The children run the steps of the night without Prefect.
 """
 
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
 import random
-import signal
 import time
 from datetime import date
 from pathlib import Path
@@ -25,11 +21,10 @@ from tasks.ledger import has_changed
 from tasks.verify import verify
 from tasks.warehouse import Warehouse
 from tests.factory import contents, rows, run
+from tests.faults.kills import was_killed
 
 UNTIL = date(2025, 2, 28)
 BATCH = 150  # several transactions a run
-START = multiprocessing.get_context("forkserver")
-START.set_forkserver_preload(["great_expectations", "tests.factory"])
 
 
 def settings_in(home: Path, snapshot: Path) -> Settings:
@@ -38,19 +33,6 @@ def settings_in(home: Path, snapshot: Path) -> Settings:
 
 def one_night(home: Path, snapshot: Path) -> None:
     run(settings_in(home, snapshot), UNTIL)
-
-
-def killed_run(home: Path, snapshot: Path, after: float) -> bool:
-    """Start a run and kill it after so many seconds; whether it was still running then."""
-    child = START.Process(target=one_night, args=(home, snapshot))
-    child.start()
-    child.join(after)
-    if child.exitcode is not None:
-        assert child.exitcode == 0
-        return False
-    os.kill(child.pid, signal.SIGKILL)
-    child.join()
-    return True
 
 
 def check_nothing_is_half_done(settings: Settings) -> dict[str, list[tuple]]:
@@ -82,14 +64,14 @@ def survive(kills: int, shared: Path, tmp_path: Path, seed: int) -> None:
     chance = random.Random(seed)
     snapshot = shared / "openalex" / "snapshot"
     began = time.monotonic()
-    assert not killed_run(tmp_path / "whole", snapshot, 600)
+    assert not was_killed(one_night, tmp_path / "whole", snapshot, after=600)
     length = time.monotonic() - began
     expected = check_nothing_is_half_done(settings_in(tmp_path / "whole", snapshot))
     done, home = 0, 0
     while done < kills:
-        done += killed_run(tmp_path / f"home-{home}", snapshot, chance.uniform(0.05, 0.6 * length))
+        done += was_killed(one_night, tmp_path / f"home-{home}", snapshot, after=chance.uniform(0.05, 0.6 * length))
         if chance.random() < 0.25 or done == kills:  # let it come to its end, look, and start over
-            assert not killed_run(tmp_path / f"home-{home}", snapshot, 600)
+            assert not was_killed(one_night, tmp_path / f"home-{home}", snapshot, after=600)
             assert check_nothing_is_half_done(settings_in(tmp_path / f"home-{home}", snapshot)) == expected
             home += 1
 

@@ -4,10 +4,7 @@ SIGKILL. The warehouse ends as after a faultless run, and little is paid twice."
 from __future__ import annotations
 
 import gzip
-import multiprocessing
-import os
 import random
-import signal
 import time
 from datetime import date, timedelta
 from functools import partial
@@ -24,12 +21,11 @@ from tasks.night import Night
 from tasks.verify import verify
 from tasks.warehouse import Warehouse
 from tests.factory import author, contents, work
+from tests.faults.kills import was_killed
+from tests.nights import KEY
 from tests.replay import Faults, ReplayServer
 
-KEY = "secret-key-of-a-test"
 FIRST, LAST = date(2024, 1, 1), date(2024, 6, 30)
-START = multiprocessing.get_context("forkserver")
-START.set_forkserver_preload(["great_expectations", "tests.factory"])
 COUNTRIES = ("US", "CN", "DE", "IN", "GB")
 
 
@@ -47,19 +43,6 @@ def harvest(home: Path, url: str) -> None:
                 return
             except SourceError:
                 continue
-
-
-def killed(home: Path, url: str, after: float | None) -> bool:
-    """Run and kill after so many seconds; whether it was still running then."""
-    child = START.Process(target=harvest, args=(home, url))
-    child.start()
-    child.join(after)
-    if child.exitcode is not None:
-        assert child.exitcode == 0
-        return False
-    os.kill(child.pid, signal.SIGKILL)
-    child.join()
-    return True
 
 
 def end_of(home: Path, url: str) -> dict[str, list[tuple]]:
@@ -91,11 +74,13 @@ def survive(number: int, kills: int, tmp_path: Path, seed: int) -> None:
     works, chance = works_of(number), random.Random(seed)
     with ReplayServer(works) as good, ReplayServer(works, faults=Faults(rate=0.1, seed=seed, retry_after=0)) as bad:
         began = time.monotonic()
-        assert not killed(tmp_path / "good", good.url, None)
+        assert not was_killed(harvest, tmp_path / "good", good.url, after=None)
         share = (time.monotonic() - began) / kills
         for _ in range(kills):
-            assert killed(tmp_path / "bad", bad.url, chance.uniform(0.4, 1.0) * share), "it had ended already"
-        assert not killed(tmp_path / "bad", bad.url, None)
+            assert was_killed(harvest, tmp_path / "bad", bad.url, after=chance.uniform(0.4, 1.0) * share), (
+                "it had ended already"
+            )
+        assert not was_killed(harvest, tmp_path / "bad", bad.url, after=None)
         faulty = sum(call.fault is not None for call in bad.calls)
         print(
             f"{len(good.calls)} calls without faults; {len(bad.calls)} with {faulty} faulty answers and {kills} kills"

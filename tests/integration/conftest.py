@@ -10,6 +10,8 @@ import pytest
 import sqlalchemy as sa
 
 from schemas.settings import Settings
+from tests.nights import KEY, WORKS
+from tests.replay import ReplayServer
 from tests.servers import CitusCluster, Missing, PostgresServer
 
 CITUS = "COLLAB_TEST_CITUS_URL"
@@ -106,3 +108,26 @@ def _give_back(give_back: Callable[[Path], None], databases: dict[Path, str]) ->
     yield
     for home in set(databases) - before:
         give_back(home)
+
+
+@pytest.fixture
+def api():
+    """Replay servers, closed at the end."""
+    opened = []
+
+    def make(works=WORKS, **more) -> ReplayServer:
+        opened.append(ReplayServer(works, **more))
+        return opened[-1].__enter__()
+
+    yield make
+    for server in opened:
+        server.__exit__(None, None, None)
+
+
+@pytest.fixture
+def settings_of(settings_for) -> Callable[..., Settings]:
+    def make(server: ReplayServer, **more) -> Settings:
+        quick = {"openalex_rate": 50, "openalex_wait": 0, "openalex_timeout": 5, "scope": "ai"}
+        return settings_for(**{**quick, "openalex_url": server.url, "openalex_api_key": KEY, **more})
+
+    return make

@@ -1,0 +1,25 @@
+"""Runs that are killed with SIGKILL. A fork server imports everything once, so that a killed run costs seconds."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable
+from typing import Any
+
+START = multiprocessing.get_context("forkserver")
+START.set_forkserver_preload(["great_expectations", "tests.factory"])
+
+
+def was_killed(run: Callable[..., None], *args: Any, after: float | None) -> bool:
+    """Start a run in a process of its own and kill it after so many seconds; whether it was still running then."""
+    child = START.Process(target=run, args=args)
+    child.start()
+    child.join(after)
+    if child.exitcode is not None:
+        assert child.exitcode == 0
+        return False
+    os.kill(child.pid, signal.SIGKILL)
+    child.join()
+    return True
