@@ -366,6 +366,8 @@ def test_a_visit_to_the_live_api(collab, openalex, monkeypatch):
     code, output = collab("status")
     assert code == 0, output
     assert "2026-11" in output
+    assert collab("backfill", "--from", "2024-01-01", "--to", "2024-01-31", "--no-prefect")[0] == 0
+    assert "NEVER FETCHED 2024-02 to" in collab("status")[1]
     code, output = collab("check")
     assert code == 0, output
     assert "of 10,000 credits left today" in output
