@@ -5,22 +5,20 @@ Each command calls exactly what the schedule calls; expected failures are one li
 
 from __future__ import annotations
 
-import contextlib
-import functools
 import logging
 import sys
-from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
+import flows.country_commands  # noqa: F401  (registers its commands)
 from flows import show
+from flows.commands import app, command, console, log_to_stderr, quarantine_app
 from flows.interrupts import interrupts, start_temporary_server
 from flows.steps import SOURCES, directly, opening_of, run_night, run_retry, with_night
-from schemas.errors import CollabError, NoWarehouse, UsageError, VerifyFailed
+from schemas.errors import NoWarehouse, UsageError, VerifyFailed
 from schemas.fields import load_definitions
 from schemas.settings import Settings, load_settings, quieten_prefect
 from tasks import migrate
@@ -37,15 +35,6 @@ from tasks.sources.openalex_client import ask_allowance, read_key
 from tasks.sources.openalex_snapshot import open_snapshot
 from tasks.warehouse import Warehouse, utc_now
 
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    help="Country collaboration in AI research, counted in the open.",
-)
-quarantine_app = typer.Typer(no_args_is_help=True, help="Records that could not be loaded.")
-app.add_typer(quarantine_app, name="quarantine")
-
 SnapshotOption = Annotated[
     str | None,
     typer.Option(help="Root of an OpenAlex snapshot: folder, s3://bucket or https://. Default: COLLAB_SNAPSHOT."),
@@ -58,35 +47,7 @@ DryOption = Annotated[
     ),
 ]
 PlainOption = Annotated[bool, typer.Option("--no-prefect", help="Run the same steps without Prefect.")]
-WIDTH_OF_A_FILE = 130  # columns where nobody looks on, such as in a log
-console = Console() if sys.stdout.isatty() else Console(width=WIDTH_OF_A_FILE)
 OLDEST = date(1800, 1, 1)
-
-
-def command(target: typer.Typer, name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Register a command that turns expected failures into one line and their exit code."""
-    called = "collab quarantine " + name if target is quarantine_app else "collab " + name
-
-    def register(function: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(function)
-        def guarded(*args: Any, **kwargs: Any) -> None:
-            try:
-                function(*args, **kwargs)
-            except CollabError as exc:
-                _complain(f"{called}: {exc}")
-                raise typer.Exit(exc.exit_code) from None
-            except KeyboardInterrupt:
-                _complain(f"{called}: interrupted -> what was committed stays; the next run goes on from there")
-                raise typer.Exit(130) from None
-
-        target.command(name)(guarded)
-        return guarded
-
-    return register
-
-
-def _complain(line: str) -> None:
-    Console(stderr=True, soft_wrap=True).print(line, style="bold red", markup=False, highlight=False)
 
 
 def _day(text: str, option: str) -> date:
@@ -154,7 +115,7 @@ def backfill(
 
 
 def _show_plan(settings: Settings, opening: Opening) -> None:
-    with _log_to_stderr(), Night(settings, opening) as night:
+    with log_to_stderr(), Night(settings, opening) as night:
         windows = night.plan()
         expected = night.intake.estimate(windows)
         show.plan(console, len(windows), expected, settings, night.intake.describe())
@@ -162,7 +123,7 @@ def _show_plan(settings: Settings, opening: Opening) -> None:
 
 def _run_flow(name: str, no_prefect: bool, **parameters: Any) -> str:
     """Run a flow with or without Prefect; a failure comes back as the error that caused it."""
-    with _log_to_stderr(), interrupts():
+    with log_to_stderr(), interrupts():
         if no_prefect:
             if name == "backfill":
                 parameters = {"source": ApiIntake.source, "backfill": (parameters["first"], parameters["last"])}
@@ -178,21 +139,6 @@ def _run_flow(name: str, no_prefect: bool, **parameters: Any) -> str:
         }
         start_temporary_server()
         return str(flows[name](**parameters))
-
-
-@contextlib.contextmanager
-def _log_to_stderr() -> Iterator[None]:
-    """Show our own log lines while a flow runs, and leave those of libraries to themselves."""
-    lines = logging.StreamHandler(sys.stderr)
-    lines.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
-    log = logging.getLogger("collab")
-    log.addHandler(lines)
-    log.setLevel(logging.INFO)
-    log.propagate = False
-    try:
-        yield
-    finally:
-        log.removeHandler(lines)
 
 
 @command(app, "verify")

@@ -14,7 +14,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, FromClause, Numeric, Select, and_, case, cast, literal, select
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    FromClause,
+    Numeric,
+    Select,
+    and_,
+    case,
+    cast,
+    func,
+    literal,
+    select,
+    union_all,
+)
 from sqlalchemy import Table as SqlTable
 
 from schemas import tables as t
@@ -30,6 +43,7 @@ class Relations:
     work_policy: FromClause
     work_territory: FromClause
     work_field: FromClause
+    work_evidence: FromClause
 
 
 def _one_if(condition: ColumnElement[bool]) -> ColumnElement[int]:
@@ -143,8 +157,57 @@ def pair_contributions(rel: Relations) -> Select[Any]:
     )
 
 
+def coverage_contributions(rel: Relations) -> Select[Any]:
+    """Every counted work once per field, and once for each source that the country of one of its authors rests on.
+
+    All located: every author is, and the list is not cut. None located: no author is.
+    """
+    work, of = rel.work.c, rel.work_evidence.c
+    is_all = and_(work.authors_located == work.authors_count, work.authors_count > 0, ~work.authors_truncated)
+    is_none = work.authors_located == 0
+    located = (
+        _one_if(is_all).label("papers_all_located"),
+        _one_if(and_(~is_all, ~is_none)).label("papers_some_located"),
+        _one_if(is_none).label("papers_none_located"),
+    )
+    cell = (work.work_id, work.corpus, rel.work_field.c.field, work.year)
+    one = cast(literal(1), BigInteger).label("papers")
+    fields = rel.work.join(rel.work_field, work.work_id == rel.work_field.c.work_id)
+    held = select(of.work_id, func.sum(of.conflicts).label("conflicts")).group_by(of.work_id).subquery("held")
+    whole = (
+        select(
+            *cell,
+            literal(t.ALL_EVIDENCE).label("evidence"),
+            one,
+            *located,
+            cast(work.authors_count, BigInteger).label("authors"),
+            cast(work.authors_located, BigInteger).label("authors_located"),
+            cast(func.coalesce(held.c.conflicts, 0), BigInteger).label("conflicts"),
+        )
+        .select_from(fields.outerjoin(held, held.c.work_id == work.work_id))
+        .where(work.is_counted)
+    )
+    is_known = of.country_source != "none"
+    by_source = (
+        select(
+            *cell,
+            of.country_source.label("evidence"),
+            one,
+            *located,
+            cast(of.authors, BigInteger).label("authors"),
+            cast(case((is_known, of.authors), else_=0), BigInteger).label("authors_located"),
+            cast(of.conflicts, BigInteger).label("conflicts"),
+        )
+        .select_from(fields.join(rel.work_evidence, of.work_id == work.work_id))
+        .where(work.is_counted)
+    )
+    both = union_all(whole, by_source).subquery("coverage")
+    return select(*both.c)
+
+
 CONTRIBUTIONS: dict[SqlTable, Callable[[Relations], Select[Any]]] = {
     t.world_year: world_contributions,
     t.country_year: country_contributions,
     t.pair_year: pair_contributions,
+    t.coverage_year: coverage_contributions,
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+from collections.abc import Callable
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
@@ -29,13 +30,37 @@ def read_caption(name: str) -> str:
     return " ".join(line.lstrip("# ") for line in _lines(name) if line.startswith("#"))
 
 
+# What countries are decided by, with the version of the code that reads it: another one is applied to stored works by
+# `collab relocate`. Everything else says what is counted: a warehouse keeps to one state of it.
+LOCATING = frozenset(
+    "aliases cities historical_codes names organizations overrides risky_names subdivisions supranational"
+    " territories".split()
+)
+LOCATING_VERSION = 1
+
+
 @cache
 def definitions_digest() -> str:
-    """Twelve hex digits over every file of schemas/data: warehouses with the same digest count by the same
-    definitions."""
-    digest = hashlib.sha256()
+    """Twelve hex digits over every file of schemas/data: warehouses with the same digest decide and count alike."""
+    return _digest(lambda name: True)
+
+
+@cache
+def counting_digest() -> str:
+    """The same over the files that say what is counted: fields, policies, work types, languages."""
+    return _digest(lambda name: name not in LOCATING)
+
+
+@cache
+def locating_digest() -> str:
+    """The same over the files that countries are decided by."""
+    return _digest(lambda name: name in LOCATING, f"{LOCATING_VERSION}")
+
+
+def _digest(is_part: Callable[[str], bool], version: str = "") -> str:
+    digest = hashlib.sha256(version.encode())
     for path in sorted([*DATA.iterdir(), *(DATA / "policies").iterdir()], key=str):
-        if path.is_file():
+        if path.is_file() and is_part(path.name.rsplit(".", 1)[0]):
             digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:12]
 

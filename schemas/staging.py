@@ -27,6 +27,7 @@ STAGED: dict[str, Table | tuple[Column[Any], ...]] = {
     "work": t.work,
     "authorship": t.authorship,
     "affiliation": t.affiliation,
+    "work_evidence": t.work_evidence,
     "work_field": t.work_field,
     "reference": (t.reference.c.cited_work_id,),
     "work_policy": t.work_policy,

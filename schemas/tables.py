@@ -31,14 +31,16 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeEngine
 
+from schemas.evidence import RULES
 from schemas.rules import NEXT_YEAR, Rule, between, in_set, matches, not_in_set, not_null
 from schemas.territories import language_codes, territory_names, work_types
 
-WAREHOUSE_VERSION = 3  # the newest step in tasks/migrations/versions
+WAREHOUSE_VERSION = 4  # the newest step in tasks/migrations/versions
 SHARE_SCALE = 10**9
 EVERYWHERE = "everywhere"  # a copy of the table on each machine
 _SERVER = "postgresql"
 COUNTRY_SOURCES = ("override", "string_over_institution", "institution", "string", "ror_name", "none")
+ALL_EVIDENCE = "all"  # in mart.coverage_year: works and authors whatever decided
 REASONS = (
     "undone",
     "definition",
@@ -497,8 +499,37 @@ affiliation = table(
         "rule that decided: " + ", ".join(COUNTRY_SOURCES),
         in_set("country_source", "reject", COUNTRY_SOURCES, "unknown rule"),
     ),
-    column("is_conflict", Boolean, "the string names a country that contradicts the linked institution's"),
+    column("is_conflict", Boolean, "the string names a place in another country than the linked institution's"),
+    column("rule", String, "rule that decided, one of those below `country_source`: " + ", ".join(RULES)),
+    column(
+        "evidence",
+        Text,
+        "words that decided: of the string, an organisation's name with its ROR id, the ROR id of the linked"
+        " institution, or the key of the correction; null where the record of the institution says it",
+        null=True,
+    ),
+    column(
+        "confidence",
+        Integer,
+        "how often the rule is right, measured on truth sets; 99 where string and institution agree, 60 where they"
+        " contradict each other and the institution stays",
+        between("confidence_range", "reject", 0, 100, "a share in percent"),
+        unit="percent",
+    ),
     key=("work_id", "position", "seq"),
+    spread="work_id",
+)
+
+work_evidence = table(
+    "core",
+    "work_evidence",
+    "What the countries of a work's authors rest on. Each author counts once: under the first source, in their order,"
+    " that gives one of his rows a country, else under none.",
+    _work_id(),
+    column("country_source", String, "source of the country: " + ", ".join(COUNTRY_SOURCES)),
+    column("authors", Integer, "authors whose country rests on it", unit="authors"),
+    column("conflicts", Integer, "rows of these authors in which string and institution contradict", unit="rows"),
+    key=("work_id", "country_source"),
     spread="work_id",
 )
 
@@ -519,7 +550,52 @@ institution = table(
     column("type", String, "ROR type", null=True),
     column("source_updated_at", DateTime, "updated_date of the work version that described it"),
     column("tie_hash", BigInteger, "orders descriptions of one date: BLAKE2b-64 of the description"),
+    column(
+        "ror_country",
+        String,
+        "country of its record in ROR, of the successors of a withdrawn one; null if ROR is not loaded, does not know"
+        " it or has it in several countries",
+        null=True,
+    ),
     key=("institution_id",),
+    spread=EVERYWHERE,
+)
+
+organization = table(
+    "core",
+    "organization",
+    "The Research Organization Registry as last loaded by `collab ror update`.",
+    column("ror", String, "ROR id without its address"),
+    column("name", String, "displayed name"),
+    column("names", Text, "every name, one a line"),
+    column("acronyms", Text, "acronyms, one a line"),
+    column("countries", String, "countries of all its locations, joined by blanks"),
+    column(
+        "country", String, "the one country of it, or of its successors; null if there are several or none", null=True
+    ),
+    column("type", String, "first type that is not funder", null=True),
+    column("status", String, "active, inactive or withdrawn"),
+    column("successors", Text, "ROR ids of the records that follow it, joined by blanks"),
+    column("is_supranational", Boolean, "a body that no state alone runs: the site that an address names counts"),
+    key=("ror",),
+    small=True,
+    spread=EVERYWHERE,
+)
+
+override = table(
+    "core",
+    "override",
+    "Corrections of users, applied by `collab override apply`; those that ship with the package are in"
+    " schemas/data/overrides.csv.",
+    column("kind", String, "institution or string"),
+    column("key", String, "OpenAlex id (I123), ROR id, or raw string in compare form"),
+    column("country", String, "country that holds instead; ZZ: known not to be known"),
+    column("reason", String, "why, in the words of the reviewer"),
+    column("source", String, "where it is documented"),
+    column("date", Date, "day of the review"),
+    column("applied_at", DateTime, "when it came into force, UTC"),
+    key=("kind", "key"),
+    small=True,
     spread=EVERYWHERE,
 )
 
@@ -575,7 +651,7 @@ work_territory = table(
     spread="work_id",
 )
 
-CORE = (work, authorship, affiliation, work_field, reference, work_policy, work_territory)
+CORE = (work, authorship, affiliation, work_evidence, work_field, reference, work_policy, work_territory)
 
 # -------------------------------------------------------------------------------------------------------------- mart:
 # what analysts read
@@ -583,25 +659,28 @@ CORE = (work, authorship, affiliation, work_field, reference, work_policy, work_
 _CELL = ("corpus", "policy", "field", "year")
 
 
-def _cell_columns() -> list[Column[Any]]:
-    return [
+def _cell_columns(names: tuple[str, ...]) -> list[Column[Any]]:
+    columns = [
         column("corpus", String, "openalex, or the name of a venue list; never sum over corpora"),
         column("policy", String, "territory policy the row was counted by"),
         column("field", String, "field of research; fields overlap, never sum over them"),
         column("year", Integer, "publication year"),
     ]
+    return [of for of in columns if of.name in names]
 
 
 def _papers(name: str, text: str) -> Column[Any]:
     return column(name, BigInteger, text, unit="works")
 
 
-def mart_table(name: str, text: str, keys: list[Column[Any]], *sums: Column[Any]) -> Table:
+def mart_table(
+    name: str, text: str, keys: list[Column[Any]], *sums: Column[Any], cell: tuple[str, ...] = _CELL
+) -> Table:
     """A mart table and its ledger: the ledger row is the delta one batch and reason added to one cell."""
-    key = (*_CELL, *(c.name for c in keys))
+    key = (*cell, *(c.name for c in keys))
     ends = tuple(c.name for c in keys)  # a country or pair is looked up over all years and fields
     indexes = tuple(dict.fromkeys((ends, ends[::-1]))) if ends else ()
-    made = table("mart", name, text, *_cell_columns(), *keys, *sums, key=key, indexes=indexes)
+    made = table("mart", name, text, *_cell_columns(cell), *keys, *sums, key=key, indexes=indexes)
     ledger = [
         _batch_id(),
         column("reason", String, "why the cell changed, the first that holds: " + ", ".join(REASONS)),
@@ -685,4 +764,23 @@ pair_year = mart_table(
     column("citations", BigInteger, "citations of these works, whole", unit="citations"),
 )
 
-MART = (world_year, country_year, pair_year)
+coverage_year = mart_table(
+    "coverage_year",
+    "How much of the counted works is located, and what that rests on. The same under every territory policy.",
+    [column("evidence", String, "what decided: all, or one source: " + ", ".join(COUNTRY_SOURCES))],
+    _papers("papers", "counted works; under a source: those with at least one author whose country rests on it"),
+    _papers("papers_all_located", "those of them with every author located and no author list cut"),
+    _papers("papers_some_located", "those of them with some author located, and some not or not listed"),
+    _papers("papers_none_located", "those of them with no author located"),
+    column("authors", BigInteger, "authors; under a source: those whose country rests on it", unit="authors"),
+    column("authors_located", BigInteger, "those of them with a known country", unit="authors"),
+    column(
+        "conflicts",
+        BigInteger,
+        "rows of these authors in which the string names a place in another country than the institution's",
+        unit="rows",
+    ),
+    cell=("corpus", "field", "year"),
+)
+
+MART = (world_year, country_year, pair_year, coverage_year)

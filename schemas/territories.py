@@ -7,22 +7,12 @@ counts as which; adding a policy is adding a file to schemas/data/policies.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from functools import cache, lru_cache
 
 from schemas.reviewed import DATA, read_caption, read_table
 
 UNKNOWN = "ZZ"
-# Names that are also something else when they stand alone; a qualified form ("Republic of Georgia") is in aliases.csv.
-AMBIGUOUS_NAMES = frozenset({"georgia", "jersey", "congo"})
-
-_punctuation = re.compile(r"[^\w\s'’-]|_")
-
-
-def fold(text: str) -> str:
-    """Compare form of a name: lower case, punctuation to blanks, single blanks, no leading "the"."""
-    return " ".join(_punctuation.sub(" ", text).split()).lower().removeprefix("the ")
 
 
 @lru_cache(maxsize=10_000)
@@ -56,17 +46,21 @@ def territory_names() -> dict[str, str]:
 
 
 @cache
+def territory_codes3() -> dict[str, str]:
+    """ISO 3166-1 alpha-3 code -> alpha-2 code."""
+    return {row["alpha3"]: row["code"] for row in read_table("territories.csv")}
+
+
+@cache
 def named_before() -> dict[str, str]:
     """Territory with a code of its own -> the state that addresses name after it ("Hong Kong, China")."""
     return {row["code"]: row["named_before"] for row in read_table("territories.csv") if row["named_before"]}
 
 
 @cache
-def names_to_code() -> dict[str, str]:
-    """Folded country name or alias -> code, without names that are ambiguous on their own."""
-    table = {fold(row["name"]): row["code"] for row in read_table("territories.csv")}
-    table |= {fold(row["alias"]): row["code"] for row in read_table("aliases.csv") if row["kind"] == "name"}
-    return {name: code for name, code in table.items() if name not in AMBIGUOUS_NAMES}
+def sovereigns() -> frozenset[str]:
+    """States that addresses name after one of their territories."""
+    return frozenset(named_before().values())
 
 
 @cache
@@ -95,15 +89,6 @@ def policies() -> tuple[Policy, ...]:
 
 
 @cache
-def overrides() -> tuple[dict[str, str], dict[str, str]]:
-    """Reviewed corrections: (institution id -> country, folded raw string -> country)."""
-    rows = read_table("overrides.csv")
-    institutions = {row["key"]: row["country"] for row in rows if row["kind"] == "institution"}
-    strings = {fold_address(row["key"]): row["country"] for row in rows if row["kind"] == "string"}
-    return institutions, strings
-
-
-@cache
 def language_codes() -> frozenset[str]:
     """ISO 639-1 codes."""
     return frozenset(row["code"] for row in read_table("languages.csv"))
@@ -127,3 +112,9 @@ def work_types() -> WorkTypes:
         known=frozenset(row["type"] for row in rows),
         crossref={old: row["type"] for row in rows for old in row["crossref"].split()},
     )
+
+
+@cache
+def supranational() -> frozenset[str]:
+    """ROR ids of bodies that no state alone runs (trap T14)."""
+    return frozenset(row["ror"] for row in read_table("supranational.csv"))

@@ -12,7 +12,17 @@ import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Connection, FromClause, Select, Table
 
 from schemas.contributions import CONTRIBUTIONS, Relations
-from schemas.tables import MART, key_columns, ledger_of, measures, work, work_field, work_policy, work_territory
+from schemas.tables import (
+    MART,
+    key_columns,
+    ledger_of,
+    measures,
+    work,
+    work_evidence,
+    work_field,
+    work_policy,
+    work_territory,
+)
 from tasks.warehouse import clear_scratch, scratch
 
 WORKS_PER_SLICE = 2_000_000
@@ -108,7 +118,7 @@ def year_slices(conn: Connection, most: int = WORKS_PER_SLICE) -> list[Years]:
 def rebuilt(mart: Table, years: Years) -> Select[Any]:
     """Some years of a mart table, from scratch."""
     some = sa.select(work).where(years.hold(work.c.year)).subquery("work")
-    every = CONTRIBUTIONS[mart](Relations(some, work_policy, work_territory, work_field)).subquery()
+    every = CONTRIBUTIONS[mart](Relations(some, work_policy, work_territory, work_field, work_evidence)).subquery()
     key = key_columns(mart)
     return sa.select(*(every.c[name] for name in key), *_sums(every, mart)).group_by(*(every.c[name] for name in key))
 

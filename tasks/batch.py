@@ -30,6 +30,7 @@ from tasks.land import DELETIONS, WORKS, Landing, check_landing, read_lines
 from tasks.ledger import next_moment
 from tasks.load import CATEGORIES, Change, load_deletions, load_works
 from tasks.parse import BadRecord, parse_work_id, tie_hash
+from tasks.registry import in_force
 from tasks.validate import Report, Result, check_gates, read_staged, validate_staged
 from tasks.warehouse import Warehouse, attach_arrow, detach_arrow, utc_now
 
@@ -51,6 +52,8 @@ class Batch:
     first: int
     end: int
     started_at: datetime
+    reference: str | None = None
+    """Folder of the reference data that its countries are decided by."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,9 @@ class Outcome:
     results: list[Result]
 
 
-def batches_of(landing: Landing, folder: Path, loaded: int, batch_works: int) -> Iterator[Batch]:
+def batches_of(
+    landing: Landing, folder: Path, loaded: int, batch_works: int, reference: str | None = None
+) -> Iterator[Batch]:
     """Batches of a landing that are still to be loaded; `loaded` records are committed already.
 
     They are named by their first record, whatever the size of those before. A landing without records is one empty
@@ -70,7 +75,8 @@ def batches_of(landing: Landing, folder: Path, loaded: int, batch_works: int) ->
     size = batch_works if landing.kind == WORKS else DELETIONS_PER_BATCH
     for first in range(loaded, max(landing.records, 1), size):
         end = min(first + size, landing.records)
-        yield Batch(f"{landing.source}/{landing.landing_id}/{first:08d}", landing, folder, first, end, utc_now())
+        batch_id = f"{landing.source}/{landing.landing_id}/{first:08d}"
+        yield Batch(batch_id, landing, folder, first, end, utc_now(), reference)
 
 
 def stage(batch: Batch, deriver: Deriver, workspace: Path, settings: Settings) -> Path:
@@ -88,7 +94,9 @@ def stage(batch: Batch, deriver: Deriver, workspace: Path, settings: Settings) -
             _stage_deletions([line.raw or b"" for line in lines], batch, folder)
         else:
             newest = batch.started_at + CLOCKS_DIFFER_BY
-            reading = Reading(settings.scope, batch.landing.lists_cut, settings.max_record_bytes, newest)
+            reading = Reading(
+                settings.scope, batch.landing.lists_cut, settings.max_record_bytes, newest, batch.reference
+            )
             deriver.derive(lines, reading, folder)
     except OSError as exc:
         shutil.rmtree(folder, ignore_errors=True)
@@ -107,7 +115,8 @@ def load(warehouse: Warehouse, batch: Batch, folder: Path, report: Report, setti
 
     Returns:
         The batch as committed, now or already by another run (or by this one, if the connection was lost while it
-        committed); None if another run took these records in with other ones: see again what is left of the landing.
+        committed); None if another run took these records in with other ones, or countries are decided by other
+        reference data meanwhile: see again what is left of the landing.
 
     Raises:
         GateStopped: a stop rule failed; the tables are as before, the findings are in ops.validation_result.
@@ -117,12 +126,14 @@ def load(warehouse: Warehouse, batch: Batch, folder: Path, report: Report, setti
         with warehouse.transaction() as conn:
             if _is_taken_in(conn, batch):
                 return _committed(conn, batch)
+            if in_force(conn) != (Path(batch.reference).name if batch.reference else ""):
+                return None  # countries were decided by corrections or a ROR that is not in force any more
             outcome, findings = _load_in(conn, batch, folder, report, settings)
             if findings.stopped_by:
                 raise _stopped(batch, outcome, findings)
     except GateStopped as stop:
         with warehouse.transaction() as conn:
-            _store_results(conn, batch.batch_id, list(stop.findings))
+            store_results(conn, batch.batch_id, list(stop.findings))
         raise
     return outcome
 
@@ -185,7 +196,7 @@ def _load_in(
     gates += window_gates(batch.landing)
     findings = check_gates(gates)
     results = [*report.results, *findings.results]
-    _store_results(conn, batch.batch_id, results)
+    store_results(conn, batch.batch_id, results)
     row = _batch_row(batch, counts, next_moment(conn))
     conn.execute(t.batch.insert(), row)
     works = len(staged["work"])
@@ -204,7 +215,7 @@ def _note_empty(conn: Connection, batch: Batch, report: Report) -> tuple[Outcome
     """A window that was looked at and holds nothing new: its batch row is all that is written."""
     findings = check_gates(window_gates(batch.landing))
     results = [*report.results, *findings.results]
-    _store_results(conn, batch.batch_id, results)
+    store_results(conn, batch.batch_id, results)
     row = _batch_row(batch, dict.fromkeys((*CATEGORIES, *OTHER_COUNTS), 0), next_moment(conn))
     conn.execute(t.batch.insert(), row)
     if batch.landing.parts:
@@ -308,7 +319,8 @@ def _write(folder: Path, name: str, data: pa.Table) -> None:
         writer.write_table(data)
 
 
-def _store_results(conn: Connection, batch_id: str, results: list[Result]) -> None:
+def store_results(conn: Connection, batch_id: str, results: list[Result]) -> None:
+    """Keep what the rules saw of a batch."""
     conn.execute(
         sa.delete(t.validation_result).where(t.validation_result.c.batch_id == batch_id)
     )  # of an attempt that was stopped

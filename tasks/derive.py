@@ -13,6 +13,7 @@ from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,7 +25,7 @@ import pyarrow.compute as pc
 from schemas import openalex
 from schemas.fields import load_definitions
 from schemas.staging import STAGED, arrow_schema
-from tasks.locate import Located, locate
+from tasks.locate import Located, Locator
 from tasks.parse import (
     CORPUS,
     BadRecord,
@@ -36,6 +37,7 @@ from tasks.parse import (
     read_work,
     tie_hash,
 )
+from tasks.reference import load_reference
 from tasks.workers import Workers
 
 CHUNK_RECORDS = 250  # small enough for a core's cache: chunks of 1,000 took a quarter longer
@@ -71,6 +73,14 @@ class Reading:
     max_record_bytes: int
     newest: datetime = datetime.max
     """UTC; a later version would hide all that follow, so it is refused."""
+    reference: str | None = None
+    """Folder of the corrections and organisations to decide by (tasks/reference.py)."""
+
+
+@lru_cache(maxsize=2)
+def locator(reference: str | None) -> Locator:
+    """The locator of this process for a reference."""
+    return Locator(load_reference(reference))
 
 
 def derive_lines(lines: Iterable[Line], reading: Reading) -> dict[str, pa.RecordBatch]:
@@ -89,7 +99,7 @@ def derive_lines(lines: Iterable[Line], reading: Reading) -> dict[str, pa.Record
     finally:
         if was_enabled:
             gc.enable()
-    return {name: _to_arrow(name, found) for name, found in rows.items()}
+    return {name: to_arrow(name, found) for name, found in rows.items()}
 
 
 def derive_packed(lines: Iterable[Line], reading: Reading) -> dict[str, bytes]:
@@ -123,7 +133,7 @@ def _derive_one(outline: Outline, reading: Reading, rows: Rows) -> None:
         if outline.work and version:
             if outline.fields:
                 work = parse_work(outline.work, version, lists_cut=reading.lists_cut)
-                _add_work(line.stage_id, work, locate(work), outline.fields, rows)
+                _add_work(line.stage_id, work, locator(reading.reference), outline.fields, rows)
             rows["version"].append((line.stage_id, *version, bool(outline.fields)))
     except BadRecord as found:
         outline.bad = found
@@ -135,12 +145,33 @@ def _derive_one(outline: Outline, reading: Reading, rows: Rows) -> None:
         rows["problem"].append(problem)
 
 
-def _add_work(stage_id: int, work: ParsedWork, located: Located, fields: Sequence[tuple[str, str]], rows: Rows) -> None:
-    work_id, updated_at, _ = work.version
-    credit = located.credit
-    authorships = [(at, author.author_id, author.is_corresponding) for at, author in enumerate(work.authors, start=1)]
+def hash_places(year: int | None, authorships: Sequence[tuple[Any, ...]], located: Located) -> int:
+    """Digest of all that the places of a work's authors add to the warehouse."""
     evidence = [author.digest for author in located.authors]
-    place_hash = hash64(_encode((work.year, authorships, evidence, credit.territories)))
+    return hash64(_encode((year, authorships, evidence, located.credit.territories)))
+
+
+def hash_content(facts: Sequence[Any], place_hash: int, field_hash: int, reference_hash: int) -> int:
+    """Digest of all columns we store of a work."""
+    return hash64(_encode((tuple(facts), place_hash, field_hash, reference_hash)))
+
+
+def place_rows(stage_id: int, work_id: int, located: Located, rows: Rows) -> None:
+    """Staged rows of a work's places."""
+    credit = located.credit
+    rows["affiliation"] += [
+        (stage_id, work_id, at, *row) for at, author in enumerate(located.authors, start=1) for row in author.rows
+    ]
+    rows["work_evidence"] += [(stage_id, work_id, *row) for row in located.evidence()]
+    rows["work_policy"] += [(stage_id, work_id, *row) for row in credit.policies]
+    rows["work_territory"] += [(stage_id, work_id, *row) for row in credit.territories]
+
+
+def _add_work(stage_id: int, work: ParsedWork, locator: Locator, fields: Sequence[tuple[str, str]], rows: Rows) -> None:
+    located = locator.locate(work)
+    work_id, updated_at, _ = work.version
+    authorships = [(at, author.author_id, author.is_corresponding) for at, author in enumerate(work.authors, start=1)]
+    place_hash = hash_places(work.year, authorships, located)
     field_hash = hash64(_encode(fields))
     reference_hash = hash64(_encode(work.references))
     bibliographic = (
@@ -153,26 +184,25 @@ def _add_work(stage_id: int, work: ParsedWork, located: Located, fields: Sequenc
         work.language,
         work.venue,
     )
-    counted = (work.is_retracted, work.cited_by_count, len(work.authors), credit.authors_located)
+    counted = (work.is_retracted, work.cited_by_count, len(work.authors), located.credit.authors_located)
     facts = (*bibliographic, *counted, work.authors_truncated, work.references_count)
-    content_hash = hash64(_encode((facts, place_hash, field_hash, reference_hash)))
+    content_hash = hash_content(facts, place_hash, field_hash, reference_hash)
 
     rows["work"].append((stage_id, work_id, *facts, content_hash, place_hash, field_hash, reference_hash))
     rows["authorship"] += [(stage_id, work_id, *row) for row in authorships]
-    rows["affiliation"] += [
-        (stage_id, work_id, at, *row) for at, author in enumerate(located.authors, start=1) for row in author.rows
-    ]
+    place_rows(stage_id, work_id, located, rows)
     rows["work_field"] += [(stage_id, work_id, *row) for row in fields]
     rows["reference"].append((stage_id, work.references))
-    rows["work_policy"] += [(stage_id, work_id, *row) for row in credit.policies]
-    rows["work_territory"] += [(stage_id, work_id, *row) for row in credit.territories]
     rows["institution"] += [
-        (stage_id, *it, updated_at, digest) for author in located.authors for it, digest in author.institutions
+        (stage_id, *it, updated_at, digest, locator.reference.country_of_ror(it.ror))
+        for author in located.authors
+        for it, digest in author.institutions
     ]
     rows["repair"] += [(stage_id, work_id, *repair) for repair in work.repairs]
 
 
-def _to_arrow(name: str, rows: Sequence[tuple[Any, ...]]) -> pa.RecordBatch:
+def to_arrow(name: str, rows: Sequence[tuple[Any, ...]]) -> pa.RecordBatch:
+    """Rows of a staged table as Arrow; shares are given in units of 1e-9."""
     schema = arrow_schema(name)
     if name == "reference":  # one row a work here, one a citation there
         lists = pa.array([cited for _, cited in rows], pa.list_(pa.int64()))

@@ -164,7 +164,7 @@ def _broken(conn: Connection, mart: Table, cells: dict[str, Table]) -> dict[str,
     elif mart is country:
         rows = rows.outerjoin(world, _same_cell(world, country))
         rules["countries_above_world"] = country.c.papers > sa.func.coalesce(world.c.papers, 0)
-    else:
+    elif "territory_a" in mart.c:
         ends = mart.c.territory_a, mart.c.territory_b
         rules["pair_order"] = sa.or_(ends[0] >= ends[1], *(end == UNKNOWN for end in ends))
         sides = [country.alias(name) for name in ("side_a", "side_b")]

@@ -34,8 +34,8 @@ def changes_since(since: datetime | None) -> Select[Any]:
     """Changes of cells by batches committed after `since` (all, if None), summed per cell and reason, as one table over
     all aggregates.
 
-    Columns: aggregate, corpus, policy, field, year, territory_a, territory_b (null where the aggregate has none),
-    reason, papers, citations.
+    Columns: aggregate, corpus, policy, field, year, territory_a, territory_b (null where the aggregate has none;
+    territory_a holds the evidence of coverage_year), reason, papers, citations.
     """
     recent = _batches_since(since)
     null = sa.cast(sa.null(), sa.String)
@@ -43,11 +43,11 @@ def changes_since(since: datetime | None) -> Select[Any]:
     for mart in t.MART:
         ledger = t.ledger_of(mart)
         columns = ledger.c
-        first = (
-            columns.territory if "territory" in columns else columns.territory_a if "territory_a" in columns else null
-        )
+        first = next((columns[name] for name in ("territory", "territory_a", "evidence") if name in columns), null)
         second = columns.territory_b if "territory_b" in columns else null
-        keys = (columns.corpus, columns.policy, columns.field, columns.year)
+        policy = columns.policy if "policy" in columns else null.label("policy")
+        citations = columns.citations if "citations" in columns else sa.literal(0, sa.BigInteger).label("citations")
+        keys = (columns.corpus, policy, columns.field, columns.year)
         named = (first.label("territory_a"), second.label("territory_b"))
         parts.append(
             sa.select(
@@ -56,7 +56,7 @@ def changes_since(since: datetime | None) -> Select[Any]:
                 *named,
                 columns.reason,
                 columns.papers,
-                columns.citations,
+                citations,
             ).where(columns.batch_id.in_(recent))
         )
     every = sa.union_all(*parts).subquery()

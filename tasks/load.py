@@ -31,17 +31,19 @@ from tasks.warehouse import scratch
 CHILDREN = (  # children of a work, the column that ties them to it, and the part of the work they belong to
     (t.authorship, "work_id", "place"),
     (t.affiliation, "work_id", "place"),
+    (t.work_evidence, "work_id", "place"),
     (t.work_policy, "work_id", "place"),
     (t.work_territory, "work_id", "place"),
     (t.work_field, "work_id", "field"),
     (t.reference, "citing_work_id", "reference"),
 )
 PARTS = ("place", "field", "reference")  # each has its hash in core.work
-CONTRIBUTING = (t.work_policy, t.work_territory, t.work_field)
+CONTRIBUTING = (t.work_policy, t.work_territory, t.work_field, t.work_evidence)
 STANDING = ("is_counted", "excluded_reason")
 # What of a work is compared or contributes to a cell.
 COMPARED = (
-    *("work_id", "corpus", "doi", "year", *STANDING, "cited_by_count", "authors_located", "content_hash"),
+    *("work_id", "corpus", "doi", "year", *STANDING, "cited_by_count"),
+    *("authors_count", "authors_located", "authors_truncated", "content_hash"),
     *(f"{part}_hash" for part in PARTS),
 )
 CATEGORIES = ("new", "updated", "unchanged", "superseded", "out_of_scope")

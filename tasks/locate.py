@@ -1,48 +1,61 @@
-"""Decides the countries of a work and what share each holds. Pure functions, no network.
+"""Decides the countries of every affiliation of a work, with the proof. Pure functions, no network.
 
-Per affiliation row the first that applies (design section 5): `override`, `institution`, `string`, `none`. The safe
-rule for strings: an address names the country in its last segment. A territory with a code of its own beats the state
-named after it ("Hong Kong, China" is HK).
+Per address and linked institution the first that applies (design section 5): `override`, `string_over_institution`,
+`institution`, `string`, `ror_name`, `none`. What a string names is read by tasks/addresses.py, organisations are found
+by tasks/ror_index.py, and the work is credited by tasks/shares.py.
 
-Shares follow the Nature Index rule: each author weighs 1/authors, split equally over the author's units, each unit
-equally over its known countries. A unit is a distinct raw affiliation string; institutions tied to no string are units
-only for an author without linked strings; a unit without a known country, and an author without units, is `ZZ`. Shares
-are integers of 1e-9, floored, the remainder to the largest (ties: first code, `ZZ` last), so that a work's shares sum
-to exactly 1. Other policies sum the iso shares.
+The string wins over a linked institution that it contradicts if it names a place (not only an organisation) and
+- the institution is a company: laboratories abroad are linked to headquarters (trap T10); or
+- it is a supranational body: the site counts (trap T14); or
+- the place is a territory of the state that the institution is coded under, Hong Kong under CN (trap T8); or
+- no other institution linked to the string explains the place: "ANDRA, France" linked to an Australian club (trap T8).
+A city, state or organisation in the string that is in the institution's country speaks for it: then, and otherwise, the
+institution stays, with less confidence. Every contradiction is marked.
 """
 
 from __future__ import annotations
 
-import math
-import re
 from functools import lru_cache
 from typing import NamedTuple
 
 import msgspec
 
-from schemas.tables import SHARE_SCALE
+from schemas.evidence import AGREED, DISPUTED, EXPLICIT, RULES, Evidence
+from schemas.tables import COUNTRY_SOURCES
 from schemas.territories import (
     UNKNOWN,
-    Policy,
     code_aliases,
-    fold,
     fold_address,
     historical_codes,
     named_before,
-    names_to_code,
-    overrides,
-    policies,
+    supranational,
     territory_names,
 )
-from tasks.parse import BadRecord, Institution, ParsedWork, Places, Repair, hash64
+from tasks.addresses import Named, countries_in, places_in, read_addresses
+from tasks.parse import Address, BadRecord, Institution, ParsedWork, Places, Repair, hash64
+from tasks.reference import Reference
+from tasks.shares import Credit, Weights, credit, weights_of
 
-_postal = re.compile(r"^[\d\s-]+|[\d\s-]+$")
-_contact = re.compile(r"\s*(?:e-?mail|electronic address)\b.*|\S+@\S+", re.IGNORECASE | re.DOTALL)
-_LONGEST_ADDRESS = 2_000
-_NOBODY = frozenset({UNKNOWN})
-Weights = tuple[tuple[str, int], ...]
-"""Territory and divisor of an author's weight; a territory stands once for each unit that holds it."""
+__all__ = ["Located", "LocatedPlaces", "Locator", "Row", "countries_in", "country_of_code"]
+
+COMPANY = "company"
+_ORDER = COUNTRY_SOURCES.index
+_OVERRIDES = frozenset({Evidence.OVERRIDE_STRING, Evidence.OVERRIDE_INSTITUTION})
 _encode = msgspec.msgpack.Encoder().encode
+
+
+class Decision(NamedTuple):
+    """A country and why."""
+
+    country: str
+    rule: Evidence
+    words: str | None
+    confidence: int
+
+    @property
+    def source(self) -> str:
+        """The step of the order that decided."""
+        return RULES[self.rule].source
 
 
 class Row(NamedTuple):
@@ -59,6 +72,9 @@ class Row(NamedTuple):
     country: str
     country_source: str
     is_conflict: bool
+    rule: str
+    evidence: str | None
+    confidence: int
 
 
 class LocatedPlaces(NamedTuple):
@@ -71,32 +87,10 @@ class LocatedPlaces(NamedTuple):
     repairs: tuple[Repair, ...]
     digest: int
     """Digest of the rows."""
-
-
-class Territory(NamedTuple):
-    """Share of a territory in a work under a policy; `share` in units of 1e-9. Columns of core.work_territory."""
-
-    policy: str
-    territory: str
-    share: int
-    authors: int
-    only_author: int | None
-
-
-class PolicyRow(NamedTuple):
-    """What a policy makes of a work as a whole. Columns of core.work_policy."""
-
-    policy: str
-    territories: int
-    unknown_share: int
-
-
-class Credit(NamedTuple):
-    """Territories of a work under every policy."""
-
-    authors_located: int
-    territories: tuple[Territory, ...]
-    policies: tuple[PolicyRow, ...]
+    source: str
+    """First source, in their order, that gives a row a country; none if no row has one."""
+    conflicts: int
+    """Rows in which string and institution contradict."""
 
 
 class Located(NamedTuple):
@@ -105,38 +99,14 @@ class Located(NamedTuple):
     authors: list[LocatedPlaces]
     credit: Credit
 
-
-@lru_cache(maxsize=10_000)
-def countries_in(raw: str) -> tuple[str, ...]:
-    """Countries that a raw affiliation string names, in order of appearance; empty if it names none.
-
-    One string can hold several addresses, separated by semicolons. Never a guess from a part of a word.
-    """
-    found: dict[str, None] = {}
-    text = raw[-_LONGEST_ADDRESS:]
-    if "@" in text or "mail" in (lower := text.lower()) or "electronic" in lower:
-        text = _contact.sub("", text)
-    for address in text.split(";"):
-        segments = [_fold_segment(part) for part in address.rsplit(",", 2)]
-        segments = [part for part in segments if part]
-        if segments and (code := _country_at_end(segments)):
-            found[code] = None
-    return tuple(found)
-
-
-@lru_cache(maxsize=10_000)
-def _fold_segment(part: str) -> str:
-    part = part.strip(" .()[]")
-    return fold(_postal.sub("", part)) if part[:1].isdigit() or part[-1:].isdigit() else fold(part)
-
-
-def _country_at_end(segments: list[str]) -> str | None:
-    names = names_to_code()
-    code = names.get(segments[-1])
-    if code is None or len(segments) == 1:
-        return code
-    before = names.get(segments[-2])
-    return before if before and named_before().get(before) == code else code
+    def evidence(self) -> list[tuple[str, int, int]]:
+        """(source, authors, conflicts): columns of core.work_evidence from `country_source` on."""
+        found: dict[str, list[int]] = {}
+        for author in self.authors:
+            counts = found.setdefault(author.source, [0, 0])
+            counts[0] += 1
+            counts[1] += author.conflicts
+        return [(source, *found[source]) for source in COUNTRY_SOURCES if source in found]  # type: ignore[misc]
 
 
 @lru_cache(maxsize=4_096)
@@ -164,110 +134,177 @@ def country_of_code(code: str, year: int | None) -> str:
     return upper
 
 
-def locate(work: ParsedWork) -> Located:
-    """Countries of every affiliation of a work, and its shares under every policy.
+class Locator:
+    """Decides by the rules of the package and by one state of the reference data.
 
-    Raises:
-        BadRecord: an institution carries a withdrawn country code that cannot be mapped.
+    What an author's record says about places is decided once: co-authors share it.
     """
-    authors = [_locate_undated(author.places) or _locate_places(author.places, work.year) for author in work.authors]
-    for author in authors:
-        work.repairs += author.repairs
-    weights = tuple([author.weights for author in authors])
-    return Located(authors, _credit(weights, work.authors_truncated or not authors))
 
+    def __init__(self, reference: Reference) -> None:
+        self.reference = reference
+        self._undated = lru_cache(maxsize=10_000)(self._locate_undated)
 
-@lru_cache(maxsize=10_000)
-def _credit(authors: tuple[Weights, ...], is_cut: bool) -> Credit:
-    """Credit of a work; the countries of small teams repeat, in the same order, in every second work."""
-    iso = _iso_shares(authors, phantom=is_cut)
-    linked: dict[str, list[int]] = {}
-    for position, weights in enumerate(authors, start=1):
-        for territory in {territory for territory, _ in weights}:
-            linked.setdefault(territory, []).append(position)
-    territories: list[Territory] = []
-    rows: list[PolicyRow] = []
-    for policy in policies():
-        found = _apply(policy, iso, linked)
-        is_partly_unknown = found[-1].territory == UNKNOWN  # ZZ sorts last
-        unknown = found[-1].share if is_partly_unknown else 0
-        rows.append(PolicyRow(policy.id, len(found) - is_partly_unknown, unknown))
-        territories += found
-    located = {position for territory, positions in linked.items() if territory != UNKNOWN for position in positions}
-    return Credit(len(located), tuple(territories), tuple(rows))
+    def locate(self, work: ParsedWork) -> Located:
+        """Countries of every affiliation of a work, and its shares under every policy.
 
+        Raises:
+            BadRecord: an institution carries a withdrawn country code that cannot be mapped.
+        """
+        authors = [
+            self._undated(author.places) or self.locate_places(author.places, work.year) for author in work.authors
+        ]
+        for author in authors:
+            work.repairs += author.repairs
+        weights = tuple([author.weights for author in authors])
+        return Located(authors, credit(weights, is_cut=work.authors_truncated or not authors))
 
-@lru_cache(maxsize=10_000)
-def _locate_undated(places: Places) -> LocatedPlaces | None:
-    """Countries of places that do not depend on the year; None if they do, because a withdrawn code is among them."""
-    held = [institution for address in places.addresses for institution in address.institutions]
-    if any((it.country or "").strip().upper() in historical_codes() for it in (*held, *places.loose_institutions)):
-        return None
-    return _locate_places(places, None)
+    def locate_string(self, raw: str) -> list[Decision]:
+        """What a string says on its own."""
+        return self._decide(None, None, set(), raw, fold_address(raw), read_addresses(raw))
 
+    def _locate_undated(self, places: Places) -> LocatedPlaces | None:
+        """Countries of places that do not depend on the year; None if they do, because a withdrawn code is among
+        them."""
+        held = [institution for address in places.addresses for institution in address.institutions]
+        if any((it.country or "").strip().upper() in historical_codes() for it in (*held, *places.loose_institutions)):
+            return None
+        return self.locate_places(places, None)
 
-def _locate_places(places: Places, year: int | None) -> LocatedPlaces:
-    rows: list[Row] = []
-    numbers: dict[str, int] = {}
-    repairs: list[Repair] = []
-    found: dict[Institution, None] = {}
+    def locate_places(self, places: Places, year: int | None) -> LocatedPlaces:
+        """Countries of one author's places.
 
-    def add(institution: Institution | None, raw_string: str | None, unit: int | None, folded: str) -> None:
-        named = countries_in(raw_string) if raw_string else ()
-        country, choices, source, is_conflict = _decide(institution, named, folded, year, repairs)
-        about: tuple[int | None, str | None, str | None] = (None, None, None)
-        if institution:
-            about = institution.id, institution.ror, institution.type
+        Raises:
+            BadRecord: see locate.
+        """
+        strings_count = places.is_linked or not places.loose_institutions
+        rows: list[Row] = []
+        numbers: dict[str, int] = {}
+        repairs: list[Repair] = []
+        found: dict[Institution, None] = {}
+        for address in places.addresses:
+            folded = fold_address(address.raw_string)
+            unit = numbers.setdefault(folded, len(numbers) + 1) if strings_count else None
+            self._add(address, folded, unit, year, rows, repairs)
+            found |= dict.fromkeys(it for it in address.institutions if it.id)
+        for number, institution in enumerate(places.loose_institutions, start=1):
+            alone = Address(None, (institution,))
+            self._add(alone, "", None if places.is_linked else number, year, rows, repairs)
             if institution.id:
                 found[institution] = None
-        rows.extend(
-            Row(seq, unit, *about, raw_string, country, choice, source, is_conflict)
-            for seq, choice in enumerate(choices, start=len(rows) + 1)
+        units: dict[int, set[str]] = {}
+        for row in rows:
+            if row.unit is not None:
+                units.setdefault(row.unit, set()).add(row.country)
+        return LocatedPlaces(
+            rows=tuple(rows),
+            weights=weights_of(units),
+            institutions=tuple((institution, hash64(_encode(institution))) for institution in found),
+            repairs=tuple(repairs),
+            digest=hash64(_encode(rows)),
+            source=min(
+                (row.country_source for row in rows if row.unit and row.country != UNKNOWN), key=_ORDER, default="none"
+            ),
+            conflicts=sum(row.is_conflict for row in rows),
         )
 
-    is_linked = any(address.institutions for address in places.addresses)
-    strings_count = is_linked or not places.loose_institutions
-    for address in places.addresses:
-        folded = fold_address(address.raw_string)
-        unit = numbers.setdefault(folded, len(numbers) + 1) if strings_count else None
-        for institution in address.institutions or (None,):
-            add(institution, address.raw_string, unit, folded)
-    for number, institution in enumerate(places.loose_institutions, start=1):
-        add(institution, None, None if is_linked else number, "")
+    def _add(
+        self,
+        address: Address,
+        folded: str,
+        unit: int | None,
+        year: int | None,
+        rows: list[Row],
+        repairs: list[Repair],
+    ) -> None:
+        """Rows of an address: one for each institution linked to it, several where the string alone names several
+        countries, and one for each further address in it that no institution stands for."""
+        raw = address.raw_string
+        named = read_addresses(raw) if raw else ()
+        linked = [(institution, self._given(institution, year, repairs)) for institution in address.institutions]
+        decided: list[Decision] = []
+        for at, (institution, given) in enumerate(linked or [(None, None)]):
+            others = {country for other, (_, country) in enumerate(linked) if other != at and country}
+            is_conflict = _contradicts(given, named)
+            for decision in self._decide(institution, given, others, raw, folded, named):
+                rows.append(_row(len(rows) + 1, unit, institution, raw, given, decision, is_conflict))
+                decided.append(decision)
+        if linked and not any(one.rule in _OVERRIDES for one in decided):
+            for one in named:
+                if one.rule in EXPLICIT and not any(_agree(decision.country, one.country) for decision in decided):
+                    rows.append(_row(len(rows) + 1, unit, None, raw, None, _said(one), False))
 
-    units: dict[int, set[str]] = {}
-    for row in rows:
-        if row.unit is not None:
-            units.setdefault(row.unit, set()).add(row.country)
-    known = [(countries - _NOBODY) or _NOBODY for countries in units.values()] or [_NOBODY]
-    return LocatedPlaces(
-        rows=tuple(rows),
-        weights=tuple((territory, len(known) * len(unit)) for unit in known for territory in sorted(unit)),
-        institutions=tuple((institution, hash64(_encode(institution))) for institution in found),
-        repairs=tuple(repairs),
-        digest=hash64(_encode(rows)),
-    )
+    @staticmethod
+    def _given(institution: Institution, year: int | None, repairs: list[Repair]) -> str | None:
+        """Country of an institution as the record has it, its code mended."""
+        code = institution.country
+        given = country_of_code(code, year) if code else None
+        if code != given:
+            repairs.append(Repair("affiliation.institution_country", "country_alias", code, given))
+        return given
+
+    def _decide(
+        self,
+        institution: Institution | None,
+        given: str | None,
+        others: set[str],
+        raw: str | None,
+        folded: str,
+        named: tuple[Named, ...],
+    ) -> list[Decision]:
+        """Countries of one address and institution; several only where the string alone decides."""
+        if override := self.reference.override(institution.id if institution else None, _ror_of(institution), folded):
+            rule = Evidence.OVERRIDE_STRING if override.kind == "string" else Evidence.OVERRIDE_INSTITUTION
+            return [Decision(override.country, rule, override.key, RULES[rule].confidence)]
+        registered = None if given or institution is None else self.reference.country_of_ror(institution.ror)
+        country = given or registered
+        if country:
+            rule = Evidence.RECORD if given else Evidence.ROR_RECORD
+            words = None if given or institution is None else institution.ror
+            if not _contradicts(country, named):
+                agrees = any(_agree(country, one.country) for one in named)
+                return [Decision(country, rule, words, AGREED if agrees else RULES[rule].confidence)]
+            winner = _string_wins(institution, country, others, raw or "", named)
+            if winner is not None:
+                return [Decision(one.country, winner, one.words, RULES[winner].confidence) for one in named]
+            return [Decision(country, rule, words, DISPUTED)]
+        if named:
+            return [_said(one) for one in named]
+        match = self.reference.find(raw) if raw else None
+        if match is not None:
+            rule = Evidence.ROR_PRINTED if match.score == 100 else Evidence.ROR_SIMILAR
+            return [Decision(match.country, rule, f"{match.name} (ror.org/{match.ror})", RULES[rule].confidence)]
+        return [Decision(UNKNOWN, Evidence.NOTHING_FOUND if raw else Evidence.NOTHING_PRINTED, None, 0)]
 
 
-def _decide(
-    institution: Institution | None, named: tuple[str, ...], folded: str, year: int | None, repairs: list[Repair]
-) -> tuple[str | None, tuple[str, ...], str, bool]:
-    """Country of the institution, countries decided (several only where the string alone decides), what decided,
-    and whether they conflict."""
-    by_institution, by_string = overrides()
-    code = institution.country if institution else None
-    country = country_of_code(code, year) if code else None
-    if code != country:
-        repairs.append(Repair("affiliation.institution_country", "country_alias", code, country))
-    is_conflict = bool(named and country) and not any(_agree(country, other) for other in named)
-    override = by_string.get(folded) or (
-        by_institution.get(f"I{institution.id}") if institution and by_institution else None
-    )
-    if override:
-        return country, (override,), "override", is_conflict
-    if country:
-        return country, (country,), "institution", is_conflict
-    return country, named or (UNKNOWN,), "string" if named else "none", is_conflict
+def _row(
+    seq: int,
+    unit: int | None,
+    institution: Institution | None,
+    raw: str | None,
+    given: str | None,
+    decision: Decision,
+    is_conflict: bool,
+) -> Row:
+    about: tuple[int | None, str | None, str | None] = (None, None, None)
+    if institution:
+        about = institution.id, institution.ror, institution.type
+    why = str(decision.rule), decision.words, decision.confidence
+    return Row(seq, unit, *about, raw, given, decision.country, decision.source, is_conflict, *why)
+
+
+def _said(named: Named) -> Decision:
+    return Decision(named.country, named.rule, named.words, RULES[named.rule].confidence)
+
+
+def _ror_of(institution: Institution | None) -> str | None:
+    return institution.ror if institution else None
+
+
+def _contradicts(country: str | None, named: tuple[Named, ...]) -> bool:
+    """Whether a string names places, and none of them in the country of the institution."""
+    if not country or not any(one.rule in EXPLICIT for one in named):
+        return False
+    return not any(_agree(country, one.country) for one in named)
 
 
 def _agree(country: str | None, named: str) -> bool:
@@ -276,32 +313,17 @@ def _agree(country: str | None, named: str) -> bool:
     return country == named or named_before().get(country or "") == named
 
 
-def _iso_shares(authors: tuple[Weights, ...], *, phantom: bool) -> dict[str, int]:
-    """Exact shares in units of 1e-9.
-
-    A phantom author of unknown country stands for those the source did not list.
-    """
-    parts = [*(part for weights in authors for part in weights), *([(UNKNOWN, 1)] if phantom else [])]
-    common = math.lcm(*{divisor for _, divisor in parts})
-    sums: dict[str, int] = {}
-    for territory, divisor in parts:
-        sums[territory] = sums.get(territory, 0) + common // divisor
-    whole = (len(authors) + phantom) * common
-    shares = {territory: part * SHARE_SCALE // whole for territory, part in sums.items()}
-    largest = min(shares, key=lambda territory: (-sums[territory], territory == UNKNOWN, territory))
-    shares[largest] += SHARE_SCALE - sum(shares.values())
-    return shares
-
-
-def _apply(policy: Policy, iso: dict[str, int], linked: dict[str, list[int]]) -> list[Territory]:
-    """Territories of a work under a policy: shares are sums of iso shares, authors are counted anew."""
-    shares: dict[str, int] = {}
-    positions: dict[str, set[int]] = {}
-    for territory, share in iso.items():
-        target = policy.counts_as.get(territory, territory)
-        shares[target] = shares.get(target, 0) + share
-        positions.setdefault(target, set()).update(linked.get(territory, ()))
-    return [
-        Territory(policy.id, territory, shares[territory], len(found), next(iter(found)) if len(found) == 1 else None)
-        for territory, found in sorted(positions.items())
-    ]
+def _string_wins(
+    institution: Institution | None, country: str, others: set[str], raw: str, named: tuple[Named, ...]
+) -> Evidence | None:
+    """The rule by which a contradicting string wins; None if the institution stays."""
+    if country in places_in(raw):
+        return None
+    if institution is not None and institution.type == COMPANY:
+        return Evidence.COMPANY_ABROAD
+    if institution is not None and institution.ror in supranational():
+        return Evidence.SUPRANATIONAL_SITE
+    if any(named_before().get(one.country) == country for one in named):
+        return Evidence.TERRITORY_OF_STATE
+    is_explained = any(_agree(other, one.country) for other in others for one in named)
+    return None if is_explained else Evidence.UNSUPPORTED_INSTITUTION

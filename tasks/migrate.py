@@ -17,6 +17,7 @@ from schemas.indices import VIEWS
 from tasks.engines import backend_of
 
 SCHEMAS = ("ops", "core", "mart")
+COVERAGE_SINCE = 4  # the version that counts coverage_year; older warehouses count it when they are upgraded
 FIRST_VERSION = 1  # noted in ops.meta; later ones where Alembic notes them
 VERSION = Table("alembic_version", sa.MetaData(), sa.Column("version_num", sa.String(32), nullable=False), schema="ops")
 
@@ -68,6 +69,10 @@ def upgrade(conn: Connection) -> tuple[int, int]:
     if not sa.inspect(conn).has_table(VERSION.name, schema=VERSION.schema):
         command.stamp(config, revision(have))
     command.upgrade(config, revision(t.WAREHOUSE_VERSION))
+    if have < COVERAGE_SINCE:
+        from tasks.verify import rebuild
+
+        rebuild(conn, [t.coverage_year])
     _make_views(conn)
     new = [table for table in t.metadata.sorted_tables if (table.schema, table.name) not in before]
     backend_of(conn).has_created(conn, new)

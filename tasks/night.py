@@ -26,6 +26,7 @@ from tasks.intake import Intake, Opening, Place, SnapshotIntake, Window
 from tasks.land import WORKS, Landing, prune
 from tasks.ledger import unfinished_landings
 from tasks.publish import Release, publish
+from tasks.registry import reference_folder
 from tasks.validate import Report
 from tasks.warehouse import Warehouse
 from tasks.workers import workers_for
@@ -73,7 +74,7 @@ class Night(AbstractContextManager["Night"]):
             self._opened = opened.pop_all()
         self._deriver = Deriver(self._workers, on_records)
         self._background = ThreadPoolExecutor(1, "derive-ahead")
-        self._ahead: tuple[str, Future[Path]] | None = None
+        self._ahead: tuple[tuple[str, str | None], Future[Path]] | None = None
         self._open_intake = open_intake
         self._intake: Intake | None = None
 
@@ -126,8 +127,10 @@ class Night(AbstractContextManager["Night"]):
         """Batches of a landing that are not committed yet."""
         with self.warehouse.reading() as conn:
             loaded = batches.loaded_records(conn, landing)
+            reference = reference_folder(conn, self.settings, self._workspace)
+        self._workers.provide(reference)
         folder = self.settings.landing / landing.source / landing.landing_id
-        return list(batches.batches_of(landing, folder, loaded, self.settings.batch_works))
+        return list(batches.batches_of(landing, folder, loaded, self.settings.batch_works, reference))
 
     def derive(self, batch: Batch, following: Batch | None = None) -> Path:
         """Parse and locate a batch; returns its staging folder.
@@ -135,8 +138,8 @@ class Night(AbstractContextManager["Night"]):
         With more than one worker the `following` batch is begun at once, so that the workers are busy while this
         one is validated and loaded.
         """
-        if self._ahead is not None and self._ahead[0] != batch.batch_id:
-            wait([self._ahead[1]])  # begun for a batch that another run took in
+        if self._ahead is not None and self._ahead[0] != (batch.batch_id, batch.reference):
+            wait([self._ahead[1]])  # begun for a batch that another run took in, or by other reference data
             self._ahead = None
         if self._ahead is not None:
             folder = self._ahead[1].result()
@@ -147,7 +150,7 @@ class Night(AbstractContextManager["Night"]):
             begun = self._background.submit(
                 batches.stage, following, self._deriver, self._workspace.folder, self.settings
             )
-            self._ahead = following.batch_id, begun
+            self._ahead = (following.batch_id, following.reference), begun
         return folder
 
     def validate(self, folder: Path) -> Report:

@@ -80,9 +80,9 @@ class Institution(NamedTuple):
 
 
 class Address(NamedTuple):
-    """One raw affiliation string with the institutions linked to it."""
+    """One raw affiliation string with the institutions linked to it; None: an institution that no string is tied to."""
 
-    raw_string: str
+    raw_string: str | None
     institutions: tuple[Institution, ...]
 
 
@@ -96,6 +96,11 @@ class Places:
     addresses: tuple[Address, ...]
     loose_institutions: tuple[Institution, ...]
     repairs: tuple[Repair, ...] = ()
+
+    @property
+    def is_linked(self) -> bool:
+        """Whether an address has an institution: then loose institutions are evidence only."""
+        return any(address.institutions for address in self.addresses)
 
 
 class Author(msgspec.Struct, frozen=True, gc=False):

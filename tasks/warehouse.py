@@ -22,7 +22,7 @@ from sqlalchemy.sql.compiler import DDLCompiler
 
 from schemas import tables as t
 from schemas.errors import NoWarehouse, WarehouseError
-from schemas.reviewed import code_version, definitions_digest
+from schemas.reviewed import code_version, counting_digest, locating_digest
 from schemas.settings import Settings
 from schemas.staging import sql_type
 from tasks.engines import backend_for, backend_of
@@ -213,7 +213,8 @@ def _make_in(conn: Connection, settings: Settings) -> None:
     create(conn)
     values = {
         "scope": settings.scope,
-        "definitions": definitions_digest(),
+        "definitions": counting_digest(),
+        "located_by": f"{locating_digest()}/",
         "created_by": code_version(),
         "warehouse_id": uuid4().hex,
     }
@@ -238,8 +239,8 @@ def _check(conn: Connection, settings: Settings) -> None:
             f"the warehouse holds scope {found['scope']!r}, COLLAB_SCOPE is {settings.scope!r}",
             "use a warehouse for each scope (another COLLAB_HOME or database), or set COLLAB_SCOPE back",
         )
-    if found["definitions"] != definitions_digest():
+    if found["definitions"] != counting_digest():
         raise WarehouseError(
-            f"the warehouse was built with definitions {found['definitions']}, these are {definitions_digest()}",
+            f"the warehouse was built with definitions {found['definitions']}, these are {counting_digest()}",
             "load again into a new warehouse (another COLLAB_HOME or database), or go back to the former definitions",
         )

@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -20,6 +21,7 @@ from typing_extensions import override
 from schemas.errors import UsageError
 from schemas.reviewed import code_version, definitions_digest
 from schemas.settings import Settings
+from tasks.reference import receive_reference
 
 T = TypeVar("T")
 PRELOADED = ["tasks.derive", "pandas"]  # pyarrow imports pandas at its first array: workers share it
@@ -43,6 +45,10 @@ class Workers(ABC):
             self._executor = self._start()
         return self._executor.submit(call, *args)
 
+    @abstractmethod
+    def provide(self, reference: str | None) -> None:
+        """Make a folder of reference data known to the processes."""
+
     def close(self) -> None:
         """Give up calls that wait and let the processes go."""
         if self._executor is not None:
@@ -55,6 +61,10 @@ class Workers(ABC):
 
 class LocalWorkers(Workers):
     """Processes of this machine."""
+
+    @override
+    def provide(self, reference: str | None) -> None:
+        pass  # they see the folder
 
     @override
     def _start(self) -> Executor:
@@ -92,6 +102,7 @@ class DaskWorkers(Workers):
         except UsageError:
             self._client.close()
             raise
+        self._provided: str | None = None
         super().__init__(sum(int(threads) for threads in self._client.ncores().values()))
 
     def _check(self) -> None:
@@ -105,6 +116,13 @@ class DaskWorkers(Workers):
                     f"Dask worker {worker} has {has}, this is {rules()}",
                     "install this release of collab-atlas on every worker",
                 )
+
+    @override
+    def provide(self, reference: str | None) -> None:
+        if reference and reference != self._provided:
+            files = {str(path.relative_to(reference)): path.read_bytes() for path in Path(reference).rglob("*.*")}
+            self._client.run(receive_reference, reference, files)
+            self._provided = reference
 
     @override
     def _start(self) -> Executor:

@@ -513,6 +513,7 @@ def test_counting_anew_in_slices_of_years_covers_every_year(tmp_path, settings_f
             conn.execute(sa.update(t.world_year).values(year=1950).where(t.world_year.c.year == 2018))
             conn.execute(sa.update(t.pair_year).values(year=2100).where(t.pair_year.c.year == 2022))
             conn.execute(sa.delete(t.country_year))
+            conn.execute(sa.delete(t.coverage_year))
         with warehouse.reading() as conn:
             wrong = {finding.check for finding in verify(conn) if finding.differences}
         assert {f"{mart.name} = rebuild" for mart in t.MART} <= wrong

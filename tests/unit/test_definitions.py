@@ -12,15 +12,17 @@ from hypothesis import strategies as st
 
 from schemas import openalex
 from schemas.errors import UsageError
+from schemas.evidence import RULES, Evidence
 from schemas.fields import ADMITTING_KINDS, PATTERN_KINDS, load_definitions, read_abstract
+from schemas.gazetteer import Kind, load_gazetteer
+from schemas.overrides import shipped_overrides
 from schemas.reviewed import DATA, read_caption
 from schemas.settings import load_settings
+from schemas.tables import COUNTRY_SOURCES
 from schemas.territories import (
     code_aliases,
     historical_codes,
     named_before,
-    names_to_code,
-    overrides,
     policies,
     territory_names,
     work_types,
@@ -132,10 +134,19 @@ def test_every_code_that_is_translated_exists():
     codes = territory_names()
     assert len(codes) == 251  # 249 of ISO 3166-1, XK and ZZ
     assert {"NA", "XK", "HK", "MO", "TW", "PS", "ZZ"} <= codes.keys()
-    assert set(code_aliases().values()) | set(names_to_code().values()) | set(named_before().values()) <= codes.keys()
+    assert set(code_aliases().values()) | set(named_before().values()) <= codes.keys()
     assert {past.successor for past in historical_codes().values()} - {""} <= codes.keys()
     assert not codes.keys() & (code_aliases().keys() | historical_codes().keys())
-    assert {country for found in overrides() for country in found.values()} <= codes.keys()
+    assert {override.country for override in shipped_overrides()} <= codes.keys()
+    names = load_gazetteer().names.values()
+    assert {name.country for name in names if name.kind not in (Kind.NOTHING, Kind.AMONG)} <= codes.keys()
+    assert {code for name in names for code in name.among} <= codes.keys()
+
+
+def test_every_rule_of_evidence_has_its_source_and_confidence():
+    assert RULES.keys() == set(Evidence)
+    assert {rule.source for rule in RULES.values()} == set(COUNTRY_SOURCES)
+    assert all(0 <= rule.confidence <= 100 for rule in RULES.values())
 
 
 def test_policies_fold_territories_once_and_never_the_unknown():

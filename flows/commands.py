@@ -1,0 +1,73 @@
+"""What all commands share: the groups, what becomes of expected failures, and where output goes."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import typer
+from rich.console import Console
+
+from schemas.errors import CollabError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Country collaboration in AI research, counted in the open.",
+)
+quarantine_app = typer.Typer(no_args_is_help=True, help="Records that could not be loaded.")
+app.add_typer(quarantine_app, name="quarantine")
+ror_app = typer.Typer(no_args_is_help=True, help="The Research Organization Registry.")
+app.add_typer(ror_app, name="ror")
+override_app = typer.Typer(no_args_is_help=True, help="Corrections of countries.")
+app.add_typer(override_app, name="override")
+GROUPS = {id(quarantine_app): "quarantine ", id(ror_app): "ror ", id(override_app): "override "}
+
+WIDTH_OF_A_FILE = 130  # columns where nobody looks on, such as in a log
+console = Console() if sys.stdout.isatty() else Console(width=WIDTH_OF_A_FILE)
+
+
+def command(target: typer.Typer, name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register a command that turns expected failures into one line and their exit code."""
+    called = f"collab {GROUPS.get(id(target), '')}{name}"
+
+    def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def guarded(*args: Any, **kwargs: Any) -> None:
+            try:
+                function(*args, **kwargs)
+            except CollabError as exc:
+                _complain(f"{called}: {exc}")
+                raise typer.Exit(exc.exit_code) from None
+            except KeyboardInterrupt:
+                _complain(f"{called}: interrupted -> what was committed stays; the next run goes on from there")
+                raise typer.Exit(130) from None
+
+        target.command(name)(guarded)
+        return guarded
+
+    return register
+
+
+def _complain(line: str) -> None:
+    Console(stderr=True, soft_wrap=True).print(line, style="bold red", markup=False, highlight=False)
+
+
+@contextlib.contextmanager
+def log_to_stderr() -> Iterator[None]:
+    """Show our own log lines while a flow runs, and leave those of libraries to themselves."""
+    lines = logging.StreamHandler(sys.stderr)
+    lines.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    log = logging.getLogger("collab")
+    log.addHandler(lines)
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    try:
+        yield
+    finally:
+        log.removeHandler(lines)

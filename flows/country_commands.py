@@ -1,0 +1,116 @@
+"""Commands about countries: why a work counts for one, what a string says, corrections, ROR, deciding again."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from sqlalchemy import Connection, Select
+
+from flows import show_places
+from flows.commands import app, command, console, log_to_stderr, override_app, ror_app
+from schemas.errors import UsageError
+from schemas.overrides import parse_overrides, shipped_overrides
+from schemas.settings import Settings, load_settings
+from tasks.explain import read_explanation
+from tasks.locate import Locator
+from tasks.publish import publish as write_release
+from tasks.registry import read_stored_overrides, reference_at_hand, replace_organizations, replace_overrides
+from tasks.relocate import Relocated, put_in_force, relocate, works_concerned, works_without_country
+from tasks.sources.ror_dump import read_dump
+from tasks.warehouse import Warehouse
+from tasks.workspace import Workspace
+
+
+@command(app, "explain")
+def explain(work_id: Annotated[str, typer.Argument(help="Id of a work, such as W2741809807.")]) -> None:
+    """Why a work counts for its countries: per author string, institution, country and proof, and each policy."""
+    with Warehouse.open(load_settings(), create=False) as warehouse, warehouse.reading() as conn:
+        show_places.explanation(console, read_explanation(conn, work_id))
+
+
+@command(app, "locate")
+def locate(
+    strings: Annotated[
+        list[str] | None, typer.Argument(help="Affiliation strings; default: one a line from stdin.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> None:
+    """Countries that affiliation strings say, with rule, words and confidence; stored works are not touched."""
+    settings = load_settings()
+    lines = (line.rstrip("\n") for line in sys.stdin) if not strings else iter(strings)
+    locator = Locator(reference_at_hand(settings))
+    if as_json:
+        for line in lines:
+            console.out(show_places.as_json(line, locator.locate_string(line)), highlight=False)
+    else:
+        show_places.strings(console, ((line, locator.locate_string(line)) for line in lines))
+
+
+@command(app, "relocate")
+def relocate_all() -> None:
+    """Decide the countries of every stored work again, by the rules and reference data in force."""
+    settings = load_settings()
+    with log_to_stderr(), Warehouse.open(settings, create=False) as warehouse:
+        _say_relocated(warehouse, settings, relocate(warehouse, settings, on_works=_say_works))
+
+
+@command(ror_app, "update")
+def ror_update(
+    dump: Annotated[str, typer.Argument(help="Release of ROR: zip, JSON or JSON lines; file, s3://... or https://...")],
+) -> None:
+    """Load a release of ROR; works whose countries follow from it are decided again."""
+    settings = load_settings()
+    with log_to_stderr(), Warehouse.open(settings, create=False) as warehouse:
+        with Workspace(settings.staging) as workspace:
+            read = read_dump(dump, workspace.folder)
+        show_places.dump(console, read)
+
+        def change(conn: Connection) -> Callable[[Connection], Select[Any]]:
+            replace_organizations(conn, read.organizations, read.name)
+            return lambda _: works_without_country()
+
+        _say_relocated(warehouse, settings, put_in_force(warehouse, settings, change, on_works=_say_works))
+
+
+@command(override_app, "apply")
+def override_apply(
+    file: Annotated[Path, typer.Argument(help="CSV with kind, key, country, reason, source, date: all corrections.")],
+) -> None:
+    """Put the corrections of a file in force instead of those before; the works concerned are decided again."""
+    settings = load_settings()
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as exc:
+        cause = getattr(exc, "strerror", None) or "it is not UTF-8"
+        raise UsageError(f"cannot read {file}: {cause}", "give a CSV of corrections") from None
+    overrides = parse_overrides(text, file.name)
+    with log_to_stderr(), Warehouse.open(settings, create=False) as warehouse:
+
+        def change(conn: Connection) -> Callable[[Connection], Select[Any]]:
+            changed = replace_overrides(conn, overrides)
+            console.print(f"{len(overrides)} corrections in force, {len(changed)} new, other or gone")
+            return lambda conn: works_concerned(conn, changed)
+
+        _say_relocated(warehouse, settings, put_in_force(warehouse, settings, change, on_works=_say_works))
+
+
+@command(override_app, "list")
+def override_list() -> None:
+    """Corrections in force: those of users, then those that ship with the package."""
+    with Warehouse.open(load_settings(), create=False) as warehouse, warehouse.reading() as conn:
+        show_places.overrides(console, read_stored_overrides(conn), shipped_overrides())
+
+
+def _say_works(works: int) -> None:
+    logging.getLogger("collab").info("%s more works decided again", f"{works:,}")
+
+
+def _say_relocated(warehouse: Warehouse, settings: Settings, done: Relocated) -> None:
+    release = write_release(warehouse, settings) if done.changed else None
+    told = f"{done.looked_at:,} works looked at, {done.changed:,} changed"
+    console.print(f"{told}; release {release.release_id}" if release else told, markup=False, highlight=False)

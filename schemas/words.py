@@ -1,0 +1,39 @@
+"""Words of a printed text in their compare form: no case, no accents, no punctuation. Names and addresses are compared
+word by word, so never by a part of a word."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import lru_cache
+
+# Letters and digits, with the vowel signs that Indic and South-East Asian scripts write after a letter.
+LETTERS = (
+    r"[^\W_]|[\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u0900-\u0963\u0966-\u0dff\u0e31-\u0e4e\u0eb1-\u0ece"
+    r"\u1000-\u109f\u1780-\u17d3\u3099\u309a]"
+)
+_word = re.compile(f"(?:{LETTERS})+|&")
+_accents = re.compile("[\u0300-\u036f]")
+_WITHOUT_ACCENT = str.maketrans(
+    {"ø": "o", "đ": "d", "ł": "l", "ı": "i", "æ": "ae", "œ": "oe", "ð": "d", "þ": "th", "ħ": "h", "ə": "e"}
+)
+
+
+@lru_cache(maxsize=50_000)
+def fold_word(word: str) -> str:
+    """Compare form of one word."""
+    folded = word.casefold()
+    if folded.isascii():
+        return "and" if folded == "&" else folded
+    bare = _accents.sub("", unicodedata.normalize("NFKD", folded))
+    return unicodedata.normalize("NFC", bare).translate(_WITHOUT_ACCENT)
+
+
+def words_of(text: str) -> list[str]:
+    """Words of a text in compare form."""
+    return [fold_word(word) for word in _word.findall(text)]
+
+
+def fold(text: str) -> str:
+    """Compare form of a name: its words, single blanks between them."""
+    return " ".join(words_of(text))

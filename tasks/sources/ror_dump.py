@@ -1,0 +1,143 @@
+"""Reads a dump of the Research Organization Registry: a zip as published on Zenodo, a JSON array, or JSON lines.
+
+Of a zip that holds schema version 1 and 2 the second is read. A record that is not one is counted, not loaded; a file
+with more than a hundredth of those is no dump.
+"""
+
+from __future__ import annotations
+
+import gzip
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+import fsspec
+import msgspec
+
+from schemas.errors import SourceError, SourceUnavailable
+from tasks.ror import Organization, read_organization
+
+MOST_BYTES = 2_000_000_000
+BLOCK = 1 << 20
+MOST_UNREADABLE = 0.01
+SAMPLES = 3
+
+
+@dataclass
+class Dump:
+    """Organisations by ROR id, the name of the file they come from, and what could not be read."""
+
+    name: str
+    organizations: dict[str, Organization] = field(default_factory=dict)
+    records: int = 0
+    unreadable: list[str] = field(default_factory=list)
+    """Beginnings of records that are none, the first few."""
+    unreadable_count: int = 0
+
+
+def read_dump(address: str, workspace: Path) -> Dump:
+    """Read a dump from a file, s3://bucket/file or https:// address.
+
+    Raises:
+        SourceError: there is none, it is damaged or too large, or what it holds is not ROR.
+        SourceUnavailable: the connection broke.
+    """
+    copy = _copy(address, workspace / "ror-dump")
+    dump = Dump(Path(address.rstrip("/")).name)
+    try:
+        for raw in _records(copy):
+            dump.records += 1
+            organization = _organization(raw)
+            if organization is None:
+                dump.unreadable_count += 1
+                if len(dump.unreadable) < SAMPLES:
+                    dump.unreadable.append(raw[:80].decode("utf-8", "replace"))
+            else:
+                dump.organizations[organization.ror] = organization
+    except (OSError, EOFError, zipfile.BadZipFile, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
+        raise SourceError(
+            f"{address} is no dump of ROR: {str(exc) or type(exc).__name__}", "fetch it again from ror.org"
+        ) from None
+    finally:
+        copy.unlink(missing_ok=True)
+    if not dump.organizations or dump.unreadable_count > MOST_UNREADABLE * dump.records:
+        raise SourceError(
+            f"{address} is no dump of ROR: {dump.unreadable_count:,} of {dump.records:,} records are not organisations",
+            "give a release of ROR: zip, JSON array or JSON lines",
+        )
+    return dump
+
+
+def _copy(address: str, target: Path) -> Path:
+    options = {"anon": True} if address.startswith("s3://") else {}
+    try:
+        with fsspec.open(address, "rb", **options) as source, target.open("wb") as copy:
+            size = 0
+            while block := source.read(BLOCK):
+                size += len(block)
+                if size > MOST_BYTES:
+                    raise SourceError(f"{address} is larger than {MOST_BYTES:,} bytes", "it is no dump of ROR")
+                copy.write(block)
+    except (FileNotFoundError, PermissionError, IsADirectoryError, ValueError, ImportError) as exc:
+        cause = getattr(exc, "strerror", None) or str(exc)
+        raise SourceError(f"cannot read {address}: {cause}", "give the file or address of a ROR dump") from None
+    except OSError as exc:
+        raise SourceUnavailable(f"cannot read {address}: {exc}", "check the address, then run again") from None
+    return target
+
+
+def _records(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        start = file.read(4)
+    if start[:2] == b"PK":
+        with zipfile.ZipFile(path) as archive, archive.open(_member(archive)) as file:
+            yield from _lines_or_array(file)
+    elif start[:2] == b"\x1f\x8b":
+        with gzip.open(path) as file:
+            yield from _lines_or_array(file)  # type: ignore[arg-type]
+    else:
+        with path.open("rb") as file:
+            yield from _lines_or_array(file)
+
+
+def _member(archive: zipfile.ZipFile) -> zipfile.ZipInfo:
+    """The JSON file of the newest schema."""
+    found = [item for item in archive.infolist() if item.filename.endswith((".json", ".jsonl"))]
+    if not found:
+        raise zipfile.BadZipFile("the zip holds no JSON file")
+    member = max(found, key=lambda item: ("schema_v2" in item.filename, item.file_size))
+    if member.file_size > MOST_BYTES:
+        raise zipfile.BadZipFile(f"{member.filename} is larger than {MOST_BYTES:,} bytes")
+    return member
+
+
+def _lines_or_array(file: IO[bytes]) -> Iterator[bytes]:
+    first = file.read(BLOCK)
+    if first.lstrip()[:1] == b"[":
+        content = bytearray(first)
+        while block := file.read(BLOCK):
+            content += block
+            if len(content) > MOST_BYTES:
+                raise EOFError(f"it unpacks to more than {MOST_BYTES:,} bytes")
+        for raw in msgspec.json.decode(content, type=list[msgspec.Raw]):
+            yield bytes(raw)
+        return
+    rest, size = b"", 0
+    while first:
+        size += len(first)
+        if size > MOST_BYTES:
+            raise EOFError(f"it unpacks to more than {MOST_BYTES:,} bytes")
+        *lines, rest = (rest + first).split(b"\n")
+        yield from (line for line in lines if line.strip())
+        first = file.read(BLOCK)
+    if rest.strip():
+        yield rest
+
+
+def _organization(raw: bytes) -> Organization | None:
+    try:
+        return read_organization(msgspec.json.decode(raw))
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
