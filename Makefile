@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DEMO := .demo
 SHARED := ../shared
 
-.PHONY: run test setup lint faults bench scale lock dictionary clean
+.PHONY: run test setup lint faults bench accuracy scale lock dictionary gazetteer clean
 
 run: setup
 	rm -rf $(DEMO)
@@ -26,6 +26,10 @@ bench: setup .bench/dlt/.ready
 	$(BIN)/python tests/bench/refresh.py
 	$(BIN)/python tests/bench/rebuild.py
 	$(BIN)/python tests/bench/postgresql.py
+
+# How right the countries are, on the truth sets in ../shared/data; half a minute.
+accuracy: setup
+	$(BIN)/python tests/bench/accuracy.py
 
 # What grows with the number of stored works: up to three million on DuckDB, one million on PostgreSQL; about an hour.
 scale: setup
@@ -60,6 +64,10 @@ lock:
 
 dictionary: setup
 	$(BIN)/collab dictionary --write schemas/DICTIONARY.md
+
+# Names of countries and cities from CLDR and GeoNames; look at the difference before it is committed.
+gazetteer: setup
+	$(BIN)/python -m tests.reference.gazetteer
 
 clean:
 	rm -rf $(VENV) $(DEMO) .bench .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -24,13 +24,13 @@ from tasks.verify import Finding
 LONGEST_CELL = 120
 
 
-def safe(value: object) -> str:
-    """Text that a terminal cannot mistake for commands."""
+def safe(value: object, longest: int = LONGEST_CELL) -> str:
+    """Text that a terminal cannot mistake for commands, cut at `longest` characters."""
     text = "" if value is None else str(value)
     text = "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text[: LONGEST_CELL + 1]
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text[: longest + 1]
     )
-    return text if len(text) <= LONGEST_CELL else text[:LONGEST_CELL] + "..."
+    return text if len(text) <= longest else text[:longest] + "..."
 
 
 def _table(

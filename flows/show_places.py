@@ -17,6 +17,8 @@ from tasks.explain import Explanation
 from tasks.locate import Decision
 from tasks.sources.ror_dump import Dump
 
+LONGEST_EVIDENCE = 400  # characters: the country stands at the end
+
 
 def _name(code: str) -> str:
     return f"{code} {territory_names().get(code, '')}".strip()
@@ -52,7 +54,7 @@ def explanation(console: Console, found: Explanation) -> None:
             why += "; string and institution contradict" if row.is_conflict else ""
             why += "" if row.unit else "; not counted: other strings of the author are linked"
             cells = (who, row.raw_string, held, _name(row.country), why)
-            drawn.add_row(*(escape(safe(cell)) for cell in cells), f"{row.confidence} %")
+            drawn.add_row(*(escape(safe(cell, LONGEST_EVIDENCE)) for cell in cells), f"{row.confidence} %")
             who = ""
         if not by_author[author.position]:
             drawn.add_row(who, "", "", _name(UNKNOWN), "none: no affiliation in the record", "0 %")

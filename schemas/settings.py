@@ -112,6 +112,13 @@ class Settings(BaseSettings):
     max_quarantined_share: float = Field(
         0.05, gt=0, le=1, description="stop when more of a batch of at least 1,000 records is quarantined"
     )
+    max_country_conflicts: float = Field(
+        0.2,
+        gt=0,
+        le=1,
+        description="warn when more of a country's institutions are contradicted by the strings they are linked to, as"
+        " long as there are fewer than 10 batches to compare with",
+    )
     max_vanished_share: float = Field(
         0.05, gt=0, le=1, description="a window fails when a live source lists fewer of its stored works than the rest"
     )

@@ -19,7 +19,7 @@ _WITHOUT_ACCENT = str.maketrans(
 )
 
 
-@lru_cache(maxsize=50_000)
+@lru_cache(maxsize=100_000)
 def fold_word(word: str) -> str:
     """Compare form of one word."""
     folded = word.casefold()

@@ -42,6 +42,8 @@ _POSTAL: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\b[Cc](?:edex|EDEX)\b"), "FR"),
 )
 _zip = re.compile(r"\d{5}(?:\d{4})?")
+# Abbreviations that mean the American state rather than the country of that code, whatever the city before.
+_STATES_FIRST = frozenset("CA GA VA MA MD AL PA NC SC IL MN".split())
 _OVERSEAS = frozenset("GP MQ GF RE YT NC PF PM WF BL MF".split())  # French postal words are used there too
 # Postal abbreviations of provinces elsewhere that are those of American states too.
 _ELSEWHERE = {"BR": frozenset("PA MS MT SC AL MA".split())}
@@ -87,7 +89,7 @@ def places_in(raw: str) -> frozenset[str]:
         for address, _ in addresses_of(clean(raw))
         for segment in address
         for hit in segment.hits
-        if hit.name.kind in LOCAL
+        if hit.name.kind in LOCAL and (hit.is_whole or hit.name.kind != Kind.TOWN)
     )
 
 
@@ -101,6 +103,8 @@ def _read(text: str) -> list[Named]:
 def _decide(address: Address, text: str) -> list[Named]:
     """What one address says; several countries only where several addresses follow each other without a mark."""
     seen = [(number, hit) for number, segment in enumerate(address) for hit in segment.hits]
+    if plain := _plain_end(address, seen):
+        return plain
     states = sorted(_state_segments(address, seen), key=itemgetter(0))
     ends = _country_ends(address, seen, states)
     if ends:
@@ -110,6 +114,24 @@ def _decide(address: Address, text: str) -> list[Named]:
             countries = {named.country for named in tier}
             return tier[-1:] if len(countries) == 1 else []
     return []
+
+
+def _plain_end(address: Address, seen: list[_Seen]) -> list[Named]:
+    """The country of an address that ends in one and holds nothing that could mean more: most addresses do."""
+    if not seen:
+        return []
+    number, end = seen[-1]
+    country = end.name.country
+    if number < len(address) - 1 or not end.is_whole or end.name.kind != Kind.COUNTRY:
+        return []
+    is_sovereign = country in sovereigns()
+    for _, hit in seen:
+        if hit.name.country != country and (is_sovereign or hit.name.kind not in _LESS):
+            return []
+    return [Named(country, Evidence.COUNTRY, address[number].text(end))]
+
+
+_LESS = frozenset({Kind.CITY, Kind.TOWN, Kind.ORGANIZATION, Kind.NOTHING})
 
 
 def _tiers(address: Address, text: str, seen: list[_Seen], states: list[_At]) -> Iterator[list[Named]]:
@@ -196,11 +218,8 @@ def _settle(seen: list[_Seen], ends: list[_At], states: dict[int, Named]) -> lis
 
 
 # A town or province of the second state has the name of the first.
-_TOWNS = frozenset({
-    ("LU", "BE"), ("NE", "NG"), ("LB", "US"), ("PE", "US"), ("MX", "US"), ("CU", "US"), ("JO", "US"), ("JE", "US"),
-    ("JM", "US"), ("CN", "US"), ("PA", "US"), ("GE", "US"), ("PL", "US"), ("NO", "US"), ("IN", "US"), ("CY", "TR"),
-    ("ML", "US"), ("HK", "CN"), ("BJ", "NG"), ("NA", "AR"), ("GN", "PG"),
-}) - {("CY", "TR"), ("HK", "CN")}  # fmt: skip
+_TOWNS = {("LU", "BE"), ("NE", "NG"), ("BJ", "NG"), ("NA", "AR"), ("GN", "PG")}
+_TOWNS |= {(country, "US") for country in "LB PE MX CU JO JE JM CN PA GE PL NO IN ML".split()}
 
 
 def _state_segments(address: Address, seen: list[_Seen]) -> Iterator[_At]:
@@ -232,19 +251,7 @@ def _abbreviated(address: Address, number: int, segment: Segment) -> Named | Non
     if city is not None and city not in countries and not has_zip:
         if short == city or short in _ELSEWHERE.get(city, ()):
             return Named(city, Evidence.CODE, " ".join([*before.printed[-1:], short]))
-        if short in territory_names() and short not in (
-            "CA",
-            "GA",
-            "VA",
-            "MA",
-            "MD",
-            "AL",
-            "PA",
-            "NC",
-            "SC",
-            "IL",
-            "MN",
-        ):
+        if short in territory_names() and short not in _STATES_FIRST:
             return None
     if has_zip and "US" in countries:
         country = "US"

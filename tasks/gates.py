@@ -30,6 +30,9 @@ from tasks.validate import read_staged
 HISTORY = 30
 FEWEST_BATCHES = 10
 FEWEST_WORKS = 1_000
+CONFLICTS = "conflict_rate."  # then the country of the institution
+SMALLEST_COUNTRY_WIDTH = 0.03
+FEWEST_AFFILIATIONS = 200  # of a country in a batch, below which its rate of conflicts says nothing
 COMPLETE_AFTER_YEARS = 2  # until lag is measured, the newest year that counts as complete is the one before last
 CELL = ("corpus", "policy", "field", "year")  # the part of a key that all tables of the mart share
 LOAD_REASONS_NOT_REWRITING = ("new", "citations", "definition")
@@ -49,12 +52,27 @@ def staged_metrics(folder: Path) -> dict[str, float]:
     work = read_staged(folder, "work").select(["authors_located"])
     if not len(work):
         return {}
-    rows = read_staged(folder, "affiliation").select(["country_source", "is_conflict", "raw_string"])
+    rows = read_staged(folder, "affiliation").select(
+        ["country_source", "is_conflict", "raw_string", "institution_country"]
+    )
     return {
         "share_with_country": _share(pc.greater(work["authors_located"], 0)),
         "conflict_rate": _share(rows["is_conflict"]),
         "string_fallback_rate": _share(pc.equal(rows["country_source"], "string")),
         "mojibake_rate": _share(pc.fill_null(pc.match_substring_regex(rows["raw_string"], MOJIBAKE), False)),
+        **_conflicts_by_country(rows),
+    }
+
+
+def _conflicts_by_country(rows: pa.Table) -> dict[str, float]:
+    """Share of affiliations whose string contradicts the linked institution, per country of the institution, where
+    there are enough to tell: the wrong links of one country drown in the rate of all."""
+    linked = rows.filter(pc.is_valid(rows["institution_country"]))
+    sums = linked.group_by("institution_country").aggregate([("is_conflict", "sum"), ("is_conflict", "count")])
+    return {
+        f"{CONFLICTS}{row['institution_country']}": row["is_conflict_sum"] / row["is_conflict_count"]
+        for row in sums.to_pylist()
+        if row["is_conflict_count"] >= FEWEST_AFFILIATIONS
     }
 
 
@@ -114,7 +132,25 @@ def measure_gates(
                 is_judged and len(earlier) >= FEWEST_BATCHES,
             )
         )
-    return gates
+    return [*gates, _country_gate(metrics, history, settings)] if metrics else gates
+
+
+def _country_gate(metrics: dict[str, float], history: list[dict[str, float]], settings: Settings) -> Gate:
+    """The country whose institutions are contradicted most beyond what is usual for it: within the band of the last
+    batches where there are enough of them, else within a fixed share."""
+    name, worst, limit = "", 0.0, settings.max_country_conflicts
+    for metric, rate in metrics.items():
+        if not metric.startswith(CONFLICTS):
+            continue
+        earlier = [figures[metric] for figures in history if metric in figures]
+        most = settings.max_country_conflicts
+        if len(earlier) >= FEWEST_BATCHES:
+            width = max(settings.band_sigmas * statistics.pstdev(earlier), SMALLEST_COUNTRY_WIDTH)
+            most = min(statistics.fmean(earlier) + width, 1.0)
+        if not name or rate - most > worst - limit:
+            name, worst, limit = metric.removeprefix(CONFLICTS), rate, most
+    why = f"affiliations of {name or 'no country'} whose string contradicts the institution, the most beyond usual"
+    return Gate("country_conflict_rate", "warn", worst, None, limit, why, bool(name))
 
 
 def window_gates(landing: Landing) -> list[Gate]:

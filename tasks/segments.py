@@ -9,8 +9,10 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
+from collections import deque
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import pairwise
 from typing import NamedTuple
 
 from schemas.gazetteer import Kind, Name, is_dense, load_gazetteer
@@ -21,7 +23,7 @@ LONGEST = 2_000
 _token = re.compile(rf"(?:{LETTERS})+|&")
 _between_addresses = re.compile("[;；\n|•¦]")
 _between_segments = re.compile(r"[,，、()\[\]{}<>:：/。]|(?<=\s)[-‐-―](?=\s)")
-_junk = re.compile(r"#(?:TAB|N|R)#|<[^<>]{0,200}>|https?://\S+|\S+@\S+", re.IGNORECASE)
+_junk = re.compile(r"#(?:TAB|N|R)#|<[^<>]{0,200}>|https?://[^\s;,]+|[^\s;,]+@[^\s;,]+", re.IGNORECASE)
 _contact = re.compile(r"\b(?:e-?mails?|electronic address|correo electr\w+)\b.*", re.IGNORECASE | re.DOTALL)
 _invisible = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 GLUED = re.compile(r"(?<=[a-zà-ÿ0-9])(?=[A-Z][a-zà-ÿ]{3})|(?<=\d)(?=[A-Z]{2,}\b)")
@@ -107,7 +109,7 @@ def _segment(text: str) -> Segment:
 
 
 def _segment_of(printed: list[str]) -> Segment:
-    words = [fold_word(word) for word in printed]
+    words = [word.lower() if word.isascii() and word != "&" else fold_word(word) for word in printed]
     segment = Segment(printed, words, [])
     for hit in _names_in(words):
         if placed := _placed(segment, hit, len(words)):
@@ -181,8 +183,9 @@ def _apart(segments: Address) -> list[Address]:
     """Addresses that follow each other without a mark ("Italy b Dept of", "USA and Univ of"), the names of countries
     rejoined ("Korea, Republic of")."""
     out: list[Address] = [[]]
-    for segment in segments:
-        current = out[-1]
+    pending = deque(segments)
+    while pending:
+        segment, current = pending.popleft(), out[-1]
         if segment.words == ["sar"]:  # "Hong Kong, SAR, China"
             continue
         if current and current[-1].hits and " ".join(segment.words) in _INVERTED:
@@ -190,9 +193,10 @@ def _apart(segments: Address) -> list[Address]:
             if joined is not None:
                 current[-1] = joined
                 continue
-        if current and segment.cut:
+        if segment.cut and (current or (segment.hits and segment.hits[0].end < segment.cut)):
             current.append(_segment_of(segment.printed[: segment.cut]))
-            out.append([_segment_of(segment.printed[segment.cut :])])
+            out.append([])
+            pending.appendleft(_segment_of(segment.printed[segment.cut :]))
         else:
             current.append(segment)
     return out
@@ -216,7 +220,7 @@ def _cut_at(segment: Segment) -> int:
     words = segment.words
     after = _first_end(segment)
     if not after:
-        return 0
+        return _joined_at(segment)
     while after < len(words) and words[after].isdigit() and len(words[after]) >= 4:
         after += 1
     if after >= len(words):
@@ -227,6 +231,15 @@ def _cut_at(segment: Segment) -> int:
     is_letter, is_number = len(word) == 1 and word not in "dlens", word.isdigit() and len(word) < 3
     is_mark = after + 1 < len(words) and (is_letter or is_number)
     return after if is_mark or word in _NEXT_ADDRESS else 0
+
+
+def _joined_at(segment: Segment) -> int:
+    """Word after a place and its country that an "and" follows: "Edinburgh United Kingdom and Moscow State"."""
+    for before, hit in pairwise(segment.hits):
+        is_followed = hit.end < len(segment.words) - 1 and segment.words[hit.end] == "and"
+        if is_followed and hit.name.kind == Kind.COUNTRY and before.name.kind in LOCAL and before.end == hit.at:
+            return hit.end
+    return 0
 
 
 def _first_end(segment: Segment) -> int:
