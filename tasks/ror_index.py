@@ -157,6 +157,8 @@ class RorIndex:
         return str(self._a["country"][at].decode()) if at < len(rors) and rors[at] == key else None
 
     def _find(self, raw: str) -> Match | None:
+        if not self._names:
+            return None
         segments = [found for part in _segments.split(raw[:LONGEST_STRING]) if (found := _canonical(part))]
         return self._printed(segments) or self._similar(segments)
 
