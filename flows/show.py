@@ -100,6 +100,7 @@ def report(console: Console, found: Report) -> None:
         for r in found.countries
     ]
     _table(console, title, ("country", "works", "fractional", "international_rate"), rows)
+    _coverage(console, found)
     pairs = [
         (
             f"{names[r.territory_a]} - {names[r.territory_b]}",
@@ -126,6 +127,25 @@ def report(console: Console, found: Report) -> None:
         changes,
     )
     _where(console, found)
+
+
+def _coverage(console: Console, found: Report) -> None:
+    """How many authors have a country, and what it rests on."""
+    if not found.coverage:
+        return
+    whole, *sources = found.coverage
+    rests_on = ", ".join(
+        f"{_percent(row.authors, whole.authors)} {row.evidence.replace('_', ' ')}" for row in sources if row.authors
+    )
+    console.print(
+        f"Located: every author of {_percent(whole.papers_all_located, whole.papers)} of the works, some of"
+        f" {_percent(whole.papers_some_located, whole.papers)}, none of"
+        f" {_percent(whole.papers_none_located, whole.papers)}. Countries of authors rest on: {rests_on}",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
+    console.print()
 
 
 def _where(console: Console, found: Report) -> None:
@@ -177,6 +197,11 @@ def status(console: Console, found: Status, settings: Settings) -> None:
             f"NEVER FETCHED {first} to {last}; `collab backfill --from {first}-01 --to {bounds_of(last)[1]}`",
             style="yellow",
             markup=False,
+        )
+    if not found.is_located_anew:
+        console.print(
+            "OLDER RULES: stored works were decided by other rules, corrections or ROR; `collab relocate`",
+            style="yellow",
         )
     if not found.is_published:
         console.print(

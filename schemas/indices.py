@@ -20,6 +20,19 @@ class View:
 
 
 VIEWS = {
+    "coverage_rates": View(
+        f"""SELECT c.*,
+            CAST(c.papers_all_located AS DOUBLE PRECISION) / nullif(c.papers, 0) AS share_all_located,
+            CAST(c.papers_some_located AS DOUBLE PRECISION) / nullif(c.papers, 0) AS share_some_located,
+            CAST(c.papers_none_located AS DOUBLE PRECISION) / nullif(c.papers, 0) AS share_none_located,
+            CAST(c.authors AS DOUBLE PRECISION) / nullif(w.authors, 0) AS share_of_authors,
+            c.papers < {LOW_N} AS low_n
+        FROM {{mart}}coverage_year c JOIN {{mart}}coverage_year w
+            ON (w.corpus, w.field, w.year) = (c.corpus, c.field, c.year) AND w.evidence = 'all'""",
+        "Per field, year and evidence the shares of the works with every author, some or no author located, and the"
+        " share of all authors whose country rests on it (evidence all: 1); low_n marks fewer than"
+        f" {LOW_N} papers.",
+    ),
     "country_rates": View(
         f"""SELECT c.*,
             CAST(c.papers_international AS DOUBLE PRECISION) / nullif(c.papers, 0) AS international_rate_low,

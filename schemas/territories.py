@@ -46,6 +46,12 @@ def territory_names() -> dict[str, str]:
 
 
 @cache
+def native_names() -> dict[str, str]:
+    """Code -> name in an official or working language of the territory."""
+    return {row["code"]: row["native_name"] for row in read_table("territories.csv")}
+
+
+@cache
 def territory_codes3() -> dict[str, str]:
     """ISO 3166-1 alpha-3 code -> alpha-2 code."""
     return {row["alpha3"]: row["code"] for row in read_table("territories.csv")}

@@ -29,7 +29,7 @@ from schemas.fields import load_definitions
 from schemas.indices import VIEWS
 from schemas.reviewed import code_version, definitions_digest
 from schemas.settings import Settings
-from schemas.territories import policies, territory_names
+from schemas.territories import native_names, policies, territory_names
 from tasks.dictionary import render_dictionary
 from tasks.land import WORKS
 from tasks.ledger import changes_since, has_changed, next_moment, releases_in
@@ -150,8 +150,10 @@ def _write(
             atlas.execute(f"CREATE TABLE {name} AS SELECT * FROM read_parquet('{source}')")
         atlas.execute("CREATE TABLE definition (kind VARCHAR, id VARCHAR, name VARCHAR, text VARCHAR)")
         atlas.executemany("INSERT INTO definition VALUES (?, ?, ?, ?)", definitions)
-        atlas.execute("CREATE TABLE territory (code VARCHAR, name VARCHAR)")
-        atlas.executemany("INSERT INTO territory VALUES (?, ?)", sorted(territory_names().items()))
+        atlas.execute("CREATE TABLE territory (code VARCHAR, name VARCHAR, native_name VARCHAR)")
+        native = native_names()
+        named = [(code, name, native.get(code)) for code, name in sorted(territory_names().items())]
+        atlas.executemany("INSERT INTO territory VALUES (?, ?, ?)", named)
         for name, view in VIEWS.items():
             atlas.execute(f"CREATE VIEW {name} AS {view.over()}")
         for table in t.MART:

@@ -15,6 +15,7 @@ from schemas import tables as t
 from schemas.settings import Settings
 from tasks.gates import COMPLETE_AFTER_YEARS
 from tasks.ledger import changes_since, has_changed, releases_in, unfinished_landings
+from tasks.registry import is_located_anew
 from tasks.sightings import stored_months, sweeps
 from tasks.sources.openalex_api import gaps_between
 
@@ -37,6 +38,8 @@ class Status:
     """Months, first and last, between those a live source was asked for, that nobody ever asked for."""
     release: sa.Row[Any] | None
     is_stale: bool
+    is_located_anew: bool
+    """Whether every stored work was decided by the rules, corrections and ROR in force."""
     is_published: bool
     """Whether the newest release holds everything that was counted."""
 
@@ -84,6 +87,7 @@ def read_status(conn: Connection, settings: Settings, now: datetime) -> Status:
         gaps=gaps_between({*swept, *stored_months(conn)}, now.strftime("%Y-%m")) if swept else [],
         release=release,
         is_published=release is not None and not has_changed(conn, release.published_at),
+        is_located_anew=is_located_anew(conn),
         is_stale=last is None or now - last.finished_at > timedelta(hours=settings.stale_hours),
     )
 
@@ -100,6 +104,8 @@ class Report:
     year: int | None
     field: str
     world: sa.Row[Any] | None
+    coverage: list[sa.Row[Any]]
+    """How much of the year is located and what that rests on, all first."""
     pairs: list[sa.Row[Any]]
     countries: list[sa.Row[Any]]
     changes: list[sa.Row[Any]]
@@ -153,6 +159,17 @@ def read_report(conn: Connection, settings: Settings, field: str, now: datetime)
         year=year,
         field=field,
         world=conn.execute(sa.select(world).where(in_cell(world))).one_or_none(),
+        coverage=list(
+            conn.execute(
+                sa.select(t.coverage_year)
+                .where(
+                    t.coverage_year.c.corpus == CELL_SHOWN["corpus"],
+                    t.coverage_year.c.field == field,
+                    t.coverage_year.c.year == year,
+                )
+                .order_by(t.coverage_year.c.evidence != t.ALL_EVIDENCE, t.coverage_year.c.authors.desc())
+            )
+        ),
         pairs=list(
             conn.execute(
                 sa.select(pair)

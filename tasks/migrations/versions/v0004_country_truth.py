@@ -32,15 +32,16 @@ NAMED = "CASE strongest {} ELSE 'none' END".format(
 
 def upgrade() -> None:
     """Add columns to core.affiliation and core.institution, make five tables, fill what follows from stored works."""
-    for name, type_, default in (
+    for name, type_, filled in (
         ("rule", sa.String(), "'unstated'"),
         ("evidence", sa.Text(), None),
         ("confidence", sa.Integer(), "0"),
     ):
-        op.add_column("affiliation", sa.Column(name, type_), schema="core")
-        if default:
-            op.execute(f"UPDATE core.affiliation SET {name} = {default}")
+        default = sa.text(filled) if filled else None
+        op.add_column("affiliation", sa.Column(name, type_, server_default=default), schema="core")
+        if filled:
             op.alter_column("affiliation", name, nullable=False, schema="core")
+            op.alter_column("affiliation", name, server_default=None, schema="core")
     op.add_column("institution", sa.Column("ror_country", sa.String()), schema="core")
     _make_reference_tables()
     _make_coverage_tables()
