@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 from collections.abc import Callable
@@ -20,17 +21,21 @@ from tasks.explain import read_explanation
 from tasks.locate import Locator
 from tasks.publish import publish as write_release
 from tasks.registry import read_stored_overrides, reference_at_hand, replace_organizations, replace_overrides
-from tasks.relocate import Relocated, put_in_force, relocate, works_concerned, works_without_country
+from tasks.relocate import Relocated, put_in_force, relocate, works_concerned, works_of, works_without_country
 from tasks.sources.ror_dump import read_dump
 from tasks.warehouse import Warehouse
 from tasks.workspace import Workspace
 
 
 @command(app, "explain")
-def explain(work_id: Annotated[str, typer.Argument(help="Id of a work, such as W2741809807.")]) -> None:
-    """Why a work counts for its countries: per author string, institution, country and proof, and each policy."""
+def explain(
+    work_id: Annotated[str, typer.Argument(help="Id of a work, such as W2741809807.")],
+    every: Annotated[bool, typer.Option("--all", help="All rows of a work with many authors.")] = False,
+) -> None:
+    """Why a work counts for its countries: what policies make of it; per author string, institution, country, why."""
     with Warehouse.open(load_settings(), create=False) as warehouse, warehouse.reading() as conn:
-        show_places.explanation(console, read_explanation(conn, work_id))
+        found = read_explanation(conn, work_id)
+    show_places.explanation(console, found, most=len(found.affiliations) + 1 if every else show_places.MOST_ROWS)
 
 
 @command(app, "locate")
@@ -40,8 +45,13 @@ def locate(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
-    """Countries that affiliation strings say, with rule, words and confidence; stored works are not touched."""
+    """What affiliation strings say by themselves, with the rule, the words that decided and the confidence.
+
+    ROR and corrections that were loaded take part. A stored work may count otherwise, by its linked institution.
+    """
     settings = load_settings()
+    if not strings and isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(encoding="utf-8", errors="replace")
     lines = (line.rstrip("\n") for line in sys.stdin) if not strings else iter(strings)
     locator = Locator(reference_at_hand(settings))
     if as_json:
@@ -53,7 +63,7 @@ def locate(
 
 @command(app, "relocate")
 def relocate_all() -> None:
-    """Decide the countries of every stored work again, by the rules and reference data in force."""
+    """Decide the countries of every stored work again and publish: after an upgrade that brings new rules."""
     settings = load_settings()
     with log_to_stderr(), Warehouse.open(settings, create=False) as warehouse:
         _say_relocated(warehouse, settings, relocate(warehouse, settings, on_works=_say_works))
@@ -63,40 +73,50 @@ def relocate_all() -> None:
 def ror_update(
     dump: Annotated[str, typer.Argument(help="Release of ROR: zip, JSON or JSON lines; file, s3://... or https://...")],
 ) -> None:
-    """Load a release of ROR; works whose countries follow from it are decided again."""
+    """Load a release of ROR (from its community on Zenodo), decide again the works that it can change, and publish."""
     settings = load_settings()
     with log_to_stderr(), Warehouse.open(settings, create=False) as warehouse:
         with Workspace(settings.staging) as workspace:
             read = read_dump(dump, workspace.folder)
         show_places.dump(console, read)
 
-        def change(conn: Connection) -> Callable[[Connection], Select[Any]]:
-            replace_organizations(conn, read.organizations, read.name)
-            return lambda _: works_without_country()
+        def change(conn: Connection) -> Callable[[Connection], Select[Any]] | None:
+            if replace_organizations(conn, read.organizations, read.name):
+                return lambda _: works_without_country()
+            console.print("these organisations are in force already")
+            return None
 
-        _say_relocated(warehouse, settings, put_in_force(warehouse, settings, change, on_works=_say_works))
+        done = put_in_force(warehouse, settings, change, cause=f"ROR {read.name}", on_works=_say_works)
+        _say_relocated(warehouse, settings, done)
 
 
 @command(override_app, "apply")
 def override_apply(
-    file: Annotated[Path, typer.Argument(help="CSV with kind, key, country, reason, source, date: all corrections.")],
+    file: Annotated[
+        Path,
+        typer.Argument(help="CSV with the columns kind (institution, string), key, country, reason, source, date."),
+    ],
 ) -> None:
-    """Put the corrections of a file in force instead of those before; the works concerned are decided again."""
+    """Make the corrections of a file the ones in force, decide the works concerned again, and publish.
+
+    The file is the whole list: earlier corrections that are not in it are withdrawn.
+    """
     settings = load_settings()
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as exc:
         cause = getattr(exc, "strerror", None) or "it is not UTF-8"
-        raise UsageError(f"cannot read {file}: {cause}", "give a CSV of corrections") from None
+        raise UsageError(f"cannot read {file}: {cause}", "give a CSV of corrections, saved as UTF-8") from None
     overrides = parse_overrides(text, file.name)
     with log_to_stderr(), Warehouse.open(settings, create=False) as warehouse:
 
-        def change(conn: Connection) -> Callable[[Connection], Select[Any]]:
-            changed = replace_overrides(conn, overrides)
-            console.print(f"{len(overrides)} corrections in force, {len(changed)} new, other or gone")
-            return lambda conn: works_concerned(conn, changed)
+        def change(conn: Connection) -> Callable[[Connection], Select[Any]] | None:
+            replaced = replace_overrides(conn, overrides)
+            show_places.replaced(console, replaced, [one for one in replaced.added if not works_of(conn, one)])
+            return (lambda conn: works_concerned(conn, replaced.concerned)) if replaced.concerned else None
 
-        _say_relocated(warehouse, settings, put_in_force(warehouse, settings, change, on_works=_say_works))
+        done = put_in_force(warehouse, settings, change, cause=f"corrections {file.name}", on_works=_say_works)
+        _say_relocated(warehouse, settings, done)
 
 
 @command(override_app, "list")
@@ -106,11 +126,11 @@ def override_list() -> None:
         show_places.overrides(console, read_stored_overrides(conn), shipped_overrides())
 
 
-def _say_works(works: int) -> None:
-    logging.getLogger("collab").info("%s more works decided again", f"{works:,}")
+def _say_works(done: int, every: int) -> None:
+    logging.getLogger("collab").info("%s of %s works decided again", f"{done:,}", f"{every:,}")
 
 
 def _say_relocated(warehouse: Warehouse, settings: Settings, done: Relocated) -> None:
-    release = write_release(warehouse, settings) if done.changed else None
+    release = write_release(warehouse, settings)  # also what a killed command left unpublished
     told = f"{done.looked_at:,} works looked at, {done.changed:,} changed"
     console.print(f"{told}; release {release.release_id}" if release else told, markup=False, highlight=False)

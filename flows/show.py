@@ -117,7 +117,12 @@ def report(console: Console, found: Report) -> None:
     )
     _table(console, title, ("pair", "works", "bilateral", "unknown", "score", "citations"), pairs)
     changes = [
-        (f"{r.territory_a}-{r.territory_b} {r.year}", f"{r.papers:+,}", r.reason, f"{r.citations:+,}")
+        (
+            f"{'-'.join(filter(None, (r.territory_a, r.territory_b)))} {r.year}",
+            f"{r.papers:+,}",
+            r.reason,
+            f"{r.citations:+,}",
+        )
         for r in found.changes
     ]
     _table(
@@ -126,6 +131,12 @@ def report(console: Console, found: Report) -> None:
         ("cell", "works", "reason", "citations"),
         changes,
     )
+    if not changes:
+        console.print("no cell of a country or pair moved\n")
+    elif found.changes_counted > len(changes):
+        console.print(
+            f"... and {found.changes_counted - len(changes):,} more cells; all are in `change` of the release\n"
+        )
     _where(console, found)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -13,59 +14,98 @@ from flows.show import safe
 from schemas.evidence import RULES
 from schemas.overrides import Override
 from schemas.territories import UNKNOWN, territory_names
+from tasks.addresses import countries_in
 from tasks.explain import Explanation
 from tasks.locate import Decision
+from tasks.registry import Replaced
 from tasks.sources.ror_dump import Dump
 
-LONGEST_EVIDENCE = 400  # characters: the country stands at the end
+LONGEST_EVIDENCE = 300  # characters of a string
+MOST_ROWS = 60
 
 
 def _name(code: str) -> str:
     return f"{code} {territory_names().get(code, '')}".strip()
 
 
-def explanation(console: Console, found: Explanation) -> None:
-    """A work, author by author, and what each policy makes of it."""
+def explanation(console: Console, found: Explanation, *, most: int = MOST_ROWS) -> None:
+    """A work: what each policy makes of it, then why, author by author; at most `most` rows."""
     work = found.work
     title = f"W{work.work_id} {safe(work.title)} ({work.year}, {work.type})"
     console.print(title, style="bold", markup=False, highlight=False)
     if not work.is_counted:
-        console.print(f"not counted: {work.excluded_reason}", style="yellow")
+        console.print(f"stored, but not counted: {work.excluded_reason}", style="yellow")
     if work.authors_truncated:
         console.print("the source cut the author list: one unknown author stands for the rest", style="yellow")
     if not found.is_up_to_date:
-        console.print("decided by earlier rules or reference data; `collab relocate` decides again", style="yellow")
-    console.print()
-    drawn = Table(header_style="bold", box=None, pad_edge=False)
-    for name in ("author", "string", "institution", "country", "why", "sure"):
-        drawn.add_column(name, overflow="fold", ratio={"string": 3, "institution": 2, "why": 3}.get(name))
-    by_author = {
-        author.position: [row for row in found.affiliations if row.position == author.position]
-        for author in found.authors
-    }
-    for author in found.authors:
-        who = f"{author.position}" + (f" A{author.author_id}" if author.author_id else "")
-        for row in by_author[author.position]:
-            held = " ".join(
-                filter(None, (row.institution_name, row.institution_country and f"({row.institution_country})"))
-            )
-            why = f"{row.country_source}: {RULES[row.rule].text}" if row.rule in RULES else row.country_source
-            why += f" [{row.evidence}]" if row.evidence else ""
-            why += "; string and institution contradict" if row.is_conflict else ""
-            why += "" if row.unit else "; not counted: other strings of the author are linked"
-            cells = (who, row.raw_string, held, _name(row.country), why)
-            drawn.add_row(*(escape(safe(cell, LONGEST_EVIDENCE)) for cell in cells), f"{row.confidence} %")
-            who = ""
-        if not by_author[author.position]:
-            drawn.add_row(who, "", "", _name(UNKNOWN), "none: no affiliation in the record", "0 %")
-    console.print(drawn)
+        console.print("decided by other rules, corrections or ROR; `collab relocate` decides again", style="yellow")
     console.print()
     for policy in dict.fromkeys(row.policy for row in found.territories):
         parts = [row for row in found.territories if row.policy == policy]
         shares = ", ".join(f"{row.territory} {row.share.normalize():f}" for row in parts)
         known = sum(row.territory != UNKNOWN for row in parts)
         kind = "international" if known > 1 else "domestic" if known == len(parts) == 1 else "undetermined"
-        console.print(f"{policy}: {shares} -> {kind}", markup=False, highlight=False)
+        console.print(f"{policy}: shares {shares} -> {kind}", markup=False, highlight=False, soft_wrap=True)
+    console.print()
+    if not found.authors:
+        console.print("The record lists no authors.")
+        return
+    drawn = Table(header_style="bold", box=None, pad_edge=False)
+    for name, ratio in (
+        ("author", None),
+        ("string", 3),
+        ("institution", 2),
+        ("country", 1),
+        ("why", 3),
+        ("confidence", 1),
+    ):
+        drawn.add_column(name, overflow="fold", ratio=ratio)
+    lines = list(_lines(found))
+    for cells in lines[:most]:
+        drawn.add_row(*(escape(safe(cell, LONGEST_EVIDENCE)) for cell in cells))
+    console.print(drawn)
+    if len(lines) > most:
+        console.print(f"... and {len(lines) - most:,} more rows; --all shows them", style="yellow")
+
+
+def _lines(found: Explanation) -> Iterator[tuple[str, ...]]:
+    """Rows of the table: a string that stands in the row above is not printed again."""
+    rows_of: dict[int, list[Any]] = {author.position: [] for author in found.authors}
+    for row in found.affiliations:
+        rows_of[row.position].append(row)
+    above = None
+    for author in found.authors:
+        who = f"{author.position}" + (f" A{author.author_id}" if author.author_id else "")
+        for row in rows_of[author.position]:
+            given = row.institution_country and f"({row.institution_country})"
+            held = " ".join(filter(None, (row.institution_name, given)))
+            raw = "" if row.raw_string is None else excerpt(row.raw_string, row.evidence or "")
+            shown = '"' if raw and raw == above else raw
+            yield who, shown, held, _name(row.country), _why(row), f"{row.confidence} %"
+            who, above = "", raw
+        if not rows_of[author.position]:
+            yield who, "", "", _name(UNKNOWN), "no affiliation in the record", "0 %"
+            above = None
+
+
+def _why(row: Any) -> str:
+    rule = RULES.get(row.rule)
+    why = f"{rule.text} ({row.rule})" if rule else row.rule
+    why += f": {row.evidence}" if row.evidence else ""
+    if row.is_conflict:
+        why += f"; the string names {', '.join(countries_in(row.raw_string))}, the institution is in"
+        why += f" {row.institution_country}"
+    return why if row.unit else f"{why}; not counted, other strings of the author are linked"
+
+
+def excerpt(text: str, words: str) -> str:
+    """A long text around the words that decided; the end of it where these are not in it."""
+    if len(text) <= LONGEST_EVIDENCE:
+        return text
+    at = text.find(words) if words else -1
+    middle = len(text) if at < 0 else at + len(words)
+    first = max(0, min(middle + LONGEST_EVIDENCE // 4, len(text)) - LONGEST_EVIDENCE + 6)
+    return f"{'...' if first else ''}{text[first : first + LONGEST_EVIDENCE - 6]}"
 
 
 def strings(console: Console, found: Iterable[tuple[str, Sequence[Decision]]]) -> None:
@@ -74,12 +114,22 @@ def strings(console: Console, found: Iterable[tuple[str, Sequence[Decision]]]) -
         for decision in decisions:
             words = f" [{safe(decision.words)}]" if decision.words else ""
             why = f"{decision.source}, {decision.rule}{words}, {decision.confidence} %"
-            console.print(f"{decision.country}  {safe(text)}  ({why})", markup=False, highlight=False, soft_wrap=True)
+            line = f"{_name(decision.country)}: {safe(text, LONGEST_EVIDENCE)}  ({why})"
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def as_json(text: str, decisions: Sequence[Decision]) -> str:
     """The same for programs."""
-    rows = [{"source": one.source, **one._asdict(), "rule": str(one.rule)} for one in decisions]
+    rows = [
+        {
+            "country": one.country,
+            "country_source": one.source,
+            "rule": str(one.rule),
+            "evidence": one.words,
+            "confidence": one.confidence,
+        }
+        for one in decisions
+    ]
     return json.dumps({"string": text, "countries": [row for row in rows if row["country"] != UNKNOWN]})
 
 
@@ -96,6 +146,8 @@ def dump(console: Console, found: Dump) -> None:
         highlight=False,
         soft_wrap=True,
     )
+    if found.repeated:
+        console.print(f"{found.repeated:,} ids came more than once; the last record of each holds", style="yellow")
     if found.unreadable_count:
         shown = "; ".join(safe(one) for one in found.unreadable)
         console.print(
@@ -104,6 +156,18 @@ def dump(console: Console, found: Dump) -> None:
             markup=False,
             soft_wrap=True,
         )
+
+
+def replaced(console: Console, done: Replaced, idle: Sequence[Override]) -> None:
+    """What putting corrections in force did, and which of the new ones are about no stored work."""
+    console.print(
+        f"corrections: {done.kept} kept, {len(done.added)} added, {len(done.changed)} changed,"
+        f" {len(done.withdrawn)} withdrawn",
+        highlight=False,
+    )
+    for one in idle:
+        text = f"about no stored work yet: {one.kind} {safe(one.key)}"
+        console.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
 def overrides(console: Console, users: Sequence[Override], shipped: Sequence[Override]) -> None:

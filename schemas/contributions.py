@@ -160,11 +160,11 @@ def pair_contributions(rel: Relations) -> Select[Any]:
 def coverage_contributions(rel: Relations) -> Select[Any]:
     """Every counted work once per field, and once for each source that the country of one of its authors rests on.
 
-    All located: every author is, and the list is not cut. None located: no author is.
+    All located: the work has no unknown part, as in `world_contributions`. None located: no territory of it is known.
+    Both are the same under every policy, so `iso` is asked.
     """
-    work, of = rel.work.c, rel.work_evidence.c
-    is_all = and_(work.authors_located == work.authors_count, work.authors_count > 0, ~work.authors_truncated)
-    is_none = work.authors_located == 0
+    work, of, whole_work = rel.work.c, rel.work_evidence.c, rel.work_policy.c
+    is_all, is_none = whole_work.unknown_share == 0, whole_work.territories == 0
     located = (
         _one_if(is_all).label("papers_all_located"),
         _one_if(and_(~is_all, ~is_none)).label("papers_some_located"),
@@ -172,7 +172,9 @@ def coverage_contributions(rel: Relations) -> Select[Any]:
     )
     cell = (work.work_id, work.corpus, rel.work_field.c.field, work.year)
     one = cast(literal(1), BigInteger).label("papers")
-    fields = rel.work.join(rel.work_field, work.work_id == rel.work_field.c.work_id)
+    fields = rel.work.join(rel.work_field, work.work_id == rel.work_field.c.work_id).join(
+        rel.work_policy, and_(whole_work.work_id == work.work_id, whole_work.policy == "iso")
+    )
     held = select(of.work_id, func.sum(of.conflicts).label("conflicts")).group_by(of.work_id).subquery("held")
     whole = (
         select(

@@ -15,6 +15,16 @@ DISPUTED = 60
 """Confidence of a linked institution that the string contradicts, where no rule lets the string win."""
 
 
+SOURCE_TEXTS = {
+    "override": "a reviewed correction of the string or institution",
+    "string_over_institution": "the string names a place elsewhere than the linked institution, and a rule lets it win",
+    "institution": "the linked institution, in its record or in ROR",
+    "string": "the string names or implies the country; no institution with a country is linked",
+    "ror_name": "the string holds the name of an organisation in ROR",
+    "none": "no country is known",
+}
+
+
 class Evidence(StrEnum):
     """Rules. Those that read the printed string come strongest first."""
 

@@ -2,12 +2,14 @@
 
 A CSV with the columns kind, key, country, reason, source, date. kind `institution`: key is an OpenAlex id (I123) or a
 ROR id; kind `string`: key is a raw affiliation string, compared without case, surplus blanks and closing stops. country
-is an active code, or ZZ: "known not to be known". A reason and a date are required.
+is an active code, or ZZ: "known not to be known". A reason and a date are required. Lines before the header that begin
+with # are comments.
 """
 
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections.abc import Iterable
 from datetime import date
@@ -16,10 +18,12 @@ from typing import NamedTuple
 
 from schemas.errors import UsageError
 from schemas.reviewed import read_table
-from schemas.territories import fold_address, territory_names
+from schemas.territories import code_aliases, fold_address, territory_names
 
 COLUMNS = ("kind", "key", "country", "reason", "source", "date")
 KINDS = ("institution", "string")
+LONGEST_KEY = 4_000
+_day = re.compile(r"\d{4}-\d{2}-\d{2}")
 _institution = re.compile(r"(?:https://openalex\.org/)?(I[1-9][0-9]{0,17})|(?:https?://ror\.org/)?(0[a-z0-9]{8})")
 
 
@@ -34,17 +38,17 @@ class Override(NamedTuple):
     date: date
 
 
-def read_overrides(rows: Iterable[dict[str, str | None]], name: str) -> list[Override]:
-    """Corrections from the rows of a CSV.
+def read_overrides(rows: Iterable[tuple[int, dict[str, str | None]]], name: str) -> list[Override]:
+    """Corrections from the numbered lines of a CSV.
 
     Raises:
         UsageError: a row is not a correction; nothing is taken from a file with a wrong row.
     """
     found: dict[tuple[str, str], Override] = {}
-    for number, row in enumerate(rows, start=1):
+    for number, row in rows:
         values = {column: (row.get(column) or "").strip() for column in COLUMNS}
         if wrong := _wrong(values) or ("has more columns than the header" if None in row else ""):
-            raise UsageError(f"{name}, correction {number}: {wrong}", "mend the file; nothing of it was applied")
+            raise UsageError(f"{name}, line {number}: {wrong}", "mend the file; nothing of it was applied")
         kind, key = values["kind"], values["key"]
         if kind == "institution":
             match = _institution.fullmatch(key)
@@ -57,7 +61,7 @@ def read_overrides(rows: Iterable[dict[str, str | None]], name: str) -> list[Ove
         other = found.get((kind, key))
         if other is not None and other.country != override.country:
             raise UsageError(
-                f"{name}, correction {number}: {values['key']!r} is corrected to {other.country} further up",
+                f"{name}, line {number}: {values['key']!r} is corrected to {other.country} further up",
                 "keep one of the two; nothing of the file was applied",
             )
         found[kind, key] = override
@@ -70,15 +74,17 @@ def parse_overrides(text: str, name: str) -> list[Override]:
     Raises:
         UsageError: it is not such a CSV, or a row is not a correction.
     """
-    lines = (line for line in text.removeprefix("\ufeff").splitlines(keepends=True) if not line.startswith("#"))
-    reader = csv.DictReader(lines)
-    missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
-    if missing:
-        raise UsageError(f"{name} has no column {', '.join(missing)}", f"the columns are {', '.join(COLUMNS)}")
+    lines = io.StringIO(text.removeprefix("\ufeff"), newline="").readlines()
+    comments = next((at for at, line in enumerate(lines) if not line.startswith("#")), len(lines))
+    hint = f"separate the columns by commas: {','.join(COLUMNS)}"
     try:
-        return read_overrides(reader, name)
+        reader = csv.DictReader(lines[comments:])
+        missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
+        if missing:
+            raise UsageError(f"{name} has no column {', '.join(missing)}", hint)
+        return read_overrides(((comments + reader.line_num, row) for row in reader), name)
     except csv.Error as exc:
-        raise UsageError(f"{name} is not a CSV: {exc}", f"the columns are {', '.join(COLUMNS)}") from None
+        raise UsageError(f"{name} is not a CSV: {exc}", hint) from None
 
 
 def _wrong(values: dict[str, str]) -> str:
@@ -89,10 +95,17 @@ def _wrong(values: dict[str, str]) -> str:
     if values["kind"] == "institution" and not _institution.fullmatch(values["key"]):
         return f"key {values['key'][:40]!r} is neither an OpenAlex id such as I123 nor a ROR id"
     if values["country"].upper() not in territory_names():
-        return f"country {values['country'][:10]!r} is not an active ISO 3166-1 code, XK or ZZ"
+        meant = code_aliases().get(values["country"].upper())
+        return f"country {values['country'][:10]!r} is not an active ISO 3166-1 code, XK or ZZ" + (
+            f"; write {meant}" if meant else ""
+        )
+    if len(values["key"]) > LONGEST_KEY:
+        return f"key is longer than {LONGEST_KEY:,} characters, and strings are stored up to there"
     if not values["reason"]:
         return "reason is empty"
     try:
+        if not _day.fullmatch(values["date"]):
+            raise ValueError
         date.fromisoformat(values["date"])
     except ValueError:
         return f"date {values['date'][:20]!r} is not a date such as 2026-11-22"
@@ -102,4 +115,4 @@ def _wrong(values: dict[str, str]) -> str:
 @cache
 def shipped_overrides() -> tuple[Override, ...]:
     """The corrections that ship with the package."""
-    return tuple(read_overrides(read_table("overrides.csv"), "overrides.csv"))  # type: ignore[arg-type]
+    return tuple(read_overrides(enumerate(read_table("overrides.csv")), "overrides.csv"))  # type: ignore[arg-type]

@@ -116,8 +116,8 @@ class Settings(BaseSettings):
         0.2,
         gt=0,
         le=1,
-        description="warn when more of a country's institutions are contradicted by the strings they are linked to, as"
-        " long as there are fewer than 10 batches to compare with",
+        description="warn when more of the strings linked to a country's institutions name a place elsewhere; from 10"
+        " batches on, when more than usual",
     )
     max_vanished_share: float = Field(
         0.05, gt=0, le=1, description="a window fails when a live source lists fewer of its stored works than the rest"

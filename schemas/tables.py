@@ -31,7 +31,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeEngine
 
-from schemas.evidence import RULES
+from schemas.evidence import RULES, SOURCE_TEXTS
 from schemas.rules import NEXT_YEAR, Rule, between, in_set, matches, not_in_set, not_null
 from schemas.territories import language_codes, territory_names, work_types
 
@@ -39,7 +39,7 @@ WAREHOUSE_VERSION = 4  # the newest step in tasks/migrations/versions
 SHARE_SCALE = 10**9
 EVERYWHERE = "everywhere"  # a copy of the table on each machine
 _SERVER = "postgresql"
-COUNTRY_SOURCES = ("override", "string_over_institution", "institution", "string", "ror_name", "none")
+COUNTRY_SOURCES = tuple(SOURCE_TEXTS)
 ALL_EVIDENCE = "all"  # in mart.coverage_year: works and authors whatever decided
 REASONS = (
     "undone",
@@ -496,11 +496,15 @@ affiliation = table(
     column(
         "country_source",
         String,
-        "rule that decided: " + ", ".join(COUNTRY_SOURCES),
+        "what decided, the first that holds: " + "; ".join(f"{name}: {text}" for name, text in SOURCE_TEXTS.items()),
         in_set("country_source", "reject", COUNTRY_SOURCES, "unknown rule"),
     ),
     column("is_conflict", Boolean, "the string names a place in another country than the linked institution's"),
-    column("rule", String, "rule that decided, one of those below `country_source`: " + ", ".join(RULES)),
+    column(
+        "rule",
+        String,
+        "rule that decided: " + "; ".join(f"{name} ({rule.confidence} %): {rule.text}" for name, rule in RULES.items()),
+    ),
     column(
         "evidence",
         Text,
@@ -511,8 +515,8 @@ affiliation = table(
     column(
         "confidence",
         Integer,
-        "how often the rule is right, measured on truth sets; 99 where string and institution agree, 60 where they"
-        " contradict each other and the institution stays",
+        "how often the rule is right, measured on the truth sets of tests/bench/accuracy.py and rounded down; 99 where"
+        " string and institution agree, 60 where they contradict each other and the institution stays",
         between("confidence_range", "reject", 0, 100, "a share in percent"),
         unit="percent",
     ),
@@ -766,12 +770,14 @@ pair_year = mart_table(
 
 coverage_year = mart_table(
     "coverage_year",
-    "How much of the counted works is located, and what that rests on. The same under every territory policy.",
+    "How much of the counted works is located, and what that rests on. The same under every territory policy. An author"
+    " counts under one source, so authors add up over the sources to those of `all`; works do not, because one work can"
+    " rest on several. Never add `all` to the sources. The sources are explained under core.affiliation.",
     [column("evidence", String, "what decided: all, or one source: " + ", ".join(COUNTRY_SOURCES))],
     _papers("papers", "counted works; under a source: those with at least one author whose country rests on it"),
-    _papers("papers_all_located", "those of them with every author located and no author list cut"),
-    _papers("papers_some_located", "those of them with some author located, and some not or not listed"),
-    _papers("papers_none_located", "those of them with no author located"),
+    _papers("papers_all_located", "those of them without an unknown part: papers - papers_with_unknown of world_year"),
+    _papers("papers_some_located", "those of them with a known territory and an unknown part"),
+    _papers("papers_none_located", "those of them of which no country is known: papers_without_country of world_year"),
     column("authors", BigInteger, "authors; under a source: those whose country rests on it", unit="authors"),
     column("authors_located", BigInteger, "those of them with a known country", unit="authors"),
     column(

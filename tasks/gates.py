@@ -32,7 +32,7 @@ FEWEST_BATCHES = 10
 FEWEST_WORKS = 1_000
 CONFLICTS = "conflict_rate."  # then the country of the institution
 SMALLEST_COUNTRY_WIDTH = 0.03
-FEWEST_AFFILIATIONS = 200  # of a country in a batch, below which its rate of conflicts says nothing
+FEWEST_AFFILIATIONS = 200  # distinct strings of a country in a batch, below which its rate of conflicts says nothing
 COMPLETE_AFTER_YEARS = 2  # until lag is measured, the newest year that counts as complete is the one before last
 CELL = ("corpus", "policy", "field", "year")  # the part of a key that all tables of the mart share
 LOAD_REASONS_NOT_REWRITING = ("new", "citations", "definition")
@@ -53,7 +53,7 @@ def staged_metrics(folder: Path) -> dict[str, float]:
     if not len(work):
         return {}
     rows = read_staged(folder, "affiliation").select(
-        ["country_source", "is_conflict", "raw_string", "institution_country"]
+        ["country_source", "is_conflict", "raw_string", "institution_country", "institution_id"]
     )
     return {
         "share_with_country": _share(pc.greater(work["authors_located"], 0)),
@@ -65,10 +65,12 @@ def staged_metrics(folder: Path) -> dict[str, float]:
 
 
 def _conflicts_by_country(rows: pa.Table) -> dict[str, float]:
-    """Share of affiliations whose string contradicts the linked institution, per country of the institution, where
-    there are enough to tell: the wrong links of one country drown in the rate of all."""
+    """Share of distinct strings with an institution that contradict it, per country of the institution, where there are
+    enough to tell: the wrong links of one country drown in the rate of all. Distinct, because a consortium's string is
+    printed for each of its hundred authors."""
     linked = rows.filter(pc.is_valid(rows["institution_country"]))
-    sums = linked.group_by("institution_country").aggregate([("is_conflict", "sum"), ("is_conflict", "count")])
+    pairs = linked.group_by(["raw_string", "institution_id", "institution_country", "is_conflict"]).aggregate([])
+    sums = pairs.group_by("institution_country").aggregate([("is_conflict", "sum"), ("is_conflict", "count")])
     return {
         f"{CONFLICTS}{row['institution_country']}": row["is_conflict_sum"] / row["is_conflict_count"]
         for row in sums.to_pylist()
@@ -149,7 +151,7 @@ def _country_gate(metrics: dict[str, float], history: list[dict[str, float]], se
             most = min(statistics.fmean(earlier) + width, 1.0)
         if not name or rate - most > worst - limit:
             name, worst, limit = metric.removeprefix(CONFLICTS), rate, most
-    why = f"affiliations of {name or 'no country'} whose string contradicts the institution, the most beyond usual"
+    why = f"strings linked to institutions of {name or 'no country'} that name a place elsewhere; `collab explain`"
     return Gate("country_conflict_rate", "warn", worst, None, limit, why, bool(name))
 
 

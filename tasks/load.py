@@ -43,7 +43,7 @@ STANDING = ("is_counted", "excluded_reason")
 # What of a work is compared or contributes to a cell.
 COMPARED = (
     *("work_id", "corpus", "doi", "year", *STANDING, "cited_by_count"),
-    *("authors_count", "authors_located", "authors_truncated", "content_hash"),
+    *("authors_count", "authors_located", "content_hash"),
     *(f"{part}_hash" for part in PARTS),
 )
 CATEGORIES = ("new", "updated", "unchanged", "superseded", "out_of_scope")

@@ -78,6 +78,11 @@ class Institution(NamedTuple):
     country: str | None
     type: str | None
 
+    @property
+    def is_known(self) -> bool:
+        """Whether anything but a name is known of it; if not, it says no more than the string does."""
+        return any((self.id, self.ror, self.country, self.type))
+
 
 class Address(NamedTuple):
     """One raw affiliation string with the institutions linked to it; None: an institution that no string is tied to."""
@@ -265,27 +270,32 @@ def _parse_places(raw_institutions: bytes, raw_affiliations: bytes, raw_strings:
     repairs: list[Repair] = []
     institutions: dict[str, Institution] = {}
     for number, raw in enumerate(_decode(openalex.institutions_decoder, raw_institutions, ".institutions") or ()):
-        institutions[raw.id or f"#{number}"] = _parse_institution(raw, repairs)
+        held = _parse_institution(raw, repairs)
+        if held.is_known:
+            institutions[raw.id or f"#{number}"] = held
     affiliations = _decode(openalex.affiliations_decoder, raw_affiliations, ".affiliations") or ()
     linked: dict[str, dict[str, Institution]] = {}
     tied: set[str] = set()
     for affiliation in affiliations:
         if affiliation.raw_affiliation_string:
-            links = linked.setdefault(affiliation.raw_affiliation_string, {})
+            printed = _bounded(affiliation.raw_affiliation_string, STRING_LIMIT, "affiliation.raw_string", repairs)
+            links = linked.setdefault(printed, {})
             for key in affiliation.institution_ids or ():
                 if key:
-                    links[key] = institutions.get(key) or _parse_institution(openalex.Institution(id=key), repairs)
+                    found = institutions.get(key) or _parse_institution(openalex.Institution(id=key), repairs)
                     tied.add(key)
+                    if found.is_known:
+                        links[key] = found
     strings = _decode(openalex.strings_decoder, raw_strings, ".raw_affiliation_strings")
     for text in [single] if strings is None else strings:
-        if text:
-            linked.setdefault(text, {})
+        if text and clean(text, STRING_LIMIT) not in linked:
+            linked[_bounded(text, STRING_LIMIT, "affiliation.raw_string", repairs)] = {}
     if not affiliations and len(linked) == 1:  # before 2023 there was one string, and the institutions were in it
         linked = dict.fromkeys(linked, institutions)
         tied = set(institutions)
     loose = [found for key, found in institutions.items() if key not in tied]
     addresses = tuple(
-        Address(_bounded(text, STRING_LIMIT, "affiliation.raw_string", repairs), _ordered(links.values()))
+        Address(text, _ordered(links.values()))
         for text, links in sorted(
             linked.items()
         )  # the source lists them in any order, and order is no change of content

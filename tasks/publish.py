@@ -33,6 +33,7 @@ from schemas.territories import native_names, policies, territory_names
 from tasks.dictionary import render_dictionary
 from tasks.land import WORKS
 from tasks.ledger import changes_since, has_changed, next_moment, releases_in
+from tasks.registry import describe_reference
 from tasks.warehouse import Warehouse, export_parquet
 
 DATABASE, MANIFEST, DICTIONARY = "atlas.duckdb", "manifest.json", "DICTIONARY.md"
@@ -177,6 +178,7 @@ def _write(
             "fields": load_definitions().version,
             "policies": [policy.id for policy in policies()],
         },
+        "countries": describe_reference(conn),
         "warehouse": _warehouse(conn),
         "rows": rows,
         "files": files,

@@ -9,7 +9,7 @@ import hashlib
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
@@ -53,28 +53,45 @@ def note_located(conn: Connection) -> None:
     _note(conn, {LOCATED_BY: rules_in_force(conn)})
 
 
-def replace_overrides(conn: Connection, overrides: Iterable[Override]) -> list[Override]:
-    """Put the users' corrections in force, instead of those before; returns those that are new, other or gone."""
+class Replaced(NamedTuple):
+    """What putting corrections in force does to those before."""
+
+    kept: int
+    added: list[Override]
+    changed: list[Override]
+    withdrawn: list[Override]
+
+    @property
+    def concerned(self) -> list[Override]:
+        """Corrections that make a difference."""
+        return [*self.added, *self.changed, *self.withdrawn]
+
+
+def replace_overrides(conn: Connection, overrides: Iterable[Override]) -> Replaced:
+    """Put the users' corrections in force, instead of those before."""
     wanted = {(one.kind, one.key): one for one in overrides}
     had = {(one.kind, one.key): one for one in read_stored_overrides(conn)}
-    changed = [
-        wanted.get(key) or had[key]
-        for key in sorted(wanted.keys() | had.keys())
-        if key not in wanted or key not in had or wanted[key].country != had[key].country
-    ]
+    both = wanted.keys() & had.keys()
+    differs = {key for key in both if wanted[key].country != had[key].country}
+    done = Replaced(
+        kept=len(both) - len(differs),
+        added=[one for key, one in wanted.items() if key not in had],
+        changed=[wanted[key] for key in differs],
+        withdrawn=[one for key, one in had.items() if key not in wanted],
+    )
     now = utc_now()
     applied = {
         (row.kind, row.key): row.applied_at
         for row in conn.execute(sa.select(t.override.c.kind, t.override.c.key, t.override.c.applied_at))
     }
-    is_new = {(one.kind, one.key) for one in changed}
+    is_new = {(one.kind, one.key) for one in (*done.added, *done.changed)}
     conn.execute(sa.delete(t.override))
     if wanted:
         rows = [{**one._asdict(), "applied_at": now if key in is_new else applied[key]} for key, one in wanted.items()]
         conn.execute(t.override.insert(), rows)
     content = msgspec.json.encode(sorted((one.kind, one.key, one.country) for one in wanted.values()))
     _note(conn, {"overrides": hashlib.sha256(content).hexdigest()[:12] if wanted else ""})
-    return changed
+    return done
 
 
 def read_stored_overrides(conn: Connection) -> list[Override]:
@@ -84,8 +101,8 @@ def read_stored_overrides(conn: Connection) -> list[Override]:
     return [Override(*row) for row in found]
 
 
-def replace_organizations(conn: Connection, organizations: dict[str, Organization], release: str) -> None:
-    """Put a state of ROR in force, instead of the one before."""
+def replace_organizations(conn: Connection, organizations: dict[str, Organization], release: str) -> bool:
+    """Put a state of ROR in force, instead of the one before; False if it is in force already."""
     import pyarrow as pa
 
     countries = countries_of(organizations)
@@ -104,6 +121,11 @@ def replace_organizations(conn: Connection, organizations: dict[str, Organizatio
         }
         for ror, one in sorted(organizations.items())
     ]
+    digest = hashlib.sha256(msgspec.json.encode(rows)).hexdigest()[:12] if rows else ""
+    is_other = (_meta(conn).get(ROR) or "") != digest
+    _note(conn, {ROR: digest, RELEASE: release})
+    if not is_other:
+        return False
     schema = pa.schema([(c.name, pa.bool_() if c.name.startswith("is_") else pa.string()) for c in t.organization.c])
     conn.execute(sa.delete(t.organization))
     staged = attach_arrow(conn, "stage_organization", pa.Table.from_pylist(rows, schema))
@@ -111,8 +133,7 @@ def replace_organizations(conn: Connection, organizations: dict[str, Organizatio
     detach_arrow(conn, ["stage_organization"])
     country = sa.select(t.organization.c.country).where(t.organization.c.ror == t.institution.c.ror).scalar_subquery()
     conn.execute(sa.update(t.institution).values(ror_country=country))
-    digest = hashlib.sha256(msgspec.json.encode(rows)).hexdigest()[:12]
-    _note(conn, {ROR: digest if rows else "", RELEASE: release})
+    return True
 
 
 def read_organizations(conn: Connection) -> list[Organization]:
@@ -164,6 +185,18 @@ def reference_at_hand(settings: Settings) -> Reference:
             return Reference.load(Path(folder) if folder else None)
     except NoWarehouse:
         return Reference()
+
+
+def describe_reference(conn: Connection) -> dict[str, Any]:
+    """What countries are decided by, for those who read a release: rules, ROR, number of corrections."""
+    held = _meta(conn)
+    return {
+        "rules": locating_digest(),
+        "ror": held.get(RELEASE) if held.get(ROR) else None,
+        "ror_organizations": conn.scalar(sa.select(sa.func.count()).select_from(t.organization)),
+        "corrections": conn.scalar(sa.select(sa.func.count()).select_from(t.override)),
+        "is_applied_to_all_works": is_located_anew(conn),
+    }
 
 
 def _move(aside: Path, folder: Path) -> None:

@@ -46,9 +46,7 @@ FACTS = (
     *("cited_by_count", "authors_count", "authors_located", "authors_truncated", "references_count"),
 )
 KEPT = ("field_hash", "reference_hash")
-EVIDENCE = (
-    *("position", "unit", "institution_id", "ror", "institution_type", "raw_string", "institution_country", "country"),
-)
+EVIDENCE = (*("position", "institution_id", "ror", "institution_type", "raw_string", "institution_country", "country"),)
 
 
 @dataclass
@@ -76,6 +74,12 @@ def works_concerned(conn: Connection, overrides: Sequence[Override]) -> Select[A
     )
 
 
+def works_of(conn: Connection, override: Override) -> int:
+    """Stored works that a correction is about."""
+    concerned = works_concerned(conn, [override]).subquery()
+    return conn.scalar(sa.select(sa.func.count(sa.distinct(concerned.c.work_id)))) or 0
+
+
 def works_without_country() -> Select[Any]:
     """Works that another state of ROR can change: an institution without country, or a string that names none."""
     of = t.affiliation.c
@@ -88,11 +92,14 @@ def relocate(
     settings: Settings,
     concerned: Callable[[Connection], Select[Any]] | None = None,
     *,
-    on_works: Callable[[int], None] = lambda _: None,
+    cause: str = "rules",
+    on_works: Callable[[int, int], None] = lambda done, every: None,
 ) -> Relocated:
     """Decide stored works again by what is in force, and load those whose places change.
 
     Args:
+        cause: why, in a word or two: the window of the batches.
+        on_works: told how many works were looked at, and of how many.
         concerned: says which works to look at; all, if None. Give it only if every stored work was decided by what was
             in force before.
 
@@ -113,11 +120,11 @@ def relocate(
             with warehouse.transaction() as conn:
                 if in_force(conn) != name:
                     break  # somebody put another state in force and decides by that
-                changed = _relocate_some(conn, some, locator, batch_id, settings)
+                changed = _relocate_some(conn, some, locator, (batch_id, cause), settings)
             done.looked_at += len(some)
             done.changed += changed
             done.batches += bool(changed)
-            on_works(len(some))
+            on_works(done.looked_at, len(ids))
         else:
             with warehouse.transaction() as conn:
                 if in_force(conn) == name:
@@ -128,30 +135,39 @@ def relocate(
 def put_in_force(
     warehouse: Warehouse,
     settings: Settings,
-    change: Callable[[Connection], Callable[[Connection], Select[Any]]],
+    change: Callable[[Connection], Callable[[Connection], Select[Any]] | None],
     *,
-    on_works: Callable[[int], None] = lambda _: None,
+    cause: str = "rules",
+    on_works: Callable[[int, int], None] = lambda done, every: None,
 ) -> Relocated:
     """Change the reference data, then decide the works concerned again; all works, if those before were not up to date.
 
     Args:
-        change: makes the change and returns what says which works it concerns.
+        change: makes the change and returns what says which works it concerns; None if nothing changed.
     """
     with warehouse.transaction() as conn:
         was_up_to_date = is_located_anew(conn)
         concerned = change(conn)
-    return relocate(warehouse, settings, concerned if was_up_to_date else None, on_works=on_works)
+        if was_up_to_date and concerned is None:
+            note_located(conn)
+            return Relocated()
+    return relocate(warehouse, settings, concerned if was_up_to_date else None, cause=cause, on_works=on_works)
 
 
 def _strings(conn: Connection) -> Iterator[str]:
-    found = conn.execution_options(yield_per=10_000).scalars(sa.select(t.affiliation.c.raw_string).distinct())
+    found = conn.scalars(sa.select(t.affiliation.c.raw_string).distinct(), execution_options={"yield_per": 10_000})
     return (raw for raw in found if raw is not None)
 
 
 def _relocate_some(
-    conn: Connection, ids: np.ndarray[Any, np.dtype[np.int64]], locator: Locator, batch_id: str, settings: Settings
+    conn: Connection,
+    ids: np.ndarray[Any, np.dtype[np.int64]],
+    locator: Locator,
+    named: tuple[str, str],
+    settings: Settings,
 ) -> int:
-    """Decide some works again; returns how many changed."""
+    """Decide some works again; returns how many changed. `named`: id and cause of the batch."""
+    batch_id, cause = named
     wanted = attach_arrow(conn, "stage_wanted", pa.table({"work_id": ids}))
     rows = _rows_that_change(conn, wanted, locator)
     detach_arrow(conn, ["stage_wanted"])
@@ -169,7 +185,7 @@ def _relocate_some(
         broken = "; ".join(f"{r.rule} is {r.observed}, limit {r.expected}" for r in findings.stopped_by)
         raise GateStopped(f"batch {batch_id} stopped: {broken}", "nothing of it was loaded", batch_id, ())
     store_results(conn, batch_id, findings.results)
-    conn.execute(t.batch.insert(), _batch_row(conn, batch_id, counts))
+    conn.execute(t.batch.insert(), _batch_row(conn, batch_id, cause, counts))
     detach_arrow(conn, [f"stage_{name}" for name in staged])
     return int(change.counts["updated"])
 
@@ -177,13 +193,13 @@ def _relocate_some(
 _OF_SOURCES = frozenset({"rewritten_share", "year_change"})  # they watch sources; this is what somebody asked for
 
 
-def _batch_row(conn: Connection, batch_id: str, counts: dict[str, int]) -> dict[str, Any]:
+def _batch_row(conn: Connection, batch_id: str, cause: str, counts: dict[str, int]) -> dict[str, Any]:
     zeros = {c.name: 0 for c in t.batch.columns if isinstance(c.type, sa.BigInteger) and not c.nullable}
     texts = {
         "batch_id": batch_id,
         "landing_id": batch_id,
         "source": SOURCE,
-        "window_name": "stored works",
+        "window_name": cause,
         "kind": KIND,
     }
     made_by = {"code_version": code_version(), "definitions": definitions_digest(), "landing_uri": "", "sha256": ""}
@@ -261,19 +277,12 @@ def places_of(evidence: Sequence[Sequence[Any]]) -> Places:
     loose: list[Institution] = []
     last: tuple[str | None, Institution] | None = None
     countries: set[str] = set()
-    units = False
-    for _, unit, institution_id, ror, type_, raw, given, country in evidence:
+    for _, institution_id, ror, type_, raw, given, country in evidence:
         institution = Institution(institution_id, ror, None, given, type_)
         held = addresses.setdefault(raw, []) if raw is not None else loose
-        units = units or (raw is not None and unit is not None)
         is_same = last == (raw, institution) and country not in countries
         countries = countries | {country} if is_same else {country}
         last = raw, institution
-        if not is_same and (institution != NO_INSTITUTION or raw is None):
+        if not is_same and institution.is_known:
             held.append(institution)
-    if units and loose and not any(addresses.values()):  # an institution of which nothing is known was linked
-        addresses[next(iter(addresses))].append(NO_INSTITUTION)
     return Places(tuple(Address(raw, tuple(held)) for raw, held in addresses.items()), tuple(loose))
-
-
-NO_INSTITUTION = Institution(None, None, None, None, None)

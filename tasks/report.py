@@ -19,6 +19,7 @@ from tasks.registry import is_located_anew
 from tasks.sightings import stored_months, sweeps
 from tasks.sources.openalex_api import gaps_between
 
+CHANGES_SHOWN = 10
 CELL_SHOWN = {"policy": "iso", "corpus": "openalex"}
 
 
@@ -109,6 +110,8 @@ class Report:
     pairs: list[sa.Row[Any]]
     countries: list[sa.Row[Any]]
     changes: list[sa.Row[Any]]
+    """Cells of countries and pairs that moved most."""
+    changes_counted: int
     changed_since: str
     release: Path | None
     is_complete: bool
@@ -139,7 +142,7 @@ def read_report(conn: Connection, settings: Settings, field: str, now: datetime)
     changes = (
         sa.select(moved)
         .where(
-            moved.c.aggregate == "pair_year",
+            moved.c.aggregate.in_(["pair_year", "country_year"]),
             moved.c.policy == CELL_SHOWN["policy"],
             moved.c.field == field,
             moved.c.papers != 0,
@@ -151,8 +154,9 @@ def read_report(conn: Connection, settings: Settings, field: str, now: datetime)
             moved.c.territory_b,
             moved.c.reason,
         )
-        .limit(8)
+        .limit(CHANGES_SHOWN)
     )
+    counted = sa.select(sa.func.count()).select_from(changes.order_by(None).limit(None).subquery())
     current = settings.published / "current"
     return Report(
         batches=list(reversed(list(conn.execute(sa.select(t.batch).order_by(t.batch.c.finished_at.desc()).limit(20))))),
@@ -187,6 +191,7 @@ def read_report(conn: Connection, settings: Settings, field: str, now: datetime)
             )
         ),
         changes=list(conn.execute(changes)),
+        changes_counted=conn.scalar(counted) or 0,
         changed_since=f"release {former.release_id}" if former else "the beginning",
         release=current if current.exists() else None,
         is_complete=complete is not None,

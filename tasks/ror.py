@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from schemas.territories import code_aliases, territory_names
+from tasks.parse import clean
 
+LONGEST_NAME = 1_000
 _ror = re.compile(r"(?:https?://ror\.org/)?(0[a-z0-9]{8})")
 
 
@@ -74,7 +76,7 @@ def _names_v2(record: Mapping[str, Any]) -> list[tuple[str, bool]]:
     found = []
     for name in _dicts(record.get("names")):
         kinds = [_text(kind) for kind in _list(name.get("types"))]
-        if text := _text(name.get("value")).strip():
+        if text := _line(name.get("value")):
             found.append(("ror_display" not in kinds, text, kinds == ["acronym"]))
     return [(text, is_acronym) for _, text, is_acronym in sorted(found, key=lambda item: item[0])]
 
@@ -82,8 +84,8 @@ def _names_v2(record: Mapping[str, Any]) -> list[tuple[str, bool]]:
 def _names_v1(record: Mapping[str, Any]) -> list[tuple[str, bool]]:
     labels = [label.get("label") for label in _dicts(record.get("labels"))]
     names = [record.get("name"), *labels, *_list(record.get("aliases"))]
-    found = [(_text(name).strip(), False) for name in names]
-    found += [(_text(name).strip(), True) for name in _list(record.get("acronyms"))]
+    found = [(_line(name), False) for name in names]
+    found += [(_line(name), True) for name in _list(record.get("acronyms"))]
     return [(name, is_acronym) for name, is_acronym in found if name]
 
 
@@ -105,6 +107,11 @@ def _known(code: Any) -> str | None:
 
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else ""
+
+
+def _line(value: Any) -> str:
+    """Text on one line, without control characters."""
+    return " ".join(clean(_text(value), LONGEST_NAME).split())
 
 
 def _list(value: Any) -> list[Any]:

@@ -37,7 +37,7 @@ WHOLE = 10.0
 """Least weight of a name that fills a segment and has no telling word, such as "Southeast University"."""
 POSTS = 300
 """Names that a word may stand in to lead to candidates."""
-CANDIDATES = 15
+CANDIDATES, MOST_CANDIDATES = 15, 200
 LONGEST_NAME = 12
 SHORTEST_NAME = 5
 LONGEST_STRING = 1_000
@@ -77,6 +77,10 @@ class Match(NamedTuple):
     """Its name in compare form."""
     score: float
     """Similarity, 0 to 100; 100 where the name stands there word by word."""
+
+
+_Scored = tuple[int, float]
+"""Number of a name and its similarity."""
 
 
 class _Word(NamedTuple):
@@ -160,11 +164,17 @@ class RorIndex:
         if not self._names:
             return None
         segments = [found for part in _segments.split(raw[:LONGEST_STRING]) if (found := _canonical(part))]
-        return self._printed(segments) or self._similar(segments)
+        printed, has_telling = self._printed(segments)
+        if not printed:
+            return self._agreed(self._similar(segments, tells=True))
+        if not has_telling:  # "St. Mary Hospital": other spellings of the name may be elsewhere
+            printed += self._similar(segments, tells=False)
+        return self._agreed(printed)
 
-    def _printed(self, segments: list[list[str]]) -> Match | None:
-        """The organisation whose name stands in the string; the longest of names within each other."""
-        found: list[tuple[int, int, int, int]] = []  # segment, first word, end, name
+    def _printed(self, segments: list[list[str]]) -> tuple[list[_Scored], bool]:
+        """Names that stand in the string, the longest of those within each other; and whether a word of them tells."""
+        found: list[tuple[int, int, int, int]] = []  # segment, first word, end, hash of the name
+        has_telling = False
         grams = [
             (number, at, end, " ".join(words[at:end]))
             for number, words in enumerate(segments)
@@ -173,14 +183,16 @@ class RorIndex:
             if end - at > 1 or len(words) == 1
         ]
         if not grams:
-            return None
+            return [], False
         keys = np.array([hash64(gram.encode()) for *_, gram in grams], np.int64)
         exact = self._a["exact"]
         for gram in np.nonzero(exact[np.minimum(np.searchsorted(exact, keys), len(exact) - 1)] == keys)[0]:
             number, at, end, text = grams[gram]
             words = text.split(" ")
             is_whole = end - at == len(segments[number]) > 1
-            if self._tells(words) or (is_whole and sum(self._word(word).weight for word in words) >= WHOLE):
+            is_telling = self._tells(words)
+            has_telling = has_telling or is_telling
+            if is_telling or (is_whole and sum(self._word(word).weight for word in words) >= WHOLE):
                 found.append((number, at, end, int(keys[gram])))
         longest = [
             hit
@@ -190,40 +202,38 @@ class RorIndex:
                 for other in found
             )
         ]
-        return self._agreed([(name, 100.0) for hit in longest for name in self._named(hit[3])])
+        return [(name, 100.0) for hit in longest for name in self._named(hit[3])], has_telling
 
     def _named(self, key: int) -> npt.NDArray[Any]:
         exact = self._a["exact"]
         return self._a["exact_name"][np.searchsorted(exact, key) : np.searchsorted(exact, key, "right")]
 
-    def _similar(self, segments: list[list[str]]) -> Match | None:
-        """The organisation whose name is most like something in the string."""
+    def _similar(self, segments: list[list[str]], *, tells: bool) -> list[_Scored]:
+        """Names that are most like something in the string; with `tells`, only by a word that tells."""
         held = {word for words in segments for word in words}
         weights: dict[int, float] = {}
         for word in held:
             found = self._word(word)
             for name in found.names:
                 weights[name] = weights.get(name, 0.0) + found.weight
-        if not weights:
-            return None
         printed = [" ".join(words) for words in segments]
-        scored: list[tuple[int, float]] = []
-        for name in sorted(weights, key=lambda name: -weights[name])[:CANDIDATES]:
+        scored: list[_Scored] = []
+        for name in _heaviest(weights):
             text = self._text(name)
             words = text.split(" ")
             whole = sum(self._word(word).weight for word in words)
             present = [word for word in words if word in held]
             if len(words) < 2 or sum(self._word(word).weight for word in present) < COVERED * whole:
                 continue
-            if not self._tells(present):
+            if tells and not self._tells(present):
                 continue
             score = max(_similarity(text, line) for line in printed)
             if score >= SIMILAR:
                 scored.append((name, score))
         best = max((score for _, score in scored), default=0.0)
-        return self._agreed([(name, score) for name, score in scored if score >= best - NEAR])
+        return [(name, score) for name, score in scored if score >= best - NEAR]
 
-    def _agreed(self, found: list[tuple[int, float]]) -> Match | None:
+    def _agreed(self, found: list[_Scored]) -> Match | None:
         """The best of some names, if their organisations are all in one country."""
         countries = {self._country(name) for name, _ in found}
         if len(countries) != 1:
@@ -251,6 +261,14 @@ class RorIndex:
         first, end = self._a["posts_at"][at : at + 2].tolist()
         names = self._a["posts"][first:end].tolist() if end - first <= POSTS else []
         return _Word(float(np.log(self._names / (end - first))), float(self._a["share"][at]), names)
+
+
+def _heaviest(weights: dict[int, float]) -> list[int]:
+    """Names with the most weight in common with a string, with all that weigh as much as the last of them: of namesakes
+    none may be left out."""
+    ordered = sorted(weights, key=lambda name: -weights[name])
+    least = weights[ordered[CANDIDATES - 1]] if len(ordered) >= CANDIDATES else 0.0
+    return [name for name in ordered[:MOST_CANDIDATES] if weights[name] >= least - 1e-9]
 
 
 def _similarity(name: str, line: str) -> float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,9 +21,13 @@ from schemas.errors import SourceError, SourceUnavailable
 from tasks.ror import Organization, read_organization
 
 MOST_BYTES = 2_000_000_000
-BLOCK = 1 << 20
+BLOCK, LONGEST_LINE = 1 << 20, 1 << 23
 MOST_UNREADABLE = 0.01
 SAMPLES = 3
+
+
+# Of a cut or changed file, an encrypted or unknown compression, and JSON that is none.
+_DAMAGES = (OSError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError, ValueError, msgspec.MsgspecError)
 
 
 @dataclass
@@ -35,6 +40,8 @@ class Dump:
     unreadable: list[str] = field(default_factory=list)
     """Beginnings of records that are none, the first few."""
     unreadable_count: int = 0
+    repeated: int = 0
+    """Records of an id that came before; the last one holds."""
 
 
 def read_dump(address: str, workspace: Path) -> Dump:
@@ -55,8 +62,9 @@ def read_dump(address: str, workspace: Path) -> Dump:
                 if len(dump.unreadable) < SAMPLES:
                     dump.unreadable.append(raw[:80].decode("utf-8", "replace"))
             else:
+                dump.repeated += organization.ror in dump.organizations
                 dump.organizations[organization.ror] = organization
-    except (OSError, EOFError, zipfile.BadZipFile, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
+    except _DAMAGES as exc:
         raise SourceError(
             f"{address} is no dump of ROR: {str(exc) or type(exc).__name__}", "fetch it again from ror.org"
         ) from None
@@ -124,16 +132,19 @@ def _lines_or_array(file: IO[bytes]) -> Iterator[bytes]:
         for raw in msgspec.json.decode(content, type=list[msgspec.Raw]):
             yield bytes(raw)
         return
-    rest, size = b"", 0
-    while first:
-        size += len(first)
+    size = 0
+    line = first[: first.find(b"\n") + 1] or first + file.readline(LONGEST_LINE)
+    rest = first[len(line) :]
+    while line:
+        size += len(line)
         if size > MOST_BYTES:
             raise EOFError(f"it unpacks to more than {MOST_BYTES:,} bytes")
-        *lines, rest = (rest + first).split(b"\n")
-        yield from (line for line in lines if line.strip())
-        first = file.read(BLOCK)
-    if rest.strip():
-        yield rest
+        if len(line) >= LONGEST_LINE:
+            raise EOFError(f"a line is longer than {LONGEST_LINE:,} bytes")
+        if line.strip():
+            yield line
+        at = rest.find(b"\n") + 1
+        line, rest = (rest[:at], rest[at:]) if at else (rest + file.readline(LONGEST_LINE), b"")
 
 
 def _organization(raw: bytes) -> Organization | None:

@@ -115,9 +115,28 @@ def live_through_everything(root, monkeypatch) -> None:
         night(code=1)  # stopped by a gate
         collab("status", code=1)
     night()
+    correct_countries(root, collab)
     for command in ("rebuild", "publish", "verify", "upgrade", "check", "status", "report"):
         collab(command)
     live_on_the_api()
+
+
+def correct_countries(root, collab) -> None:
+    """ROR, a correction of a string and of two institutions, everything decided again, a work explained."""
+    dump, mine = root / "ror.jsonl", root / "mine.csv"
+    dump.write_text('{"id": "00000aa01", "names": [{"value": "X College", "types": ["ror_display"]}]}')
+    header = "kind,key,country,reason,source,date\n"
+    rows = (
+        "string,Dept US,FR,r,s,2026-01-01\ninstitution,I1,FR,r,s,2026-01-01\ninstitution,00000aa01,FR,r,s,2026-01-01\n"
+    )
+    mine.write_text(header + rows)
+    collab("ror", "update", str(dump))
+    collab("override", "apply", str(mine))
+    collab("override", "list")
+    collab("relocate")
+    collab("explain", "W11")
+    mine.write_text(header)
+    collab("override", "apply", str(mine))
 
 
 def live_on_the_api() -> None:
@@ -155,9 +174,10 @@ def test_citus_would_refuse_nothing_that_we_do(tmp_path, statements, monkeypatch
     every, marts = {str(table) for table in t.metadata.sorted_tables}, {str(mart) for mart in t.MART}
     assert every - changed["CREATE TABLE"] == set()
     assert every - changed["INSERT INTO"] == set()
-    replaced = {str(table) for table in (*t.CORE, t.institution, t.seen, t.part, t.validation_result)}
+    replaced = {str(table) for table in (*t.CORE, t.institution, t.organization, t.override)}
+    replaced |= {str(table) for table in (t.seen, t.part, t.validation_result)}
     assert (replaced | marts) - changed["DELETE FROM"] == set()
-    assert ({str(t.work), str(t.quarantine)} | marts) - changed["UPDATE"] == set()
+    assert ({str(t.work), str(t.quarantine), str(t.institution)} | marts) - changed["UPDATE"] == set()
     assert TEMPORARY - changed["CREATE TEMPORARY TABLE"] == set()
     queries = "\n".join(statement for statement in statements if statement.lstrip("(").startswith("SELECT"))
     unread = {table for table in every if f"FROM {table}" not in queries and f"JOIN {table}" not in queries}
@@ -191,8 +211,10 @@ def test_tables_lie_where_they_are_declared_to(tmp_path, settings_for):
     assert set(by_column) == {str(table) for table in (*t.CORE, t.seen)}
     assert {name: found[1] for name, found in placed.items() if found[0] == "distributed"} == by_column
     assert len({found[2] for found in placed.values() if found[0] == "distributed"}) == 1
-    assert [name for name, found in placed.items() if found[0] == "reference"] == [str(t.institution)]
-    assert set(placed) == {*by_column, str(t.institution)}  # the rest is on the coordinator, as plain tables
+    everywhere = {name for name, column in spread.items() if column == t.EVERYWHERE}
+    assert everywhere == {str(t.institution), str(t.organization), str(t.override)}
+    assert {name for name, found in placed.items() if found[0] == "reference"} == everywhere
+    assert set(placed) == {*by_column, *everywhere}  # the rest is on the coordinator, as plain tables
     assert holding == workers > 1
     assert sum(counted) == 30
     assert sum(count > 0 for count in counted) > 1

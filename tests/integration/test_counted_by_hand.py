@@ -23,8 +23,8 @@ CASES = {
     1614298861: {"CN": 250_000_000, "CZ": 250_000_000, "US": 500_000_000},
     # one author: a Norwegian university, and "CIFOR, ..., Cameroon" without institution
     1946258515: {"CM": 500_000_000, "NO": 500_000_000},
-    # Cohen's kappa: one author, "NEW YORK U" unlinked and "New York University" linked: two units
-    2053154970: {"US": 500_000_000, "ZZ": 500_000_000},
+    # Cohen's kappa: one author, "NEW YORK U" unlinked (a state in a name) and "New York University" linked: two units
+    2053154970: {"US": 1_000_000_000},
     # three authors, only the first with an affiliation (US): 1/3 and 2/3, floors 333333333 + 666666666, remainder to ZZ
     100927044: {"US": 333_333_333, "ZZ": 666_666_667},
     # two authors: University of Sussex; "Lucy Cavendish College, Cambridge" names no country

@@ -96,8 +96,8 @@ def correct(settings, *overrides: Override):
     with Warehouse.open(settings) as warehouse:
 
         def change(conn):
-            changed = replace_overrides(conn, overrides)
-            return lambda conn: works_concerned(conn, changed)
+            replaced = replace_overrides(conn, overrides)
+            return (lambda conn: works_concerned(conn, replaced.concerned)) if replaced.concerned else None
 
         return put_in_force(warehouse, settings, change)
 
@@ -106,8 +106,7 @@ def update_ror(settings, organizations=REGISTRY):
     with Warehouse.open(settings) as warehouse:
 
         def change(conn):
-            replace_organizations(conn, organizations, "test")
-            return lambda conn: works_without_country()
+            return (lambda _: works_without_country()) if replace_organizations(conn, organizations, "test") else None
 
         return put_in_force(warehouse, settings, change)
 
@@ -356,7 +355,7 @@ def test_corrections_from_a_file(collab, tmp_path):
     path.write_text("kind,key,country,reason,source,date\nstring,Dept of Physics.,BR,asked them,letter,2026-01-02\n")
     code, said = collab("override", "apply", path)
     assert code == 0
-    assert "1 corrections in force, 1 new" in said
+    assert "corrections: 0 kept, 1 added, 0 changed, 0 withdrawn" in said
     assert "1 works looked at, 1 changed; release" in said
     assert "asked them" in collab("override", "list")[1]
     assert "BR" in collab("locate", "dept of physics")[1]
@@ -364,7 +363,7 @@ def test_corrections_from_a_file(collab, tmp_path):
     path.write_text("kind,key,country,reason,source,date\nstring,x,XX,r,s,2026-01-02\n")
     code, said = collab("override", "apply", path)
     assert code == 2
-    assert "correction 1: country 'XX'" in said
+    assert "line 2: country 'XX'" in said
     assert "asked them" in collab("override", "list")[1]
     assert collab("override", "apply", tmp_path / "none.csv")[0] == 2
 
@@ -397,10 +396,10 @@ def test_strings_are_located_from_the_command_line(collab):
     found = [json.loads(line) for line in said.splitlines()]
     assert [[one["country"] for one in row["countries"]] for row in found] == [["IT"], [], [], ["FR", "DE"]]
     assert found[0]["countries"][0] == {
-        "source": "string",
         "country": "IT",
+        "country_source": "string",
         "rule": "country",
-        "words": "Italy",
+        "evidence": "Italy",
         "confidence": 99,
     }
 

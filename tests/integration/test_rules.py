@@ -72,6 +72,7 @@ WARNED = {
     "institution_country": work(11, with_institution(country_code=None)),
 }
 BY_CONSTRUCTION = {  # broken by our own code only: shown on frames below
+    "confidence_range",
     "position_range",
     "country_source",
     "share_range",
@@ -147,7 +148,9 @@ def test_rules_on_our_own_work_hold_the_code_to_its_word(tmp_path, monkeypatch):
 
     staged = {name: pa.Table.from_pylist([], schema=arrow_schema(name)) for name in STAGED}
     staged["authorship"] = frame("authorship", stage_id=0, work_id=11, position=0)
-    staged["affiliation"] = frame("affiliation", stage_id=1, work_id=12, country="US", country_source="guess")
+    staged["affiliation"] = frame(
+        "affiliation", stage_id=1, work_id=12, country="US", country_source="guess", confidence=99
+    )
     staged["work_territory"] = frame(
         "work_territory", stage_id=2, work_id=13, policy="iso", territory="US", share=Decimal("1.5")
     )
@@ -161,6 +164,10 @@ def test_rules_on_our_own_work_hold_the_code_to_its_word(tmp_path, monkeypatch):
     staged["work_territory"] = frame(
         "work_territory", stage_id=2, work_id=13, policy="iso", territory="US", share=Decimal("0.5")
     )
+    staged["affiliation"] = frame(
+        "affiliation", stage_id=3, work_id=14, country="US", country_source="string", confidence=101
+    )
+    assert ("confidence_range", 3) in {(r.rule, r.stage_id) for r in validation.validate_staged(tmp_path).rejections}
     assert ("shares_sum", 2) in {(r.rule, r.stage_id) for r in validation.validate_staged(tmp_path).rejections}
 
 
@@ -207,9 +214,10 @@ def test_a_night_that_lost_its_affiliations_stops(tmp_path, settings_for, monkey
             [
                 author("US")
                 | {
+                    "raw_affiliation_strings": [],
                     "affiliations": [
                         {"raw_affiliation_string": "UniversitÃ© de Lyon", "institution_ids": [institution("US")["id"]]}
-                    ]
+                    ],
                 }
             ],
             "mojibake_rate",
@@ -218,9 +226,10 @@ def test_a_night_that_lost_its_affiliations_stops(tmp_path, settings_for, monkey
             [
                 author("US")
                 | {
+                    "raw_affiliation_strings": [],
                     "affiliations": [
                         {"raw_affiliation_string": "Lab, Lyon, France", "institution_ids": [institution("US")["id"]]}
-                    ]
+                    ],
                 }
             ],
             "conflict_rate",

@@ -45,7 +45,7 @@ def test_corrections_are_read_in_compare_form():
     ],
 )
 def test_a_wrong_row_is_named_and_nothing_is_taken(row, why):
-    with pytest.raises(UsageError, match="correction") as found:
+    with pytest.raises(UsageError, match=r"mine\.csv, line \d") as found:
         parse_overrides(HEADER + row + "\n", "mine.csv")
     assert why in str(found.value)
 
