@@ -40,6 +40,8 @@ class Name(NamedTuple):
     kind: Kind
     country: str
     among: frozenset[str] = frozenset()
+    also: frozenset[str] = frozenset()
+    """Of a city: countries with abbreviated states that have a place of the name."""
 
 
 @dataclass(frozen=True)
@@ -60,13 +62,13 @@ def load_gazetteer() -> Gazetteer:
     """The gazetteer; about 60,000 names."""
     names: dict[str, Name] = {}
 
-    def add(text: str, kind: Kind, country: str) -> None:
+    def add(text: str, kind: Kind, country: str, also: frozenset[str] = frozenset()) -> None:
         words = fold(text)
         if words and (words not in names or kind < names[words].kind):
-            names[words] = Name(kind, country)
+            names[words] = Name(kind, country, also=also)
 
     for row in read_table("cities.csv"):
-        add(row["name"], Kind.CITY if row["use"] else Kind.TOWN, row["country"])
+        add(row["name"], Kind.CITY if row["use"] else Kind.TOWN, row["country"], frozenset(row["also"].split()))
     for row in (*read_table("names.csv"), *read_table("territories.csv")):
         add(row["name"], Kind.COUNTRY, row["code"])
     for row in read_table("aliases.csv"):

@@ -45,6 +45,7 @@ _zip = re.compile(r"\d{5}(?:\d{4})?")
 # Abbreviations that mean the American state rather than the country of that code, whatever the city before.
 _STATES_FIRST = frozenset("CA GA VA MA MD AL PA NC SC IL MN".split())
 _OVERSEAS = frozenset("GP MQ GF RE YT NC PF PM WF BL MF".split())  # French postal words are used there too
+_OVERSEAS = frozenset("GP MQ GF RE YT NC PF PM WF BL MF".split())  # French postal words are used there too
 # Postal abbreviations of provinces elsewhere that are those of American states too.
 _ELSEWHERE = {"BR": frozenset("PA MS MT SC AL MA".split())}
 
@@ -112,8 +113,34 @@ def _decide(address: Address, text: str) -> list[Named]:
     for tier in _tiers(address, text, seen, states):
         if tier:
             countries = {named.country for named in tier}
-            return tier[-1:] if len(countries) == 1 else []
+            if len(countries) > 1 or (tier[0].rule in _DOUBTED and _contradicted(address, seen, tier[-1])):
+                return []
+            return tier[-1:]
     return []
+
+
+_DOUBTED = frozenset({Evidence.SUBDIVISION, Evidence.CITY, Evidence.CITY_IN_NAME, Evidence.COUNTRY_IN_NAME})
+
+
+def _contradicted(address: Address, seen: list[_Seen], decided: Named) -> bool:
+    """Whether the name of an organisation speaks against a city or country: "University of Idaho, Moscow"."""
+    if decided.rule is Evidence.SUBDIVISION and (
+        decided.country == "US" or not decided.words.replace(" ", "").isalpha()
+    ):
+        return False
+    is_place = decided.rule in (Evidence.CITY, Evidence.SUBDIVISION)
+    for number, hit in seen:
+        if hit.name.country == decided.country or named_before().get(decided.country) == hit.name.country:
+            continue
+        is_name = len(address[number].words) > hit.end - hit.at
+        if hit.name.kind == Kind.SUBDIVISION and is_name:
+            return True
+        if hit.name.kind == Kind.ORGANIZATION and hit.name.country in _LARGE and is_place:
+            return True
+    return False
+
+
+_LARGE = frozenset({"US", "GB", "CA", "AU"})  # whose towns bear the names of cities elsewhere
 
 
 def _plain_end(address: Address, seen: list[_Seen]) -> list[Named]:
@@ -155,6 +182,8 @@ def _country_ends(address: Address, seen: list[_Seen], states: list[_At]) -> lis
         if kind in COUNTRIES and (
             hit.is_whole or (hit.is_end and number == last and (last > 0 or kind == Kind.COUNTRY))
         ):
+            if kind == Kind.RISKY_COUNTRY and number == 0 < last:  # a first name: "Chad, University of Minnesota"
+                continue
             ends.append((number, Named(hit.name.country, Evidence.COUNTRY, address[number].text(hit))))
         elif kind == Kind.AMONG and (hit.is_whole or (hit.is_end and number == last)):
             ends.append((number, _meant(address, seen, address[number].text(hit), hit.name)))
@@ -218,7 +247,7 @@ def _settle(seen: list[_Seen], ends: list[_At], states: dict[int, Named]) -> lis
 
 
 # A town or province of the second state has the name of the first.
-_TOWNS = {("LU", "BE"), ("NE", "NG"), ("BJ", "NG"), ("NA", "AR"), ("GN", "PG")}
+_TOWNS = {("AM", "CO"), ("MK", "GR"), ("LU", "BE"), ("NE", "NG"), ("BJ", "NG"), ("NA", "AR"), ("GN", "PG")}
 _TOWNS |= {(country, "US") for country in "LB PE MX CU JO JE JM CN PA GE PL NO IN ML".split()}
 
 
@@ -233,39 +262,55 @@ def _state_segments(address: Address, seen: list[_Seen]) -> Iterator[_At]:
 
 
 def _abbreviated(address: Address, number: int, segment: Segment) -> Named | None:
-    """A postal abbreviation that a segment consists of or ends in: "MA", "MA 02139", "Boston MA 02115"."""
+    """A postal abbreviation that a segment consists of or ends in: "MA", "MA 02139", "Boston MA 02115".
+
+    The same letters are states, provinces and countries elsewhere: the city before them, or what else the address
+    names, says which; "Oxford, MS" is American because there is an Oxford in the United States.
+    """
     printed, end = segment.printed, segment.short
     short = printed[end - 1]
     abbreviations = load_gazetteer().abbreviations
     countries = abbreviations[short]
+    following = address[number + 1].printed if number + 1 < len(address) else []
+    digits = [word for word in (*printed[end:], *following) if word.isdigit()]
     has_zip = any(_zip.fullmatch(word) for word in printed[end:])
     before = address[number - 1] if end == 1 else segment
     city = _city_before(before, end - 1 if end > 1 else len(before.words))
-    if end > 1 and not has_zip and (city is None or city not in countries):
+    homes = {city.country, *city.also} if city else set()
+    words = " ".join(printed[end - 1 :])
+    if end > 1 and not has_zip and not homes.intersection(countries):
         return None
-    if not has_zip and short in territory_names() and short not in countries and number == len(address) - 1:
-        places = [hit.name.country for other in address[:-1] for hit in other.hits if hit.name.kind in LOCAL]
-        places += [c for other in address[1:-1] if other.short for c in abbreviations[other.printed[other.short - 1]]]
-        if short in places:  # "Baden-Württemberg, DE" is not Delaware
-            return Named(short, Evidence.CODE, short)
-    if city is not None and city not in countries and not has_zip:
-        if short == city or short in _ELSEWHERE.get(city, ()):
-            return Named(city, Evidence.CODE, " ".join([*before.printed[-1:], short]))
-        if short in territory_names() and short not in _STATES_FIRST:
-            return None
     if has_zip and "US" in countries:
-        country = "US"
-    elif city in countries:
-        country = str(city)
-    else:
-        country = countries[0]
-    return Named(country, Evidence.SUBDIVISION, " ".join(printed[end - 1 :]))
+        return Named("US", Evidence.SUBDIVISION, words)
+    if short in _ITALIAN_PROVINCES and any(word in _ITALIAN for one in address for word in one.words):
+        return Named("IT", Evidence.CODE, words)
+    if short in territory_names() and short not in countries:
+        named = {hit.name.country for other in address for hit in other.hits if hit.name.kind in _SAYING}
+        named |= {c for other in address[1:-1] if other.short for c in abbreviations[other.printed[other.short - 1]]}
+        if short in named:  # "Baden-Württemberg, DE" is not Delaware
+            return Named(short, Evidence.CODE, words)
+    if city is not None and not homes.intersection(countries):
+        return Named(city.country, Evidence.CITY, " ".join([*before.printed[-1:], short]))
+    if "AU" in countries and any(len(word) == _AUSTRALIAN_CODE for word in digits):
+        return Named("AU", Evidence.SUBDIVISION, words)
+    country = city.country if city is not None and city.country in countries else None
+    country = country or next((code for code in countries if code in homes), countries[0])
+    return Named(country, Evidence.SUBDIVISION, words)
 
 
-def _city_before(segment: Segment, end: int) -> str | None:
+_AUSTRALIAN_CODE = 4
+_SAYING = LOCAL | COUNTRIES
+_ITALIAN = frozenset(
+    "universita politecnico istituto dipartimento via degli della dell azienda ospedale ospedaliera consiglio scuola"
+    " viale nazionale italiano italiana ricerche".split()
+)
+_ITALIAN_PROVINCES = frozenset("AL AR CA CO CT MI MN MS MO MT NA OR PA PR SA SC TN VA VT".split())
+
+
+def _city_before(segment: Segment, end: int) -> Name | None:
     for hit in reversed(segment.hits):
         if hit.end == end and hit.name.kind in CITIES:
-            return hit.name.country
+            return hit.name
     return None
 
 

@@ -25,6 +25,7 @@ from sqlalchemy import Connection, Select
 
 from schemas import tables as t
 from schemas.errors import PublishError
+from schemas.evidence import RULES
 from schemas.fields import load_definitions
 from schemas.indices import VIEWS
 from schemas.reviewed import code_version, definitions_digest
@@ -208,6 +209,7 @@ def _definitions() -> list[tuple[str, str, str, str]]:
         for field in fields.fields
     ]
     rows += [("policy", policy.id, policy.id, policy.text) for policy in policies()]
+    rows += [("evidence", str(name), rule.source, f"{rule.text} ({rule.confidence} %)") for name, rule in RULES.items()]
     rows += [("table", mart.name, mart.name, mart.comment or "") for mart in t.MART]
     return rows + [("view", name, name, view.text) for name, view in VIEWS.items()]
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ast
 import csv
+import gc
 import gzip
 import json
 import math
@@ -25,10 +26,11 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
+from schemas import words  # noqa: E402
 from schemas.evidence import RULES  # noqa: E402
 from schemas.gazetteer import Kind, load_gazetteer  # noqa: E402
 from schemas.words import fold  # noqa: E402
-from tasks import addresses, locate  # noqa: E402
+from tasks import addresses, locate, segments  # noqa: E402
 from tasks.locate import Decision, Locator  # noqa: E402
 from tasks.parse import parse_work, read_version, read_work  # noqa: E402
 from tasks.reference import Reference  # noqa: E402
@@ -235,7 +237,9 @@ def before_and_after(reference: Reference) -> None:
 def speed(texts: list[str], index: RorIndex) -> None:
     """Print strings a second on one core, each string read for the first time."""
     texts = list(dict.fromkeys(texts))[:SPEED_STRINGS]
-    addresses.read_addresses.cache_clear()
+    for cache in (addresses.read_addresses, segments._segment, words.fold_word):
+        cache.cache_clear()
+    gc.disable()  # as it is while records are derived
     started = time.perf_counter()
     for text in texts:
         addresses.read_addresses(text)
@@ -245,6 +249,7 @@ def speed(texts: list[str], index: RorIndex) -> None:
     for text in some:
         index.find(text)
     found = len(some) / (time.perf_counter() - started)
+    gc.enable()
     print(f"\n{len(texts):,} new strings: rules {rules:,.0f}/s (goal 20,000)")
     print(f"{len(some):,} new strings: ROR {found:,.0f}/s (goal 1,000)")
 

