@@ -158,7 +158,7 @@ def _plain_end(address: Address, seen: list[_Seen]) -> list[Named]:
     return [Named(country, Evidence.COUNTRY, address[number].text(end))]
 
 
-_LESS = frozenset({Kind.CITY, Kind.TOWN, Kind.ORGANIZATION, Kind.NOTHING})
+_LESS = (Kind.CITY, Kind.TOWN, Kind.ORGANIZATION, Kind.NOTHING)
 
 
 def _tiers(address: Address, text: str, seen: list[_Seen], states: list[_At]) -> Iterator[list[Named]]:
@@ -214,7 +214,7 @@ def _territory_in(address: Address, seen: list[_Seen], end: Named) -> Named | No
     return None
 
 
-_TERRITORIES = frozenset({Kind.COUNTRY, Kind.ORGANIZATION, Kind.CITY, Kind.TOWN})
+_TERRITORIES = (Kind.COUNTRY, Kind.ORGANIZATION, Kind.CITY, Kind.TOWN)
 
 
 def _settle(seen: list[_Seen], ends: list[_At], states: dict[int, Named]) -> list[Named]:
@@ -299,7 +299,7 @@ def _abbreviated(address: Address, number: int, segment: Segment) -> Named | Non
 
 
 _AUSTRALIAN_CODE = 4
-_SAYING = LOCAL | COUNTRIES
+_SAYING = (*LOCAL, *COUNTRIES)
 _ITALIAN = frozenset(
     "universita politecnico istituto dipartimento via degli della dell azienda ospedale ospedaliera consiglio scuola"
     " viale nazionale italiano italiana ricerche".split()

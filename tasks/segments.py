@@ -250,9 +250,10 @@ def _first_end(segment: Segment) -> int:
     return int(segment.printed[0] in load_gazetteer().abbreviations)
 
 
-COUNTRIES = frozenset({Kind.COUNTRY, Kind.RISKY_COUNTRY})
-_ENDS = COUNTRIES | {Kind.SUBDIVISION}
-PLACES = frozenset({Kind.CITY, Kind.TOWN, Kind.SUBDIVISION})
+# Tuples: the hash of an enumeration is slow, and these are asked for every word.
+COUNTRIES = (Kind.COUNTRY, Kind.RISKY_COUNTRY)
+_ENDS = (*COUNTRIES, Kind.SUBDIVISION)
+PLACES = (Kind.CITY, Kind.TOWN, Kind.SUBDIVISION)
 _STREETS = frozenset(
     "avenue ave av rue boulevard blvd bd street st road rd strasse str via viale calle avenida rua lane drive dr quai"
     " place platz square sq plaza piazza ulica prospekt prospect ulitsa allee chemin route impasse".split()
@@ -283,8 +284,8 @@ def _is_acronym(segment: Segment, hit: Hit) -> bool:
     )
 
 
-CITIES = frozenset({Kind.CITY, Kind.TOWN})
-LOCAL = PLACES | {Kind.ORGANIZATION}
+CITIES = (Kind.CITY, Kind.TOWN)
+LOCAL = (*PLACES, Kind.ORGANIZATION)
 
 
 def _all_places(segment: Segment, last: Hit) -> bool:

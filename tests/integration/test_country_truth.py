@@ -4,16 +4,21 @@ the countries of a work rest on is told."""
 from __future__ import annotations
 
 import json
+import shutil
 from datetime import date
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 from typer.testing import CliRunner
 
 import flows.cli
+from flows import show_places
 from schemas import tables as t
 from schemas.errors import CollabError
 from schemas.overrides import Override
+from schemas.settings import load_settings
+from tasks import gates
 from tasks import relocate as relocation
 from tasks.night import Night
 from tasks.registry import (
@@ -85,11 +90,23 @@ def correction(kind: str, key: str, country: str) -> Override:
     return Override(kind, key, country, "reviewed", "a letter", date(2026, 1, 1))
 
 
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory) -> Path:
+    """Home of a warehouse file that holds WORKS; a night takes two seconds, a copy none."""
+    folder = tmp_path_factory.mktemp("loaded")
+    root = write_snapshot(folder / "s", {"2026-01-01": WORKS})
+    run(load_settings(home=folder / "home", scope="all", workers=1, snapshot=str(root)))
+    return folder
+
+
 @pytest.fixture
-def settings(tmp_path, settings_for):
-    made = settings_for(write_snapshot(tmp_path / "s", {"2026-01-01": WORKS}))
-    run(made)
-    return made
+def settings(tmp_path, settings_for, engine, request):
+    if engine != "duckdb":
+        made = settings_for(write_snapshot(tmp_path / "s", {"2026-01-01": WORKS}))
+        run(made)
+        return made
+    shutil.copytree(request.getfixturevalue("loaded"), tmp_path, dirs_exist_ok=True, symlinks=True)
+    return settings_for(tmp_path / "s")
 
 
 def correct(settings, *overrides: Override):
@@ -278,6 +295,23 @@ def test_a_batch_that_was_decided_by_what_is_not_in_force_any_more_is_decided_ag
     proven(settings)
 
 
+@pytest.mark.parametrize(("fewest", "expected"), [(1, False), (2, None)])
+def test_a_country_whose_institutions_are_contradicted_is_named(tmp_path, settings_for, monkeypatch, fewest, expected):
+    """A consortium's string that is printed for each author counts once."""
+    monkeypatch.setattr(gates, "FEWEST_AFFILIATIONS", fewest)
+    wrong = linked("ANDRA, France", institution("AU", 78))
+    days = {"2026-01-01": [work(11, [wrong] * 5), work(12, [author("FR"), author("FR"), wrong])]}
+    settings = settings_for(write_snapshot(tmp_path / "t", days), home=tmp_path / "other")
+    run(settings)
+    of = t.validation_result.c
+    with Warehouse.open(settings) as warehouse:
+        (found,) = rows(warehouse, sa.select(t.validation_result).where(of.rule == "country_conflict_rate"))
+    assert (found["success"], found["severity"]) == (expected, "warn")
+    if expected is False:
+        assert found["observed"] == "1"
+        assert "institutions of AU" in found["sample"]
+
+
 def test_coverage_is_counted_by_hand(settings):
     with Warehouse.open(settings) as warehouse:
         of = t.coverage_year.c
@@ -345,6 +379,17 @@ def test_explain_tells_every_author_and_policy(collab):
         assert "greater-china: shares DE 0.5, FR 0.5 -> international" in told
     assert "undetermined" in collab("explain", "W11")[1]
     assert "no affiliation in the record" in " ".join(collab("explain", "W17")[1].split())
+
+
+def test_long_strings_are_cut_around_the_words_that_decided(collab, tmp_path):
+    long = f"{'a ' * 400}Paris, France {'b ' * 400}"
+    assert "Paris, France" in show_places.excerpt(long, "Paris, France")
+    assert len(show_places.excerpt(long, "Paris, France")) <= show_places.LONGEST_EVIDENCE
+    assert show_places.excerpt(f"{'a ' * 400}Italy", "").endswith("Italy")
+    write_snapshot(tmp_path / "s", {"2026-01-02": [work(30, [author("US")] * 70, updated="2026-01-02")]})
+    collab("run", "--no-prefect", "--snapshot", tmp_path / "s")
+    assert "and 10 more rows; --all shows them" in collab("explain", "W30")[1]
+    assert "70 A1" in collab("explain", "W30", "--all")[1]
 
 
 @pytest.mark.parametrize(
