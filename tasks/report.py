@@ -19,7 +19,7 @@ from tasks.registry import is_located_anew
 from tasks.sightings import stored_months, sweeps
 from tasks.sources.openalex_api import gaps_between
 
-CHANGES_SHOWN = 10
+CHANGES_SHOWN = 6  # cells of countries, and of pairs
 CELL_SHOWN = {"policy": "iso", "corpus": "openalex"}
 
 
@@ -139,24 +139,19 @@ def read_report(conn: Connection, settings: Settings, field: str, now: datetime)
         releases = _releases(conn)
     former = releases[1] if len(releases) > 1 else None
     moved = changes_since(former.published_at if former else None).order_by(None).subquery()
-    changes = (
-        sa.select(moved)
-        .where(
-            moved.c.aggregate.in_(["pair_year", "country_year"]),
+    changes: list[sa.Row[Any]] = []
+    counted = 0
+    for aggregate in ("country_year", "pair_year"):
+        is_shown = sa.and_(
+            moved.c.aggregate == aggregate,
             moved.c.policy == CELL_SHOWN["policy"],
             moved.c.field == field,
             moved.c.papers != 0,
         )
-        .order_by(
-            sa.func.abs(moved.c.papers).desc(),
-            moved.c.year.desc(),
-            moved.c.territory_a,
-            moved.c.territory_b,
-            moved.c.reason,
-        )
-        .limit(CHANGES_SHOWN)
-    )
-    counted = sa.select(sa.func.count()).select_from(changes.order_by(None).limit(None).subquery())
+        counted += conn.scalar(sa.select(sa.func.count()).select_from(moved).where(is_shown)) or 0
+        order = (sa.func.abs(moved.c.papers).desc(), moved.c.year.desc())
+        order += (moved.c.territory_a, moved.c.territory_b, moved.c.reason)
+        changes += conn.execute(sa.select(moved).where(is_shown).order_by(*order).limit(CHANGES_SHOWN))
     current = settings.published / "current"
     return Report(
         batches=list(reversed(list(conn.execute(sa.select(t.batch).order_by(t.batch.c.finished_at.desc()).limit(20))))),
@@ -190,8 +185,8 @@ def read_report(conn: Connection, settings: Settings, field: str, now: datetime)
                 .limit(10)
             )
         ),
-        changes=list(conn.execute(changes)),
-        changes_counted=conn.scalar(counted) or 0,
+        changes=changes,
+        changes_counted=counted,
         changed_since=f"release {former.release_id}" if former else "the beginning",
         release=current if current.exists() else None,
         is_complete=complete is not None,
