@@ -149,9 +149,10 @@ def read_report(conn: Connection, settings: Settings, field: str, now: datetime)
             moved.c.papers != 0,
         )
         counted += conn.scalar(sa.select(sa.func.count()).select_from(moved).where(is_shown)) or 0
-        order = (sa.func.abs(moved.c.papers).desc(), moved.c.year.desc())
-        order += (moved.c.territory_a, moved.c.territory_b, moved.c.reason)
-        changes += conn.execute(sa.select(moved).where(is_shown).order_by(*order).limit(CHANGES_SHOWN))
+        most = sa.func.abs(moved.c.papers).desc()
+        order = [moved.c[name] for name in ("territory_a", "territory_b", "reason")]
+        shown = sa.select(moved).where(is_shown).order_by(most, moved.c.year.desc(), *order).limit(CHANGES_SHOWN)
+        changes += conn.execute(shown)
     current = settings.published / "current"
     return Report(
         batches=list(reversed(list(conn.execute(sa.select(t.batch).order_by(t.batch.c.finished_at.desc()).limit(20))))),
