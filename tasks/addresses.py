@@ -247,7 +247,17 @@ def _settle(seen: list[_Seen], ends: list[_At], states: dict[int, Named]) -> lis
 
 
 # A town or province of the second state has the name of the first.
-_TOWNS = {("AM", "CO"), ("MK", "GR"), ("LU", "BE"), ("NE", "NG"), ("BJ", "NG"), ("NA", "AR"), ("GN", "PG")}
+_TOWNS = {
+    ("AM", "CO"),
+    ("MF", "FR"),
+    ("BL", "FR"),
+    ("MK", "GR"),
+    ("LU", "BE"),
+    ("NE", "NG"),
+    ("BJ", "NG"),
+    ("NA", "AR"),
+    ("GN", "PG"),
+}
 _TOWNS |= {(country, "US") for country in "LB PE MX CU JO JE JM CN PA GE PL NO IN ML".split()}
 
 

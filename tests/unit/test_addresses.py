@@ -153,6 +153,8 @@ Near East University, Nicosia, North Cyprus via Mersin 10, Turkey | CY
 Nicosia, Northern Cyprus | CY
 Pristina, Kosovo | XK
 38400 St Martin d'Hères, France | FR
+INRIA-Rhone-Alpes, ZIRST, Saint Martin, France | FR
+Marigot, Saint Martin | MF
 """
 SEVERAL = """
 Lab A, Paris, France; Lab B, Berlin, Germany | FR DE
