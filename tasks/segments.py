@@ -57,6 +57,8 @@ class Segment(NamedTuple):
     hits: list[Hit]
     cut: int = 0
     """Word at which another address begins, 0 if none does."""
+    is_special: bool = False
+    """Whether it says something only together with the segment before it, or holds the next address."""
     short: int = 0
     """Words up to and with the abbreviation of a state that nothing but numbers follow, 0 without one."""
 
@@ -116,7 +118,8 @@ def _segment_of(printed: list[str]) -> Segment:
             segment.hits.append(placed)
     cut = _cut_at(segment) if len(words) > 1 else 0
     short = _short_at(printed)
-    return Segment(printed, words, segment.hits, cut, short) if cut or short else segment
+    is_special = bool(cut) or words == ["sar"] or " ".join(words) in _INVERTED
+    return Segment(printed, words, segment.hits, cut, is_special, short) if is_special or short else segment
 
 
 def _short_at(printed: list[str]) -> int:
@@ -182,6 +185,8 @@ _INVERTED = {  # "Korea, Republic of"
 def _apart(segments: Address) -> list[Address]:
     """Addresses that follow each other without a mark ("Italy b Dept of", "USA and Univ of"), the names of countries
     rejoined ("Korea, Republic of")."""
+    if not any(segment.is_special for segment in segments):
+        return [segments]
     out: list[Address] = [[]]
     pending = deque(segments)
     while pending:
