@@ -42,12 +42,8 @@ _POSTAL: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\b[Cc](?:edex|EDEX)\b"), "FR"),
 )
 _zip = re.compile(r"\d{5}(?:\d{4})?")
-# Abbreviations that mean the American state rather than the country of that code, whatever the city before.
-_STATES_FIRST = frozenset("CA GA VA MA MD AL PA NC SC IL MN".split())
 _OVERSEAS = frozenset("GP MQ GF RE YT NC PF PM WF BL MF".split())  # French postal words are used there too
 _OVERSEAS = frozenset("GP MQ GF RE YT NC PF PM WF BL MF".split())  # French postal words are used there too
-# Postal abbreviations of provinces elsewhere that are those of American states too.
-_ELSEWHERE = {"BR": frozenset("PA MS MT SC AL MA".split())}
 
 
 class Named(NamedTuple):

@@ -15,7 +15,6 @@ from typer.testing import CliRunner
 import flows.cli
 from flows import show_places
 from schemas import tables as t
-from schemas.errors import CollabError
 from schemas.overrides import Override
 from schemas.settings import load_settings
 from tasks import gates
@@ -479,8 +478,7 @@ def test_reference_data_is_named_by_what_it_holds(settings):
 
 
 def test_an_error_of_a_command_is_one_line(collab, tmp_path):
-    assert issubclass(CollabError, Exception)
     for args in (("ror", "update", tmp_path), ("override", "apply", tmp_path), ("explain", "")):
         code, said = collab(*args)
         assert code in (1, 2)
-        assert "Traceback" not in said
+        assert len(said.strip().splitlines()) == 1
