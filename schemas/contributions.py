@@ -5,67 +5,22 @@ each work and cell. Over the full tables, summed, it is the full rebuild; over t
 the increment. Restrict the relations
 *before* calling: a filter on top of the grouped result was measured not to be pushed down.
 
-Notation: T = known territories of a counted work under a policy; a work is located if its unknown share is 0.
+Notation: T = known territories of a counted work under a policy; a work is located if its unknown share is 0. Blocs,
+sectors and mentions are in schemas/group_contributions.py, citations in schemas/flows.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import (
-    BigInteger,
-    ColumnElement,
-    FromClause,
-    Numeric,
-    Select,
-    and_,
-    case,
-    cast,
-    func,
-    literal,
-    select,
-    union_all,
-)
+from sqlalchemy import BigInteger, Select, and_, case, cast, func, literal, select, union_all
 from sqlalchemy import Table as SqlTable
 
+from schemas import group_contributions as groups
 from schemas import tables as t
+from schemas.relations import Relations, base, cell, one_if, pairs_of, same_work, sum_type, whole
 from schemas.territories import UNKNOWN
-
-
-@dataclass(frozen=True)
-class Relations:
-    """Rows that contributions are derived from: the core tables, or the rows of the changed works before or after a
-    batch."""
-
-    work: FromClause
-    work_policy: FromClause
-    work_territory: FromClause
-    work_field: FromClause
-    work_evidence: FromClause
-
-
-def _one_if(condition: ColumnElement[bool]) -> ColumnElement[int]:
-    return cast(case((condition, 1), else_=0), BigInteger)
-
-
-def _sum_type(value: ColumnElement[Any]) -> ColumnElement[Any]:
-    return cast(value, Numeric(38, 9))
-
-
-def _cell(rel: Relations) -> tuple[ColumnElement[Any], ...]:
-    return rel.work.c.work_id, rel.work.c.corpus, rel.work_policy.c.policy, rel.work_field.c.field, rel.work.c.year
-
-
-def _base(rel: Relations) -> FromClause:
-    return rel.work.join(rel.work_policy, rel.work.c.work_id == rel.work_policy.c.work_id).join(
-        rel.work_field, rel.work.c.work_id == rel.work_field.c.work_id
-    )
-
-
-def _same_work(rel: Relations, territory: FromClause) -> ColumnElement[bool]:
-    return and_(territory.c.work_id == rel.work_policy.c.work_id, territory.c.policy == rel.work_policy.c.policy)
 
 
 def world_contributions(rel: Relations) -> Select[Any]:
@@ -78,18 +33,19 @@ def world_contributions(rel: Relations) -> Select[Any]:
     counted, located = work.is_counted, of.unknown_share == 0
     links = of.territories * (of.territories - 1) / literal(2, BigInteger)
     return select(
-        *_cell(rel),
-        _one_if(counted).label("papers"),
-        _one_if(and_(counted, of.territories >= 2)).label("papers_international"),
-        _one_if(and_(counted, of.territories == 1, located)).label("papers_domestic"),
-        _one_if(and_(counted, of.territories <= 1, ~located)).label("papers_undetermined"),
-        _one_if(and_(counted, ~located)).label("papers_with_unknown"),
-        _one_if(and_(counted, of.territories == 0)).label("papers_without_country"),
-        _sum_type(case((counted, of.unknown_share), else_=0)).label("fractional_unknown"),
+        *cell(rel),
+        one_if(counted).label("papers"),
+        one_if(and_(counted, of.territories >= 2)).label("papers_international"),
+        one_if(and_(counted, of.territories == 1, located)).label("papers_domestic"),
+        one_if(and_(counted, of.territories <= 1, ~located)).label("papers_undetermined"),
+        one_if(and_(counted, ~located)).label("papers_with_unknown"),
+        one_if(and_(counted, of.territories == 0)).label("papers_without_country"),
+        sum_type(case((counted, of.unknown_share), else_=0)).label("fractional_unknown"),
         cast(case((counted, links), else_=0), BigInteger).label("links"),
         cast(case((counted, work.cited_by_count), else_=0), BigInteger).label("citations"),
-        *(_one_if(work.excluded_reason == reason).label(f"excluded_{reason}") for reason in t.EXCLUDED_REASONS),
-    ).select_from(_base(rel))
+        cast(case((counted, work.references_count), else_=0), BigInteger).label("references_listed"),
+        *(one_if(work.excluded_reason == reason).label(f"excluded_{reason}") for reason in t.EXCLUDED_REASONS),
+    ).select_from(base(rel))
 
 
 def country_contributions(rel: Relations) -> Select[Any]:
@@ -102,17 +58,19 @@ def country_contributions(rel: Relations) -> Select[Any]:
     known, located = part.territory != UNKNOWN, of.unknown_share == 0
     return (
         select(
-            *_cell(rel),
+            *cell(rel),
             part.territory,
-            cast(literal(1), BigInteger).label("papers"),
-            _sum_type(part.share).label("fractional"),
-            _one_if(of.territories >= 2).label("papers_international"),
-            _one_if(and_(known, of.territories == 1, located)).label("papers_domestic"),
-            _one_if(and_(of.territories <= 1, ~located)).label("papers_undetermined"),
+            whole().label("papers"),
+            sum_type(part.share).label("fractional"),
+            one_if(of.territories >= 2).label("papers_international"),
+            one_if(and_(known, of.territories == 1, located)).label("papers_domestic"),
+            one_if(and_(of.territories <= 1, ~located)).label("papers_undetermined"),
             cast(case((known, of.territories - 1), else_=0), BigInteger).label("links"),
             rel.work.c.cited_by_count.label("citations"),
+            one_if(part.is_first).label("papers_first"),
+            one_if(part.is_corresponding).label("papers_corresponding"),
         )
-        .select_from(_base(rel).join(rel.work_territory, _same_work(rel, rel.work_territory)))
+        .select_from(base(rel).join(rel.work_territory, same_work(rel, rel.work_territory)))
         .where(rel.work.c.is_counted)
     )
 
@@ -123,37 +81,26 @@ def pair_contributions(rel: Relations) -> Select[Any]:
     `score` = share_a + share_b (Nature Index bilateral collaboration score). `papers_dual_only`: one and the same
     author links both.
     """
-    of = rel.work_policy.c
-    first, second = rel.work_territory.alias("first"), rel.work_territory.alias("second")
-    pairs = (
-        _base(rel)
-        .join(first, _same_work(rel, first))
-        .join(
-            second,
-            and_(
-                second.c.work_id == first.c.work_id,
-                second.c.policy == first.c.policy,
-                first.c.territory < second.c.territory,
-            ),
-        )
-    )
+    of, pairs = rel.work_policy.c, pairs_of(rel)
+    first, second = pairs.first.c, pairs.second.c
+    is_dual = and_(first.only_author.is_not(None), first.only_author == second.only_author)
     return (
         select(
-            *_cell(rel),
-            first.c.territory.label("territory_a"),
-            second.c.territory.label("territory_b"),
-            cast(literal(1), BigInteger).label("papers"),
-            _one_if(of.unknown_share > 0).label("papers_with_unknown"),
-            _one_if(of.territories == 2).label("papers_bilateral"),
-            _one_if(of.territories > 2).label("papers_multilateral"),
-            _one_if(and_(first.c.only_author.is_not(None), first.c.only_author == second.c.only_author)).label(
-                "papers_dual_only"
-            ),
-            _sum_type(first.c.share + second.c.share).label("score"),
+            *cell(rel),
+            first.territory.label("territory_a"),
+            second.territory.label("territory_b"),
+            whole().label("papers"),
+            one_if(of.unknown_share > 0).label("papers_with_unknown"),
+            one_if(of.territories == 2).label("papers_bilateral"),
+            one_if(of.territories > 2).label("papers_multilateral"),
+            one_if(is_dual).label("papers_dual_only"),
+            sum_type(first.share + second.share).label("score"),
             rel.work.c.cited_by_count.label("citations"),
+            one_if(first.is_first).label("papers_first_a"),
+            one_if(second.is_first).label("papers_first_b"),
         )
-        .select_from(pairs)
-        .where(rel.work.c.is_counted, of.territories >= 2, first.c.territory != UNKNOWN, second.c.territory != UNKNOWN)
+        .select_from(pairs.rows)
+        .where(pairs.condition)
     )
 
 
@@ -166,19 +113,19 @@ def coverage_contributions(rel: Relations) -> Select[Any]:
     work, of, whole_work = rel.work.c, rel.work_evidence.c, rel.work_policy.c
     is_all, is_none = whole_work.unknown_share == 0, whole_work.territories == 0
     located = (
-        _one_if(is_all).label("papers_all_located"),
-        _one_if(and_(~is_all, ~is_none)).label("papers_some_located"),
-        _one_if(is_none).label("papers_none_located"),
+        one_if(is_all).label("papers_all_located"),
+        one_if(and_(~is_all, ~is_none)).label("papers_some_located"),
+        one_if(is_none).label("papers_none_located"),
     )
-    cell = (work.work_id, work.corpus, rel.work_field.c.field, work.year)
-    one = cast(literal(1), BigInteger).label("papers")
+    place = (work.work_id, work.corpus, rel.work_field.c.field, work.year)
+    one = whole().label("papers")
     fields = rel.work.join(rel.work_field, work.work_id == rel.work_field.c.work_id).join(
         rel.work_policy, and_(whole_work.work_id == work.work_id, whole_work.policy == "iso")
     )
     held = select(of.work_id, func.sum(of.conflicts).label("conflicts")).group_by(of.work_id).subquery("held")
-    whole = (
+    every = (
         select(
-            *cell,
+            *place,
             literal(t.ALL_EVIDENCE).label("evidence"),
             one,
             *located,
@@ -192,7 +139,7 @@ def coverage_contributions(rel: Relations) -> Select[Any]:
     is_known = of.country_source != "none"
     by_source = (
         select(
-            *cell,
+            *place,
             of.country_source.label("evidence"),
             one,
             *located,
@@ -203,7 +150,7 @@ def coverage_contributions(rel: Relations) -> Select[Any]:
         .select_from(fields.join(rel.work_evidence, of.work_id == work.work_id))
         .where(work.is_counted)
     )
-    both = union_all(whole, by_source).subquery("coverage")
+    both = union_all(every, by_source).subquery("coverage")
     return select(*both.c)
 
 
@@ -212,4 +159,10 @@ CONTRIBUTIONS: dict[SqlTable, Callable[[Relations], Select[Any]]] = {
     t.country_year: country_contributions,
     t.pair_year: pair_contributions,
     t.coverage_year: coverage_contributions,
+    t.bloc_year: groups.bloc_contributions,
+    t.bloc_pair_year: groups.bloc_pair_contributions,
+    t.sector_year: groups.sector_contributions,
+    t.sector_pair_year: groups.sector_pair_contributions,
+    t.mention_year: groups.mention_contributions,
+    t.mention_pair_year: groups.mention_pair_contributions,
 }

@@ -29,6 +29,7 @@ STAGED: dict[str, Table | tuple[Column[Any], ...]] = {
     "affiliation": t.affiliation,
     "work_evidence": t.work_evidence,
     "work_field": t.work_field,
+    "work_mention": t.work_mention,
     "reference": (t.reference.c.cited_work_id,),
     "work_policy": t.work_policy,
     "work_territory": t.work_territory,

@@ -35,7 +35,7 @@ from schemas.evidence import RULES, SOURCE_TEXTS
 from schemas.rules import NEXT_YEAR, Rule, between, in_set, matches, not_in_set, not_null
 from schemas.territories import language_codes, territory_names, work_types
 
-WAREHOUSE_VERSION = 4  # the newest step in tasks/migrations/versions
+WAREHOUSE_VERSION = 5  # the newest step in tasks/migrations/versions
 SHARE_SCALE = 10**9
 EVERYWHERE = "everywhere"  # a copy of the table on each machine
 _SERVER = "postgresql"
@@ -54,7 +54,10 @@ REASONS = (
 )
 EXCLUDED_REASONS = ("retracted", "type", "duplicate_doi")
 SEEN_STATES = ("stored", "out_of_scope", "deleted")
-INSTITUTION_TYPES = frozenset("archive company education facility funder government healthcare nonprofit other".split())
+SECTORS = ("education", "company", "government", "facility", "healthcare", "nonprofit", "archive", "funder", "other")
+UNKNOWN_SECTOR = "unknown"
+SECTOR_BITS = {name: 1 << at for at, name in enumerate((*SECTORS, UNKNOWN_SECTOR))}
+INSTITUTION_TYPES = frozenset(SECTORS)
 
 metadata = MetaData()
 
@@ -622,6 +625,7 @@ reference = table(
     column("cited_work_id", BigInteger, "cited work, stored or not"),
     key=("citing_work_id", "cited_work_id"),
     spread="citing_work_id",
+    indexes=(("cited_work_id",),),
 )
 
 work_policy = table(
@@ -651,11 +655,45 @@ work_territory = table(
     ),
     column("authors", Integer, "authors linked to the territory", unit="authors"),
     column("only_author", Integer, "position of the author if just one author links the territory", null=True),
+    column("is_first", Boolean, "whether the first author is linked to the territory"),
+    column("is_corresponding", Boolean, "whether a corresponding author is linked to the territory"),
+    column(
+        "sectors",
+        Integer,
+        "sectors of the institutions that link the territory, as a sum: "
+        + ", ".join(f"{bit} {name}" for name, bit in SECTOR_BITS.items()),
+    ),
     key=("work_id", "policy", "territory"),
     spread="work_id",
 )
 
-CORE = (work, authorship, affiliation, work_evidence, work_field, reference, work_policy, work_territory)
+work_mention = table(
+    "core",
+    "work_mention",
+    "Open-source building blocks named in title or abstract of an AI work, by mentions.toml. Abstracts are read for it"
+    " and not stored.",
+    _work_id(),
+    column("mention", String, "id in mentions.toml"),
+    key=("work_id", "mention"),
+    spread="work_id",
+)
+
+bloc_member = table(
+    "core",
+    "bloc_member",
+    "Who belongs to which bloc in which years, from the reviewed files blocs.csv and bloc_members.csv. A territory is a"
+    " member in a year if it was one on 1 July.",
+    column("bloc", String, "id in blocs.csv"),
+    column("scheme", String, "alliance, region or rest-of-world; pairs of blocs are counted within one scheme"),
+    column("territory", String, "code of the member"),
+    column("first_year", Integer, "first year of the membership; 1: always"),
+    column("last_year", Integer, "last year of it; 9999: still a member"),
+    key=("bloc", "territory", "first_year"),
+    small=True,
+    spread=EVERYWHERE,
+)
+
+CORE = (work, authorship, affiliation, work_evidence, work_field, work_mention, reference, work_policy, work_territory)
 
 # -------------------------------------------------------------------------------------------------------------- mart:
 # what analysts read
@@ -724,6 +762,12 @@ world_year = mart_table(
     column("fractional_unknown", Numeric(38, 9), "sum of the unknown shares", unit="works"),
     column("links", BigInteger, "pairs of known territories, summed over works: |T|(|T|-1)/2", unit="pairs"),
     column("citations", BigInteger, "citations of the counted works", unit="citations"),
+    column(
+        "references_listed",
+        BigInteger,
+        "references that the counted works list; those to stored works are the edges of flow_year",
+        unit="references",
+    ),
     _papers("excluded_retracted", "stored works not counted because retracted"),
     _papers("excluded_type", "stored works not counted because of their type"),
     _papers("excluded_duplicate_doi", "stored works not counted because another work of the corpus has their DOI"),
@@ -745,6 +789,12 @@ country_year = mart_table(
     _papers("papers_undetermined", _UNDETERMINED),
     column("links", BigInteger, "other known territories, summed over works: |T|-1", unit="pairs"),
     column("citations", BigInteger, "citations of the territory's works, whole", unit="citations"),
+    _papers("papers_first", "works whose first author is linked to the territory"),
+    _papers(
+        "papers_corresponding",
+        "works with a corresponding author linked to the territory; many records name none, so compare territories,"
+        " not years",
+    ),
 )
 
 pair_year = mart_table(
@@ -766,6 +816,8 @@ pair_year = mart_table(
         unit="works",
     ),
     column("citations", BigInteger, "citations of these works, whole", unit="citations"),
+    _papers("papers_first_a", "those whose first author is linked to territory_a; of both, if to both"),
+    _papers("papers_first_b", "those whose first author is linked to territory_b"),
 )
 
 coverage_year = mart_table(
@@ -789,4 +841,108 @@ coverage_year = mart_table(
     cell=("corpus", "field", "year"),
 )
 
-MART = (world_year, country_year, pair_year, coverage_year)
+bloc_year = mart_table(
+    "bloc_year",
+    "Works of a bloc of territories, such as the EU, with the members of the work's year. A work counts once per bloc;"
+    " blocs overlap, never sum over them (regions do not overlap, and works of two of them still count in both).",
+    [column("bloc", String, "id in blocs.csv")],
+    _papers("papers", "1 for each work with an author in a member"),
+    column("fractional", Numeric(38, 9), "sum of the members' shares", unit="works"),
+    _papers("papers_internal", "works with two or more members: collaboration within the bloc, a lower bound"),
+    _papers("papers_external", "works with a known territory outside the bloc, a lower bound"),
+    _papers("papers_with_unknown", "works with an unknown part"),
+    column("citations", BigInteger, "citations of these works, whole", unit="citations"),
+)
+
+bloc_pair_year = mart_table(
+    "bloc_pair_year",
+    "Works that join a member of one bloc with another territory that is a member of the other, a before b in the"
+    " alphabet, within one scheme of blocs.",
+    [column("bloc_a", String, "first bloc of the pair"), column("bloc_b", String, "second bloc of the pair")],
+    _papers("papers", "works with a member of bloc_a and another territory in bloc_b; a territory in both is either"),
+    _papers("papers_exclusive", "those with a member of bloc_a alone and a member of bloc_b alone"),
+    column("citations", BigInteger, "citations of these works, whole", unit="citations"),
+)
+
+_SECTOR = "ROR type of the linked institution: education, company, ...; unknown where only a string is known"
+
+sector_year = mart_table(
+    "sector_year",
+    "Works of a territory by the sector of its institutions. A work counts under every sector that links it.",
+    [column("territory", String, "code; ZZ is unknown"), column("sector", String, _SECTOR)],
+    _papers("papers", "works with an institution of the sector in the territory"),
+    _papers("papers_international", "those with another known territory: a lower bound"),
+    column("citations", BigInteger, "citations of these works, whole", unit="citations"),
+)
+
+sector_pair_year = mart_table(
+    "sector_pair_year",
+    "Works that join an institution of a sector in one territory with one of a sector in another, a before b in the"
+    " alphabet: collaboration of firms with universities across borders is company with education.",
+    [
+        column("territory_a", String, "first territory of the pair"),
+        column("territory_b", String, "second territory of the pair"),
+        column("sector_a", String, f"sector in territory_a; {_SECTOR}"),
+        column("sector_b", String, "sector in territory_b"),
+    ],
+    _papers("papers", "1 for each work with both; a work can stand under several pairs of sectors"),
+    column("citations", BigInteger, "citations of these works, whole", unit="citations"),
+)
+
+flow_year = mart_table(
+    "flow_year",
+    "Who cites whom: citations between stored, counted works of one corpus. Field and year are the citing work's. Only"
+    " references to stored works are known; world_year.references_listed says of how many.",
+    [
+        column("territory_citing", String, "territory of the citing work; ZZ is unknown"),
+        column("territory_cited", String, "territory of the cited work; ZZ is unknown"),
+    ],
+    column(
+        "citations",
+        BigInteger,
+        "whole counting: 1 for each citation and pair of territories, one citing and one cited, which may be the same",
+        unit="citations",
+    ),
+    column(
+        "fractional",
+        Numeric(38, 18),
+        "share of the citing territory times share of the cited one; over all pairs, ZZ included, each citation sums to"
+        " exactly 1, so the sum over a cell is its number of known citations",
+        unit="citations",
+    ),
+)
+
+mention_year = mart_table(
+    "mention_year",
+    "AI works of a territory that name an open-source building block in title or abstract, such as PyTorch or Qwen. To"
+    " name is not to use. Works whose source gives no abstract are judged by their title.",
+    [
+        column("mention", String, "id in mentions.toml"),
+        column("territory", String, "territory of the authors; ZZ is unknown"),
+    ],
+    _papers("papers", "1 for each work with an author in the territory"),
+    column(
+        "fractional",
+        Numeric(38, 9),
+        "sum of the territory's shares; over all territories with ZZ it is the number of works that name it",
+        unit="works",
+    ),
+    column("citations", BigInteger, "citations of these works, whole", unit="citations"),
+)
+
+mention_pair_year = mart_table(
+    "mention_pair_year",
+    "AI works with authors in both territories that name an open-source building block, a before b in the alphabet.",
+    [
+        column("mention", String, "id in mentions.toml"),
+        column("territory_a", String, "first territory of the pair"),
+        column("territory_b", String, "second territory of the pair"),
+    ],
+    _papers("papers", "1 for each work with both territories: a lower bound, unknown authors may add more"),
+    column("citations", BigInteger, "citations of these works, whole", unit="citations"),
+)
+
+MART = (
+    *(world_year, country_year, pair_year, coverage_year, bloc_year, bloc_pair_year),
+    *(sector_year, sector_pair_year, flow_year, mention_year, mention_pair_year),
+)

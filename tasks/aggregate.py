@@ -6,35 +6,43 @@ ledger agree exactly.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Connection, FromClause, Select, Table
 
-from schemas.contributions import CONTRIBUTIONS, Relations
-from schemas.tables import (
-    MART,
-    key_columns,
-    ledger_of,
-    measures,
-    work,
-    work_evidence,
-    work_field,
-    work_policy,
-    work_territory,
-)
+from schemas import tables as t
+from schemas.contributions import CONTRIBUTIONS
+from schemas.flows import flow_contributions
+from schemas.relations import Citations, Relations
+from schemas.tables import MART, key_columns, ledger_of, measures
 from tasks.warehouse import clear_scratch, scratch
 
 WORKS_PER_SLICE = 2_000_000
 
 
+@dataclass(frozen=True)
+class Side:
+    """What a set of works contributes from, before or after a batch; None where there is nothing."""
+
+    works: Relations | None
+    citations: Citations | None
+
+    def contributions(self, mart: Table) -> Select[Any] | None:
+        """Rows of (work_id, key, measures) for a mart table."""
+        if mart is t.flow_year:
+            return flow_contributions(self.citations) if self.citations else None
+        return CONTRIBUTIONS[mart](self.works) if self.works else None
+
+
 def apply_increment(
-    conn: Connection, before: Relations | None, after: Relations | None, reasons: FromClause, batch_id: str
+    conn: Connection, before: Side, after: Side, reasons: FromClause, batch_id: str
 ) -> dict[str, Table]:
     """Add to ledger and mart what a set of works contributes after a batch, minus what it contributed before.
 
     Args:
-        before, after: rows of the changed works only; None if there are none.
+        before, after: of the changed works only.
         reasons: relation (work_id, reason) of these works.
 
     Returns:
@@ -42,8 +50,13 @@ def apply_increment(
     """
     touched = {}
     for mart in MART:
-        define = CONTRIBUTIONS[mart]
-        sides = [_signed(define(side), mart, sign) for side, sign in ((after, 1), (before, -1)) if side is not None]
+        sides = [
+            _signed(rows, mart, sign)
+            for side, sign in ((after, 1), (before, -1))
+            if (rows := side.contributions(mart)) is not None
+        ]
+        if not sides:
+            continue
         signed = sa.union_all(*sides).subquery()
         key, sums = key_columns(mart), measures(mart)
         by_reason = scratch(
@@ -69,7 +82,7 @@ def apply_increment(
             ),
         )
         clear_scratch(conn, by_reason.name)
-        _add_cells(conn, mart, cells, has_losses=before is not None)
+        _add_cells(conn, mart, cells, has_losses=before.works is not None)
     return touched
 
 
@@ -103,7 +116,7 @@ def year_slices(conn: Connection, most: int = WORKS_PER_SLICE) -> list[Years]:
 
     Whoever counts everything anew does it slice by slice: memory stays flat, and no coordinator merges everything.
     """
-    works = sa.select(work.c.year, sa.func.count()).group_by(work.c.year).order_by(work.c.year)
+    works = sa.select(t.work.c.year, sa.func.count()).group_by(t.work.c.year).order_by(t.work.c.year)
     edges: list[int] = []
     held = 0
     for year, count in conn.execute(works).tuples():
@@ -117,10 +130,26 @@ def year_slices(conn: Connection, most: int = WORKS_PER_SLICE) -> list[Years]:
 
 def rebuilt(mart: Table, years: Years) -> Select[Any]:
     """Some years of a mart table, from scratch."""
-    some = sa.select(work).where(years.hold(work.c.year)).subquery("work")
-    every = CONTRIBUTIONS[mart](Relations(some, work_policy, work_territory, work_field, work_evidence)).subquery()
+    if mart is t.flow_year:
+        known = Citations(_edges_from(years), t.work, t.work_territory, t.work_field)
+        every = flow_contributions(known).subquery()
+    else:
+        some = sa.select(t.work).where(years.hold(t.work.c.year)).subquery("work")
+        children = (t.work_policy, t.work_territory, t.work_field, t.work_evidence, t.work_mention)
+        every = CONTRIBUTIONS[mart](Relations(some, *children)).subquery()
     key = key_columns(mart)
     return sa.select(*(every.c[name] for name in key), *_sums(every, mart)).group_by(*(every.c[name] for name in key))
+
+
+def _edges_from(years: Years) -> FromClause:
+    """References of the works of some years."""
+    of = t.reference.c
+    return (
+        sa.select(of.citing_work_id, of.cited_work_id, of.citing_work_id.label("work_id"))
+        .join_from(t.reference, t.work, t.work.c.work_id == of.citing_work_id)
+        .where(years.hold(t.work.c.year))
+        .subquery("edge")
+    )
 
 
 def _signed(contributions: Select[Any], mart: Table, sign: int) -> Select[Any]:

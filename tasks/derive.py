@@ -61,6 +61,7 @@ class Outline:
     work: openalex.Work | None = None
     version: Version | None = None
     fields: Sequence[tuple[str, str]] = ()
+    mentions: Sequence[str] = ()
     bad: BadRecord | None = None
 
 
@@ -133,7 +134,7 @@ def _derive_one(outline: Outline, reading: Reading, rows: Rows) -> None:
         if outline.work and version:
             if outline.fields:
                 work = parse_work(outline.work, version, lists_cut=reading.lists_cut)
-                _add_work(line.stage_id, work, locator(reading.reference), outline.fields, rows)
+                _add_work(line.stage_id, work, locator(reading.reference), outline, rows)
             rows["version"].append((line.stage_id, *version, bool(outline.fields)))
     except BadRecord as found:
         outline.bad = found
@@ -167,12 +168,17 @@ def place_rows(stage_id: int, work_id: int, located: Located, rows: Rows) -> Non
     rows["work_territory"] += [(stage_id, work_id, *row) for row in credit.territories]
 
 
-def _add_work(stage_id: int, work: ParsedWork, locator: Locator, fields: Sequence[tuple[str, str]], rows: Rows) -> None:
+def hash_classes(fields: Sequence[tuple[str, str]], mentions: Sequence[str]) -> int:
+    """Digest of what a work is about: of its fields alone, if it names no building block."""
+    return hash64(_encode((fields, mentions) if mentions else fields))
+
+
+def _add_work(stage_id: int, work: ParsedWork, locator: Locator, outline: Outline, rows: Rows) -> None:
     located = locator.locate(work)
     work_id, updated_at, _ = work.version
     authorships = [(at, author.author_id, author.is_corresponding) for at, author in enumerate(work.authors, start=1)]
     place_hash = hash_places(work.year, authorships, located)
-    field_hash = hash64(_encode(fields))
+    field_hash = hash_classes(outline.fields, outline.mentions)
     reference_hash = hash64(_encode(work.references))
     bibliographic = (
         CORPUS,
@@ -191,7 +197,8 @@ def _add_work(stage_id: int, work: ParsedWork, locator: Locator, fields: Sequenc
     rows["work"].append((stage_id, work_id, *facts, content_hash, place_hash, field_hash, reference_hash))
     rows["authorship"] += [(stage_id, work_id, *row) for row in authorships]
     place_rows(stage_id, work_id, located, rows)
-    rows["work_field"] += [(stage_id, work_id, *row) for row in fields]
+    rows["work_field"] += [(stage_id, work_id, *row) for row in outline.fields]
+    rows["work_mention"] += [(stage_id, work_id, mention) for mention in outline.mentions]
     rows["reference"].append((stage_id, work.references))
     rows["institution"] += [
         (stage_id, *it, updated_at, digest, locator.reference.country_of_ror(it.ror))

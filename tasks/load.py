@@ -22,9 +22,10 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, FromClause, Select, Table
 
 from schemas import tables as t
-from schemas.contributions import Relations
+from schemas.relations import Relations
 from schemas.territories import work_types
-from tasks.aggregate import apply_increment
+from tasks.aggregate import Side, apply_increment
+from tasks.citations import Citing
 from tasks.duplicates import settle_dois
 from tasks.warehouse import scratch
 
@@ -35,15 +36,16 @@ CHILDREN = (  # children of a work, the column that ties them to it, and the par
     (t.work_policy, "work_id", "place"),
     (t.work_territory, "work_id", "place"),
     (t.work_field, "work_id", "field"),
+    (t.work_mention, "work_id", "field"),
     (t.reference, "citing_work_id", "reference"),
 )
 PARTS = ("place", "field", "reference")  # each has its hash in core.work
-CONTRIBUTING = (t.work_policy, t.work_territory, t.work_field, t.work_evidence)
+CONTRIBUTING = (t.work_policy, t.work_territory, t.work_field, t.work_evidence, t.work_mention)
 STANDING = ("is_counted", "excluded_reason")
 # What of a work is compared or contributes to a cell.
 COMPARED = (
     *("work_id", "corpus", "doi", "year", *STANDING, "cited_by_count"),
-    *("authors_count", "authors_located", "content_hash"),
+    *("authors_count", "authors_located", "references_count", "content_hash"),
     *(f"{part}_hash" for part in PARTS),
 )
 CATEGORIES = ("new", "updated", "unchanged", "superseded", "out_of_scope")
@@ -208,9 +210,11 @@ def _replace(
         if rows:
             after[child.name] = scratch(conn, f"new_{child.name}", sa.union_all(*rows))
 
+    arrived = _arrived(stage["reference"], arriving, t.reference)
+    citing = Citing.find(conn, affected, arrived)
     _rewrite_core(conn, stage, new_work, affected, arriving, tally, flips, batch_id)
     sides = [Relations(**side) if len(side) > 1 else None for side in (before, after)]
-    cells = apply_increment(conn, sides[0], sides[1], affected, batch_id)
+    cells = apply_increment(conn, Side(sides[0], citing.before(sides[0])), Side(sides[1], citing.after(sides[1])), affected, batch_id)
     return Change(counts, cells, affected, arriving, batch_id)
 
 
@@ -259,7 +263,8 @@ def _rewrite_core(
 def _arrived(staged: FromClause, arriving: Table, child: Table) -> Select[Any]:
     """Staged rows of the versions that are stored, in the columns of the core table."""
     values = [
-        arriving.c.work_id if c.name in ("work_id", "citing_work_id") else staged.c[c.name] for c in child.columns
+        arriving.c.work_id.label(c.name) if c.name in ("work_id", "citing_work_id") else staged.c[c.name]
+        for c in child.columns
     ]
     return sa.select(*values).join_from(staged, arriving, staged.c.stage_id == arriving.c.stage_id)
 

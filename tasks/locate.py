@@ -15,13 +15,14 @@ institution stays, with less confidence. Every contradiction is marked.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
 import msgspec
 
 from schemas.evidence import AGREED, DISPUTED, EXPLICIT, RULES, Evidence
-from schemas.tables import COUNTRY_SOURCES
+from schemas.tables import COUNTRY_SOURCES, SECTOR_BITS, UNKNOWN_SECTOR
 from schemas.territories import (
     UNKNOWN,
     code_aliases,
@@ -34,7 +35,7 @@ from schemas.territories import (
 from tasks.addresses import Named, countries_in, places_in, read_addresses
 from tasks.parse import Address, BadRecord, Institution, ParsedWork, Places, Repair, hash64
 from tasks.reference import Reference
-from tasks.shares import Credit, Weights, credit, weights_of
+from tasks.shares import Credit, Part, credit, weights_of
 
 __all__ = ["Located", "LocatedPlaces", "Locator", "Row", "countries_in", "country_of_code"]
 
@@ -81,7 +82,7 @@ class LocatedPlaces(NamedTuple):
     """Countries of one author's places."""
 
     rows: tuple[Row, ...]
-    weights: Weights
+    part: Part
     institutions: tuple[tuple[Institution, int], ...]
     """Linked institutions, each with the digest of its description."""
     repairs: tuple[Repair, ...]
@@ -98,6 +99,12 @@ class Located(NamedTuple):
 
     authors: list[LocatedPlaces]
     credit: Credit
+
+    @classmethod
+    def of(cls, authors: list[LocatedPlaces], corresponding: Sequence[int], *, is_cut: bool) -> Located:
+        """Credit a work to its located authors; see tasks/shares.py."""
+        parts = tuple([author.part for author in authors])
+        return cls(authors, credit(parts, tuple(corresponding), is_cut=is_cut or not authors))
 
     def evidence(self) -> list[tuple[str, int, int]]:
         """(source, authors, conflicts): columns of core.work_evidence from `country_source` on."""
@@ -156,8 +163,8 @@ class Locator:
         ]
         for author in authors:
             work.repairs += author.repairs
-        weights = tuple([author.weights for author in authors])
-        return Located(authors, credit(weights, is_cut=work.authors_truncated or not authors))
+        leads = [at for at, author in enumerate(work.authors, start=1) if author.is_corresponding]
+        return Located.of(authors, leads, is_cut=work.authors_truncated)
 
     def locate_string(self, raw: str) -> list[Decision]:
         """What a string says on its own."""
@@ -193,12 +200,14 @@ class Locator:
             if institution.id:
                 found[institution] = None
         units: dict[int, set[str]] = {}
+        sectors: dict[str, int] = {}
         for row in rows:
             if row.unit is not None:
                 units.setdefault(row.unit, set()).add(row.country)
+                sectors[row.country] = sectors.get(row.country, 0) | _sector_bit(row.institution_type)
         return LocatedPlaces(
             rows=tuple(rows),
-            weights=weights_of(units),
+            part=Part(weights_of(units), tuple(sorted(sectors.items()))),
             institutions=tuple((institution, hash64(_encode(institution))) for institution in found),
             repairs=tuple(repairs),
             digest=hash64(_encode(rows)),
@@ -275,6 +284,10 @@ class Locator:
             rule = Evidence.ROR_PRINTED if match.score == 100 else Evidence.ROR_SIMILAR
             return [Decision(match.country, rule, f"{match.name} (ror.org/{match.ror})", RULES[rule].confidence)]
         return [Decision(UNKNOWN, Evidence.NOTHING_FOUND if raw else Evidence.NOTHING_PRINTED, None, 0)]
+
+
+def _sector_bit(institution_type: str | None) -> int:
+    return SECTOR_BITS.get(institution_type or UNKNOWN_SECTOR, SECTOR_BITS[UNKNOWN_SECTOR])
 
 
 def _row(

@@ -34,7 +34,6 @@ from tasks.locate import Located, Locator
 from tasks.parse import Address, Institution, Places
 from tasks.reference import load_reference
 from tasks.registry import in_force, is_located_anew, note_located, reference_folder
-from tasks.shares import credit
 from tasks.validate import check_gates
 from tasks.warehouse import Warehouse, attach_arrow, detach_arrow, utc_now
 from tasks.workspace import Workspace
@@ -246,6 +245,8 @@ def _add_what_stays(conn: Connection, rows: Rows) -> None:
     rows["version"] = [(stage_of[row.work_id], *row, True) for row in conn.execute(seen)]
     fields = _by_work(conn, t.work_field, ("field", "rule"), changed)
     rows["work_field"] = [(stage_of[work_id], work_id, *row) for work_id, found in fields.items() for row in found]
+    mentions = _by_work(conn, t.work_mention, ("mention",), changed)
+    rows["work_mention"] = [(stage_of[work_id], work_id, *row) for work_id, found in mentions.items() for row in found]
     detach_arrow(conn, ["stage_changed"])
 
 
@@ -263,8 +264,8 @@ def _by_work(
 def _locate(people: Sequence[Sequence[Any]], evidence: list[Sequence[Any]], work: Any, locator: Locator) -> Located:
     by_position = {position: list(rows) for position, rows in groupby(evidence, key=lambda row: row[0])}
     authors = [locator.locate_places(places_of(by_position.get(person[0], [])), work.year) for person in people]
-    weights = tuple(author.weights for author in authors)
-    return Located(authors, credit(weights, is_cut=work.authors_truncated or not authors))
+    leads = [position for position, _, is_corresponding in people if is_corresponding]
+    return Located.of(authors, leads, is_cut=work.authors_truncated)
 
 
 def places_of(evidence: Sequence[Sequence[Any]]) -> Places:

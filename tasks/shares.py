@@ -13,11 +13,13 @@ import math
 from functools import lru_cache
 from typing import NamedTuple
 
-from schemas.tables import SHARE_SCALE
+from schemas.tables import SECTOR_BITS, SHARE_SCALE, UNKNOWN_SECTOR
 from schemas.territories import UNKNOWN, Policy, policies
 
 Weights = tuple[tuple[str, int], ...]
 """Territory and divisor of an author's weight; a territory stands once for each unit that holds it."""
+Sectors = tuple[tuple[str, int], ...]
+"""Territory and the sum of the sectors (SECTOR_BITS) of the institutions that link an author to it."""
 _NOBODY = frozenset({UNKNOWN})
 
 
@@ -29,6 +31,9 @@ class Territory(NamedTuple):
     share: int
     authors: int
     only_author: int | None
+    is_first: bool
+    is_corresponding: bool
+    sectors: int
 
 
 class PolicyRow(NamedTuple):
@@ -53,21 +58,35 @@ def weights_of(units: dict[int, set[str]]) -> Weights:
     return tuple((territory, len(known) * len(unit)) for unit in known for territory in sorted(unit))
 
 
+class Part(NamedTuple):
+    """An author's part in a work."""
+
+    weights: Weights
+    sectors: Sectors
+
+
 @lru_cache(maxsize=10_000)
-def credit(authors: tuple[Weights, ...], *, is_cut: bool) -> Credit:
-    """Credit of a work from the weights of its authors; `is_cut`: one unknown author stands for those not listed.
+def credit(authors: tuple[Part, ...], corresponding: tuple[int, ...] = (), *, is_cut: bool = False) -> Credit:
+    """Credit of a work from the parts of its authors.
 
     The countries of small teams repeat, in the same order, in every second work.
+
+    Args:
+        corresponding: positions of the corresponding authors, from 1.
+        is_cut: one unknown author stands for those not listed.
     """
-    iso = _iso_shares(authors, phantom=is_cut)
+    iso = _iso_shares(tuple(author.weights for author in authors), phantom=is_cut)
     linked: dict[str, list[int]] = {}
-    for position, weights in enumerate(authors, start=1):
-        for territory in {territory for territory, _ in weights}:
+    sectors: dict[str, int] = {}
+    for position, author in enumerate(authors, start=1):
+        for territory in {territory for territory, _ in author.weights}:
             linked.setdefault(territory, []).append(position)
+        for territory, bits in author.sectors:
+            sectors[territory] = sectors.get(territory, 0) | bits
     territories: list[Territory] = []
     rows: list[PolicyRow] = []
     for policy in policies():
-        found = _apply(policy, iso, linked)
+        found = _apply(policy, iso, linked, sectors, frozenset(corresponding))
         is_partly_unknown = found[-1].territory == UNKNOWN  # ZZ sorts last
         unknown = found[-1].share if is_partly_unknown else 0
         rows.append(PolicyRow(policy.id, len(found) - is_partly_unknown, unknown))
@@ -93,15 +112,32 @@ def _iso_shares(authors: tuple[Weights, ...], *, phantom: bool) -> dict[str, int
     return shares
 
 
-def _apply(policy: Policy, iso: dict[str, int], linked: dict[str, list[int]]) -> list[Territory]:
+def _apply(
+    policy: Policy,
+    iso: dict[str, int],
+    linked: dict[str, list[int]],
+    sectors: dict[str, int],
+    corresponding: frozenset[int],
+) -> list[Territory]:
     """Territories of a work under a policy: shares are sums of iso shares, authors are counted anew."""
     shares: dict[str, int] = {}
     positions: dict[str, set[int]] = {}
+    bits: dict[str, int] = {}
     for territory, share in iso.items():
         target = policy.counts_as.get(territory, territory)
         shares[target] = shares.get(target, 0) + share
         positions.setdefault(target, set()).update(linked.get(territory, ()))
+        bits[target] = bits.get(target, 0) | sectors.get(territory, 0)
     return [
-        Territory(policy.id, territory, shares[territory], len(found), next(iter(found)) if len(found) == 1 else None)
+        Territory(
+            policy=policy.id,
+            territory=territory,
+            share=shares[territory],
+            authors=len(found),
+            only_author=next(iter(found)) if len(found) == 1 else None,
+            is_first=1 in found,
+            is_corresponding=not corresponding.isdisjoint(found),
+            sectors=bits[territory] or SECTOR_BITS[UNKNOWN_SECTOR],
+        )
         for territory, found in sorted(positions.items())
     ]
