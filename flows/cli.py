@@ -29,6 +29,7 @@ from tasks.intake import Opening, SnapshotIntake
 from tasks.night import Night
 from tasks.publish import publish as write_release
 from tasks.quarantine import find_record, open_records
+from tasks.rederive import is_outdated, rederive
 from tasks.report import read_report, read_status
 from tasks.sample import write_sample
 from tasks.sources.openalex_client import ask_allowance, read_key
@@ -158,10 +159,25 @@ def verify() -> None:
 
 @command(app, "rebuild")
 def rebuild() -> None:
-    """Count the mart again from the stored works; differences go to the ledger with reason `definition`."""
+    """Count the mart again from the stored works; differences go to the ledger with reason `definition`.
+
+    After a change of definitions (fields, mentions, policies, blocs) works are decided again first, from landed records
+    where they are still there.
+    """
     settings = load_settings()
-    with Warehouse.open(settings, create=False, reads_all=True) as warehouse, warehouse.transaction() as conn:
-        changed = tables.rebuild(conn)
+    with (
+        log_to_stderr(),
+        Warehouse.open(settings, create=False, reads_all=True, any_definitions=True) as warehouse,
+    ):
+        with warehouse.reading() as conn:
+            is_other = is_outdated(conn)
+        if is_other:
+            done = rederive(warehouse, settings)
+            show.rederived(console, done)
+            changed = done.cells
+        else:
+            with warehouse.transaction() as conn:
+                changed = tables.rebuild(conn)
     console.print("rebuilt; cells that differed: " + ", ".join(f"{name} {count}" for name, count in changed.items()))
 
 

@@ -17,6 +17,7 @@ from flows.steps import COUNTS
 from schemas.settings import PREFIX, Settings
 from schemas.territories import territory_names
 from tasks.intake import Expected
+from tasks.rederive import Rederived
 from tasks.report import Report, Status
 from tasks.sources.openalex_api import SOURCE, bounds_of
 from tasks.verify import Finding
@@ -248,6 +249,14 @@ def _duration(seconds: float) -> str:
     if seconds < 90:
         return f"{max(seconds, 1):.0f} s"
     return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
+
+
+def rederived(console: Console, found: Rederived) -> None:
+    """What new definitions did to stored works."""
+    console.print(
+        f"definitions applied: {found.records:,} landed records looked at, {found.changed:,} works changed,"
+        f" {found.partial:,} keep an older classification because their landed records are gone"
+    )
 
 
 def findings(console: Console, found: Sequence[Finding]) -> None:

@@ -170,9 +170,7 @@ def mention_contributions(rel: Relations) -> Select[Any]:
             sum_type(part.c.share).label("fractional"),
             rel.work.c.cited_by_count.label("citations"),
         )
-        .select_from(
-            base(rel).join(part, same_work(rel, part)).join(named, named.c.work_id == rel.work.c.work_id)
-        )
+        .select_from(base(rel).join(part, same_work(rel, part)).join(named, named.c.work_id == rel.work.c.work_id))
         .where(rel.work.c.is_counted)
     )
 

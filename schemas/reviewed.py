@@ -37,6 +37,9 @@ LOCATING = frozenset(
     " territories".split()
 )
 LOCATING_VERSION = 1
+# What a record is classified by: another state needs the records again. The rest of what is counted (policies, blocs)
+# follows from stored works.
+CLASSIFYING = frozenset("fields mentions languages work_types".split())
 
 
 @cache
@@ -47,8 +50,14 @@ def definitions_digest() -> str:
 
 @cache
 def counting_digest() -> str:
-    """The same over the files that say what is counted: fields, policies, work types, languages."""
+    """The same over the files that say what is counted: fields, policies, blocs, mentions, work types, languages."""
     return _digest(lambda name: name not in LOCATING)
+
+
+@cache
+def classifying_digest() -> str:
+    """The same over the files that records are classified by."""
+    return _digest(lambda name: name in CLASSIFYING)
 
 
 @cache

@@ -762,15 +762,15 @@ world_year = mart_table(
     column("fractional_unknown", Numeric(38, 9), "sum of the unknown shares", unit="works"),
     column("links", BigInteger, "pairs of known territories, summed over works: |T|(|T|-1)/2", unit="pairs"),
     column("citations", BigInteger, "citations of the counted works", unit="citations"),
+    _papers("excluded_retracted", "stored works not counted because retracted"),
+    _papers("excluded_type", "stored works not counted because of their type"),
+    _papers("excluded_duplicate_doi", "stored works not counted because another work of the corpus has their DOI"),
     column(
         "references_listed",
         BigInteger,
         "references that the counted works list; those to stored works are the edges of flow_year",
         unit="references",
     ),
-    _papers("excluded_retracted", "stored works not counted because retracted"),
-    _papers("excluded_type", "stored works not counted because of their type"),
-    _papers("excluded_duplicate_doi", "stored works not counted because another work of the corpus has their DOI"),
 )
 
 country_year = mart_table(

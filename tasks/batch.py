@@ -173,10 +173,7 @@ def _load_in(
 ) -> tuple[Outcome, Report]:
     if batch.first == batch.end:
         return _note_empty(conn, batch, report)
-    now = utc_now()
-    rejected = {r.stage_id: r for r in report.rejections}
-    staged = {name: read_staged(folder, name) for name in STAGED}
-    staged["rejected"] = pa.table([pa.array(sorted(rejected), pa.int64())], schema=REJECTED)
+    staged = read_batch(folder, report)
     if batch.landing.kind == DELETIONS:
         staged["deletion"] = read_staged(folder, "deletion")
     stage_of = {name: attach_arrow(conn, f"stage_{name}", data) for name, data in staged.items()}
@@ -187,8 +184,8 @@ def _load_in(
     else:
         change = load_works(conn, stage_of, batch.batch_id)
     counts |= change.counts
-    counts["quarantined"] = quarantine.hold(conn, _refused(batch, staged, rejected, settings), batch.batch_id, now)
-    quarantine.close_overtaken(conn, now)
+    counts["quarantined"] = hold_refused(conn, batch, staged, report, settings)
+    quarantine.close_overtaken(conn, utc_now())
     counts["fetched"] = batch.end - batch.first if batch.landing.kind == WORKS else counts["quarantined"]
     _store_repairs(conn, stage_of["repair"], change)
     metrics = staged_metrics(folder)
@@ -247,11 +244,25 @@ def _batch_row(batch: Batch, counts: dict[str, int], finished_at: datetime) -> d
     }
 
 
+def read_batch(folder: Path, report: Report) -> dict[str, pa.Table]:
+    """Staged tables of a batch by name, and `rejected`: the records that validation refused."""
+    staged = {name: read_staged(folder, name) for name in STAGED}
+    refused = sorted(rejection.stage_id for rejection in report.rejections)
+    return {**staged, "rejected": pa.table([pa.array(refused, pa.int64())], schema=REJECTED)}
+
+
+def hold_refused(
+    conn: Connection, batch: Batch, staged: dict[str, pa.Table], report: Report, settings: Settings
+) -> int:
+    """Put records that parse or locate could not use, and those that broke a reject rule, into quarantine, each with
+    its raw bytes; returns how many."""
+    rejected = {rejection.stage_id: rejection for rejection in report.rejections}
+    return quarantine.hold(conn, _refused(batch, staged, rejected, settings), batch.batch_id, utc_now())
+
+
 def _refused(
     batch: Batch, staged: dict[str, pa.Table], rejected: dict[int, Any], settings: Settings
 ) -> list[dict[str, Any]]:
-    """Rows for ops.quarantine: records that parse or locate could not use, and those that broke a reject rule, each
-    with its raw bytes."""
     rows = {row.pop("stage_id"): row for row in staged["problem"].to_pylist()}
     if rejected:
         versions = staged["version"].filter(

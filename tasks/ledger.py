@@ -3,6 +3,7 @@ landings left half-way."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -34,38 +35,49 @@ def changes_since(since: datetime | None) -> Select[Any]:
     """Changes of cells by batches committed after `since` (all, if None), summed per cell and reason, as one table over
     all aggregates.
 
-    Columns: aggregate, corpus, policy, field, year, territory_a, territory_b (null where the aggregate has none;
-    territory_a holds the evidence of coverage_year), reason, papers, citations.
+    Columns: aggregate, corpus, policy, field, year, territory_a, territory_b (territories or blocs, the citing one
+    first), detail (evidence, mention, sector or both sectors), reason, papers, citations. What an aggregate does not
+    have is null in a key and 0 in a measure.
     """
     recent = _batches_since(since)
-    null = sa.cast(sa.null(), sa.String)
     parts = []
     for mart in t.MART:
-        ledger = t.ledger_of(mart)
-        columns = ledger.c
-        first = next((columns[name] for name in ("territory", "territory_a", "evidence") if name in columns), null)
-        second = columns.territory_b if "territory_b" in columns else null
-        policy = columns.policy if "policy" in columns else null.label("policy")
-        citations = columns.citations if "citations" in columns else sa.literal(0, sa.BigInteger).label("citations")
-        keys = (columns.corpus, policy, columns.field, columns.year)
-        named = (first.label("territory_a"), second.label("territory_b"))
-        parts.append(
-            sa.select(
-                sa.literal(str(mart.name)).label("aggregate"),
-                *keys,
-                *named,
-                columns.reason,
-                columns.papers,
-                citations,
-            ).where(columns.batch_id.in_(recent))
-        )
+        columns = t.ledger_of(mart).c
+        firsts = ("territory", "territory_a", "territory_citing", "bloc", "bloc_a")
+        keys = {
+            "aggregate": sa.literal(str(mart.name)),
+            "corpus": columns.corpus,
+            "policy": _held(columns, ("policy",)),
+            "field": columns.field,
+            "year": columns.year,
+            "territory_a": _held(columns, firsts),
+            "territory_b": _held(columns, ("territory_b", "territory_cited", "bloc_b")),
+            "detail": _detail(columns),
+            "reason": columns.reason,
+        }
+        sums = {name: columns.get(name, _NOTHING) for name in ("papers", "citations")}
+        named = [value.label(name) for name, value in (keys | sums).items()]
+        parts.append(sa.select(*named).where(columns.batch_id.in_(recent)))
     every = sa.union_all(*parts).subquery()
-    groups = [
-        every.c[name]
-        for name in ("aggregate", "corpus", "policy", "field", "year", "territory_a", "territory_b", "reason")
-    ]
-    sums = [sa.cast(sa.func.sum(every.c[name]), sa.BigInteger).label(name) for name in ("papers", "citations")]
-    return sa.select(*groups, *sums).group_by(*groups).order_by(*groups)
+    groups = [every.c[name] for name in keys]
+    totals = [sa.cast(sa.func.sum(every.c[name]), sa.BigInteger).label(name) for name in sums]
+    return sa.select(*groups, *totals).group_by(*groups).order_by(*groups)
+
+
+_NULL, _NOTHING = sa.cast(sa.null(), sa.String), sa.literal(0, sa.BigInteger)
+
+
+def _held(columns: Any, names: Sequence[str]) -> sa.ColumnElement[Any]:
+    """The first of some columns that a table has, else null."""
+    found: sa.ColumnElement[Any] = next((columns[name] for name in names if name in columns), _NULL)
+    return found
+
+
+def _detail(columns: Any) -> sa.ColumnElement[Any]:
+    if "sector_a" in columns:
+        both: sa.ColumnElement[Any] = columns.sector_a + sa.literal("/") + columns.sector_b
+        return both
+    return _held(columns, ("evidence", "mention", "sector"))
 
 
 def has_changed(conn: Connection, since: datetime | None) -> bool:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, FromClause, Select, Table
@@ -51,6 +51,13 @@ COMPARED = (
 CATEGORIES = ("new", "updated", "unchanged", "superseded", "out_of_scope")
 
 
+class Reasons(NamedTuple):
+    """Ledger reasons that works do not say themselves: of those that leave, and one for all changes, if given."""
+
+    leaving: str
+    every: str | None = None
+
+
 @dataclass(frozen=True)
 class Change:
     """What a batch did to the warehouse so far, inside its transaction."""
@@ -65,12 +72,13 @@ class Change:
     batch_id: str
 
 
-def load_works(conn: Connection, stage: Mapping[str, FromClause], batch_id: str) -> Change:
+def load_works(conn: Connection, stage: Mapping[str, FromClause], batch_id: str, reason: str | None = None) -> Change:
     """Apply the versions of a batch.
 
     Args:
         stage: readable staged tables by name (schemas/staging.py), plus `rejected` (stage_id) with the records that
             validation refused.
+        reason: of every change in the ledger; what differs says it, if None.
     """
     named = sa.select(stage["version"].c.work_id)
     known = scratch(conn, "known", sa.select(t.seen).where(t.seen.c.work_id.in_(named)))
@@ -81,7 +89,8 @@ def load_works(conn: Connection, stage: Mapping[str, FromClause], batch_id: str)
     counts["out_of_scope"] += counts.pop("removed", 0)
     arriving = sa.select(picked.c.work_id, picked.c.stage_id).where(picked.c.action.in_(["new", "updated"]))
     leaving = sa.select(picked.c.work_id).where(picked.c.action == "removed")
-    change = _replace(conn, stage, stored, arriving, leaving, "out_of_scope", counts, batch_id)
+    reasons = Reasons("out_of_scope", reason)
+    change = _replace(conn, stage, stored, arriving, leaving, reasons, counts, batch_id)
     _remember(conn, picked)
     _describe_institutions(conn, stage)
     return change
@@ -105,7 +114,8 @@ def load_deletions(conn: Connection, deletion: FromClause, stage: Mapping[str, F
     applied = conn.scalar(sa.select(sa.func.count()).select_from(leaving.subquery())) or 0
     counts = {"listed": all_listed, "applied": applied, "absent": all_listed - applied}
     names: list[Any] = [sa.cast(sa.null(), sa.BigInteger).label(name) for name in ("work_id", "stage_id")]
-    change = _replace(conn, stage, stored, sa.select(*names).where(sa.false()), leaving, "deleted", counts, batch_id)
+    none = sa.select(*names).where(sa.false())
+    change = _replace(conn, stage, stored, none, leaving, Reasons("deleted"), counts, batch_id)
     conn.execute(sa.delete(t.seen).where(t.seen.c.work_id.in_(sa.select(judged.c.work_id))))
     now_deleted = sa.select(judged.c.work_id, judged.c.source_updated_at, judged.c.tie_hash, sa.literal("deleted"))
     conn.execute(sa.insert(t.seen).from_select(["work_id", "source_updated_at", "tie_hash", "state"], now_deleted))
@@ -176,7 +186,7 @@ def _replace(
     stored: Table,
     arrivals: Select[Any],
     leaving: Select[Any],
-    leaving_reason: str,
+    reasons: Reasons,
     counts: dict[str, int],
     batch_id: str,
 ) -> Change:
@@ -186,7 +196,7 @@ def _replace(
     old_work = scratch(conn, "old_work", sa.select(stored).where(stored.c.work_id.in_(sa.select(changing.c.work_id))))
     new_work = scratch(conn, "new_work", _with_standing(stage["work"], arriving))
     flips = settle_dois(conn, old_work, new_work)
-    affected = scratch(conn, "affected", _compare(old_work, new_work, arriving, leaving_reason))
+    affected = scratch(conn, "affected", _compare(old_work, new_work, arriving, reasons))
     of = affected.c
     tallied = {
         "arrived": ~of.is_mate & of.is_stored,
@@ -214,7 +224,8 @@ def _replace(
     citing = Citing.find(conn, affected, arrived)
     _rewrite_core(conn, stage, new_work, affected, arriving, tally, flips, batch_id)
     sides = [Relations(**side) if len(side) > 1 else None for side in (before, after)]
-    cells = apply_increment(conn, Side(sides[0], citing.before(sides[0])), Side(sides[1], citing.after(sides[1])), affected, batch_id)
+    was, now = Side(sides[0], citing.before(sides[0])), Side(sides[1], citing.after(sides[1]))
+    cells = apply_increment(conn, was, now, affected, batch_id)
     return Change(counts, cells, affected, arriving, batch_id)
 
 
@@ -285,7 +296,7 @@ def _with_standing(staged: FromClause, arriving: Table) -> Select[Any]:
     return sa.select(*values).join_from(staged, arriving, staged.c.stage_id == arriving.c.stage_id)
 
 
-def _compare(old_work: Table, new_work: Table, arriving: Table, gone_reason: str) -> Select[Any]:
+def _compare(old_work: Table, new_work: Table, arriving: Table, reasons: Reasons) -> Select[Any]:
     """Per work of D: the one reason of its change, the first that holds, and which of its parts changed.
 
     `is_mate`: the work itself is as before, the standing of another work with its DOI changed its own.
@@ -294,14 +305,15 @@ def _compare(old_work: Table, new_work: Table, arriving: Table, gone_reason: str
     standing_differs = sa.or_(
         old.is_counted != new.is_counted, old.excluded_reason.is_distinct_from(new.excluded_reason)
     )
-    reason = sa.case(
-        (new.work_id.is_(None), gone_reason),
+    differing = sa.case(
+        (new.work_id.is_(None), reasons.leaving),
         (old.work_id.is_(None), "new"),
         (standing_differs, "eligibility"),
         (old.place_hash != new.place_hash, "corrected"),
         (old.field_hash != new.field_hash, "reclassified"),
         else_="citations",
     )
+    reason = sa.literal(reasons.every) if reasons.every else differing
     changed = [
         sa.or_(old.work_id.is_(None), new.work_id.is_(None), old[f"{part}_hash"] != new[f"{part}_hash"]).label(
             f"{part}_changed"

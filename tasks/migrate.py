@@ -17,7 +17,7 @@ from schemas.indices import VIEWS
 from tasks.engines import backend_of
 
 SCHEMAS = ("ops", "core", "mart")
-COVERAGE_SINCE = 4  # the version that counts coverage_year; older warehouses count it when they are upgraded
+COUNTED_SINCE = 5  # the newest version that counts what no older one did: the mart is counted anew by an upgrade to it
 FIRST_VERSION = 1  # noted in ops.meta; later ones where Alembic notes them
 VERSION = Table("alembic_version", sa.MetaData(), sa.Column("version_num", sa.String(32), nullable=False), schema="ops")
 
@@ -69,10 +69,12 @@ def upgrade(conn: Connection) -> tuple[int, int]:
     if not sa.inspect(conn).has_table(VERSION.name, schema=VERSION.schema):
         command.stamp(config, revision(have))
     command.upgrade(config, revision(t.WAREHOUSE_VERSION))
-    if have < COVERAGE_SINCE:
+    if have < COUNTED_SINCE:
+        from tasks.definitions import put_blocs
         from tasks.verify import rebuild
 
-        rebuild(conn, [t.coverage_year])
+        put_blocs(conn)
+        rebuild(conn)
     _make_views(conn)
     new = [table for table in t.metadata.sorted_tables if (table.schema, table.name) not in before]
     backend_of(conn).has_created(conn, new)

@@ -19,26 +19,21 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Select
 
 from schemas import tables as t
-from schemas.errors import GateStopped
 from schemas.overrides import Override
-from schemas.reviewed import code_version, definitions_digest
 from schemas.settings import Settings
 from schemas.staging import STAGED
 from schemas.territories import fold_address
-from tasks.batch import store_results
+from tasks.again import Again, close_batch
 from tasks.derive import Rows, hash_content, hash_places, place_rows, to_arrow
-from tasks.gates import measure_gates
-from tasks.ledger import next_moment
 from tasks.load import load_works
 from tasks.locate import Located, Locator
 from tasks.parse import Address, Institution, Places
 from tasks.reference import load_reference
 from tasks.registry import in_force, is_located_anew, note_located, reference_folder
-from tasks.validate import check_gates
 from tasks.warehouse import Warehouse, attach_arrow, detach_arrow, utc_now
 from tasks.workspace import Workspace
 
-SOURCE, KIND = "warehouse", "corrections"
+KIND = "corrections"
 WEAKEST = ("none", "ror_name")
 FACTS = (
     *("corpus", "doi", "title", "publication_date", "year", "type", "language", "venue", "is_retracted"),
@@ -119,7 +114,7 @@ def relocate(
             with warehouse.transaction() as conn:
                 if in_force(conn) != name:
                     break  # somebody put another state in force and decides by that
-                changed = _relocate_some(conn, some, locator, (batch_id, cause), settings)
+                changed = relocate_some(conn, some, locator, Again(batch_id, KIND, cause), settings)
             done.looked_at += len(some)
             done.changed += changed
             done.batches += bool(changed)
@@ -158,15 +153,22 @@ def _strings(conn: Connection) -> Iterator[str]:
     return (raw for raw in found if raw is not None)
 
 
-def _relocate_some(
+def relocate_some(
     conn: Connection,
     ids: np.ndarray[Any, np.dtype[np.int64]],
     locator: Locator,
-    named: tuple[str, str],
+    again: Again,
     settings: Settings,
+    reason: str | None = None,
 ) -> int:
-    """Decide some works again; returns how many changed. `named`: id and cause of the batch."""
-    batch_id, cause = named
+    """Decide some works again in the caller's transaction; returns how many changed.
+
+    Args:
+        reason: of all changes in the ledger; what differs says it, if None.
+
+    Raises:
+        GateStopped: a stop rule failed; the transaction must not be committed.
+    """
     wanted = attach_arrow(conn, "stage_wanted", pa.table({"work_id": ids}))
     rows = _rows_that_change(conn, wanted, locator)
     detach_arrow(conn, ["stage_wanted"])
@@ -175,36 +177,10 @@ def _relocate_some(
     staged = {name: pa.Table.from_batches([to_arrow(name, found)]) for name, found in rows.items()}
     staged["rejected"] = pa.table({"stage_id": pa.array([], pa.int64())})
     stage_of = {name: attach_arrow(conn, f"stage_{name}", data) for name, data in staged.items()}
-    change = load_works(conn, stage_of, batch_id)
-    counts = {**dict.fromkeys(("quarantined", "listed", "applied", "absent"), 0), **change.counts}
-    counts["fetched"] = len(rows["work"])
-    gates = [gate for gate in measure_gates(conn, counts, change, {}, SOURCE, settings) if gate.name not in _OF_SOURCES]
-    findings = check_gates(gates)
-    if findings.stopped_by:
-        broken = "; ".join(f"{r.rule} is {r.observed}, limit {r.expected}" for r in findings.stopped_by)
-        raise GateStopped(f"batch {batch_id} stopped: {broken}", "nothing of it was loaded", batch_id, ())
-    store_results(conn, batch_id, findings.results)
-    conn.execute(t.batch.insert(), _batch_row(conn, batch_id, cause, counts))
+    change = load_works(conn, stage_of, again.batch_id, reason)
+    close_batch(conn, again, {"fetched": len(rows["work"]), **change.counts}, change, settings)
     detach_arrow(conn, [f"stage_{name}" for name in staged])
     return int(change.counts["updated"])
-
-
-_OF_SOURCES = frozenset({"rewritten_share", "year_change"})  # they watch sources; this is what somebody asked for
-
-
-def _batch_row(conn: Connection, batch_id: str, cause: str, counts: dict[str, int]) -> dict[str, Any]:
-    zeros = {c.name: 0 for c in t.batch.columns if isinstance(c.type, sa.BigInteger) and not c.nullable}
-    texts = {
-        "batch_id": batch_id,
-        "landing_id": batch_id,
-        "source": SOURCE,
-        "window_name": cause,
-        "kind": KIND,
-    }
-    made_by = {"code_version": code_version(), "definitions": definitions_digest(), "landing_uri": "", "sha256": ""}
-    whole = {"end_record": counts["fetched"], "window_records": counts["fetched"]}
-    now = next_moment(conn)
-    return {**zeros, **texts, **made_by, **whole, **counts, "started_at": now, "finished_at": now}
 
 
 def _rows_that_change(conn: Connection, wanted: Any, locator: Locator) -> Rows:

@@ -25,6 +25,7 @@ from schemas.errors import NoWarehouse, WarehouseError
 from schemas.reviewed import code_version, counting_digest, locating_digest
 from schemas.settings import Settings
 from schemas.staging import sql_type
+from tasks.definitions import put_definitions
 from tasks.engines import backend_for, backend_of
 from tasks.migrate import create, read_version
 
@@ -42,12 +43,15 @@ class Warehouse:
         self._backend = backend_for(engine.url)
 
     @classmethod
-    def open(cls, settings: Settings, *, create: bool = True, reads_all: bool = False) -> Warehouse:
+    def open(
+        cls, settings: Settings, *, create: bool = True, reads_all: bool = False, any_definitions: bool = False
+    ) -> Warehouse:
         """Connect, make a warehouse if there is none, and check version, scope and definitions.
 
         Args:
             create: make a warehouse if there is none.
             reads_all: allow the memory that counting everything anew takes.
+            any_definitions: also open one that was counted by other definitions than ours.
 
         Raises:
             UsageError: the URL is not one of an engine we support.
@@ -55,7 +59,7 @@ class Warehouse:
         """
         warehouse = cls.connect(settings, create=create, reads_all=reads_all)
         try:
-            warehouse.check(settings)
+            warehouse.check(settings, any_definitions=any_definitions)
         except WarehouseError:
             warehouse.close()
             raise
@@ -89,14 +93,14 @@ class Warehouse:
             raise
         return warehouse
 
-    def check(self, settings: Settings) -> None:
+    def check(self, settings: Settings, *, any_definitions: bool = False) -> None:
         """Compare version, scope and definitions with ours.
 
         Raises:
             WarehouseError: they differ.
         """
         with self.reading("opened") as conn:
-            _check(conn, settings)
+            _check(conn, settings, any_definitions=any_definitions)
 
     def close(self) -> None:
         """Release the database."""
@@ -213,15 +217,15 @@ def _make_in(conn: Connection, settings: Settings) -> None:
     create(conn)
     values = {
         "scope": settings.scope,
-        "definitions": counting_digest(),
         "located_by": f"{locating_digest()}/",
         "created_by": code_version(),
         "warehouse_id": uuid4().hex,
     }
     conn.execute(t.meta.insert(), [{"name": name, "value": value} for name, value in values.items()])
+    put_definitions(conn)
 
 
-def _check(conn: Connection, settings: Settings) -> None:
+def _check(conn: Connection, settings: Settings, *, any_definitions: bool) -> None:
     have = read_version(conn)
     if have > t.WAREHOUSE_VERSION:
         raise WarehouseError(
@@ -239,8 +243,8 @@ def _check(conn: Connection, settings: Settings) -> None:
             f"the warehouse holds scope {found['scope']!r}, COLLAB_SCOPE is {settings.scope!r}",
             "use a warehouse for each scope (another COLLAB_HOME or database), or set COLLAB_SCOPE back",
         )
-    if found["definitions"] != counting_digest():
+    if found["definitions"] != counting_digest() and not any_definitions:
         raise WarehouseError(
-            f"the warehouse was built with definitions {found['definitions']}, these are {counting_digest()}",
-            "load again into a new warehouse (another COLLAB_HOME or database), or go back to the former definitions",
+            f"the warehouse was counted by definitions {found['definitions']}, these are {counting_digest()}",
+            "`collab rebuild` decides stored works again by these; keep a copy until `collab verify` has passed",
         )

@@ -33,8 +33,9 @@ from tests.factory import URL, author, contents, line, work
 IDS = (11, 12, 13, 14)
 DAYS = ("2026-01-01", "2026-01-02", "2026-01-03")
 TEAMS = (
-    [author("US"), author("CN")],
+    [author("US"), author("CN", corresponding=True)],
     [author("US", "DE"), author()],
+    [author("FR", corresponding=True), author("DE")],
     [author("HK"), author("CN"), author("US")],
     [author()],
     [],
@@ -63,7 +64,8 @@ versions = st.builds(
     is_retracted=st.sampled_from((False, False, False, True)),
     type=st.sampled_from(("article", "article", "dataset")),
     primary_topic=st.sampled_from(TOPICS),
-    title=st.sampled_from(("Robots", "Soup")),
+    title=st.sampled_from(("Robots", "Soup", "Robots in PyTorch")),
+    referenced_works=st.sampled_from(([], [f"{URL}W12"], [f"{URL}W{number}" for number in (11, 13, 14, 99)])),
 )
 deletions = st.builds(lambda number, day: f"{URL}W{number},{day}".encode(), st.sampled_from(IDS), st.sampled_from(DAYS))
 

@@ -10,11 +10,10 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-from schemas.reviewed import counting_digest
-
 revision = "0004"
 down_revision = "0003"
-SAME_COUNTING = "f2dc2f6e7d15"  # definitions of version 3, whose fields and policies are those of version 4
+# Definitions of version 3, whose fields and policies are those of version 4, and their digest in that.
+SAME_COUNTING, DIGEST = "f2dc2f6e7d15", "5242993df700"
 MEASURES = (
     *("papers", "papers_all_located", "papers_some_located", "papers_none_located"),
     *("authors", "authors_located", "conflicts"),
@@ -45,9 +44,7 @@ def upgrade() -> None:
     op.add_column("institution", sa.Column("ror_country", sa.String()), schema="core")
     _make_reference_tables()
     _make_coverage_tables()
-    op.execute(
-        f"UPDATE ops.meta SET value = '{counting_digest()}' WHERE name = 'definitions' AND value = '{SAME_COUNTING}'"
-    )
+    op.execute(f"UPDATE ops.meta SET value = '{DIGEST}' WHERE name = 'definitions' AND value = '{SAME_COUNTING}'")
     op.execute("INSERT INTO ops.meta (name, value) VALUES ('located_by', 'version 3')")
 
 

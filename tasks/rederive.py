@@ -1,0 +1,168 @@
+"""Decides stored works again by other definitions: fields, mentions, policies, blocs (design section 6).
+
+Every landed record goes the way of its batch once more, with ledger reason `definition`; which version of a work is
+stored does not change by that. Works whose landed records retention has removed are decided again from what is stored:
+territories follow the new policies, fields and mentions stay as they were, and the warehouse notes how many
+(`definition_partial`). The mart is counted anew at the end. A killed run is called again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from schemas import tables as t
+from schemas.reviewed import classifying_digest, counting_digest
+from schemas.settings import Settings
+from tasks import batch as batches
+from tasks.again import Again, close_batch
+from tasks.batch import Batch
+from tasks.definitions import CLASSIFIED_BY, COUNTED_BY, PARTIAL, put_definitions, read_definitions
+from tasks.derive import Deriver
+from tasks.land import MANIFEST, WORKS, Landing, read_landing
+from tasks.load import load_works
+from tasks.locate import Locator
+from tasks.reference import load_reference
+from tasks.registry import note_located, reference_folder
+from tasks.relocate import relocate_some
+from tasks.validate import Report
+from tasks.verify import rebuild
+from tasks.warehouse import Warehouse, attach_arrow, detach_arrow, utc_now
+from tasks.workers import workers_for
+from tasks.workspace import Workspace
+
+KIND, REASON = "definitions", "definition"
+Ids = np.ndarray[tuple[int], np.dtype[np.int64]]
+
+
+@dataclass
+class Rederived:
+    """What applying definitions did: records and works looked at, works changed, works that could not be classified
+    anew, cells that differed per mart table."""
+
+    records: int
+    changed: int
+    partial: int
+    cells: dict[str, int]
+
+
+def is_outdated(conn: Connection) -> bool:
+    """Whether stored works were counted by other definitions than those of this package."""
+    return read_definitions(conn).get(COUNTED_BY) != counting_digest()
+
+
+def rederive(warehouse: Warehouse, settings: Settings, on_records: Callable[[int], None] = lambda _: None) -> Rederived:
+    """Bring a warehouse to the definitions of this package; see the module.
+
+    Args:
+        on_records: told how many records were parsed since the last call.
+
+    Raises:
+        GateStopped: a stop rule failed; batches before are loaded, call again after a fix.
+    """
+    with Workspace(settings.staging) as workspace, closing(workers_for(settings)) as workers:
+        with warehouse.reading() as conn:
+            noted = read_definitions(conn)
+            folder = reference_folder(conn, settings, workspace)
+            landings = list(_landings(conn, settings))
+        replay = _Replay(warehouse, settings, workspace.folder, folder, utc_now())
+        if noted.get(CLASSIFIED_BY) != classifying_digest():
+            workers.provide(folder)
+            deriver = Deriver(workers, on_records)
+            for landing, records in landings:
+                replay.landing(landing, records, deriver)
+        replay.rest()
+        with warehouse.transaction() as conn:
+            is_same_classes = noted.get(CLASSIFIED_BY) == classifying_digest()
+            partial = int(noted.get(PARTIAL, 0)) if is_same_classes else replay.partial
+            put_definitions(conn, partial)
+            cells = rebuild(conn)
+            note_located(conn)
+    return Rederived(replay.records, replay.changed, partial, cells)
+
+
+def _landings(conn: Connection, settings: Settings) -> Iterator[tuple[Landing, int]]:
+    """Landed windows that are still on disk, in the order of their loading, with how many of their records are
+    loaded."""
+    of = t.batch.c
+    loaded = (
+        sa.select(of.source, of.landing_id, sa.func.max(of.end_record))
+        .where(of.kind == WORKS)
+        .group_by(of.source, of.landing_id)
+        .order_by(sa.func.min(of.finished_at))
+    )
+    for source, landing_id, records in conn.execute(loaded).tuples():
+        folder = settings.landing / source / landing_id
+        if (folder / MANIFEST).exists():
+            yield read_landing(folder), records
+
+
+class _Replay:
+    """Batches of landed records and of stored works on their way through the load, by other definitions."""
+
+    def __init__(
+        self, warehouse: Warehouse, settings: Settings, workspace: Path, reference: str | None, started: datetime
+    ) -> None:
+        self._warehouse, self._settings, self._workspace = warehouse, settings, workspace
+        self._reference, self._started = reference, started
+        self._classified: list[Ids] = []
+        self.records = self.changed = self.partial = 0
+
+    def landing(self, landing: Landing, records: int, deriver: Deriver) -> None:
+        """Send the loaded records of a landed window through again."""
+        size = self._settings.batch_works
+        for first in range(0, records, size):
+            batch = Batch(
+                f"{KIND}/{self._started:%Y-%m-%dT%H:%M:%S.%f}/{landing.source}/{landing.landing_id}/{first:08d}",
+                landing,
+                self._settings.landing / landing.source / landing.landing_id,
+                first,
+                min(first + size, records),
+                utc_now(),
+                self._reference,
+            )
+            folder = batches.stage(batch, deriver, self._workspace, self._settings)
+            report = batches.validate(folder)
+            with self._warehouse.transaction() as conn:
+                self._load(conn, batch, folder, report)
+
+    def _load(self, conn: Connection, batch: Batch, folder: Path, report: Report) -> None:
+        staged = batches.read_batch(folder, report)
+        stage_of = {name: attach_arrow(conn, f"stage_{name}", data) for name, data in staged.items()}
+        change = load_works(conn, stage_of, batch.batch_id, REASON)
+        version, seen = stage_of["version"].c, t.seen.c
+        is_newest = sa.and_(
+            version.work_id == seen.work_id,
+            version.source_updated_at == seen.source_updated_at,
+            version.tie_hash == seen.tie_hash,
+        )
+        newest = sa.select(version.work_id).join_from(stage_of["version"], t.seen, is_newest)
+        self._classified.append(np.array(conn.scalars(newest).all(), np.int64))
+        held = batches.hold_refused(conn, batch, staged, report, self._settings)
+        counts = {**change.counts, "quarantined": held, "fetched": batch.end - batch.first}
+        close_batch(conn, Again(batch.batch_id, KIND, batch.landing.window), counts, change, self._settings)
+        detach_arrow(conn, [f"stage_{name}" for name in staged])
+        self.records += counts["fetched"]
+        self.changed += change.counts["new"] + change.counts["updated"]
+
+    def rest(self) -> None:
+        """Decide the stored works that no landed record stood for again, from what is stored."""
+        with self._warehouse.reading() as conn:
+            stored = np.array(conn.scalars(sa.select(t.work.c.work_id)).all(), np.int64)
+        left = np.setdiff1d(stored, np.concatenate(self._classified) if self._classified else stored[:0])
+        self.partial = len(left)
+        locator = Locator(load_reference(self._reference))
+        size = self._settings.batch_works
+        for first in range(0, len(left), size):
+            batch_id = f"{KIND}/{self._started:%Y-%m-%dT%H:%M:%S.%f}/stored/{first:08d}"
+            with self._warehouse.transaction() as conn:
+                again = Again(batch_id, KIND, "stored works")
+                some = left[first : first + size]
+                self.changed += relocate_some(conn, some, locator, again, self._settings, REASON)
