@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Select, and_, select
+from sqlalchemy import FromClause, Select, and_, select
 
 from schemas.relations import Citations, sum_type, whole
 
@@ -15,28 +15,43 @@ def flow_contributions(known: Citations) -> Select[Any]:
 
     `fractional` is the product of both shares, so that a citation sums to exactly 1 under every policy and field.
     """
-    edge, citing, cited = known.edge, known.work.alias("citing"), known.work.alias("cited")
-    source, target = known.work_territory.alias("source"), known.work_territory.alias("target")
+    edge, work, source, target = known.edge, known.work, known.work_territory.alias("source"), known.cited
     field = known.work_field
     rows = (
-        edge.join(citing, citing.c.work_id == edge.c.citing_work_id)
-        .join(cited, and_(cited.c.work_id == edge.c.cited_work_id, cited.c.corpus == citing.c.corpus))
+        edge.join(work, work.c.work_id == edge.c.citing_work_id)
         .join(source, source.c.work_id == edge.c.citing_work_id)
-        .join(target, and_(target.c.work_id == edge.c.cited_work_id, target.c.policy == source.c.policy))
         .join(field, field.c.work_id == edge.c.citing_work_id)
+        .join(
+            target,
+            and_(
+                target.c.work_id == edge.c.cited_work_id,
+                target.c.corpus == work.c.corpus,
+                target.c.policy == source.c.policy,
+            ),
+        )
     )
     return (
         select(
             edge.c.work_id,
-            citing.c.corpus,
+            work.c.corpus,
             source.c.policy,
             field.c.field,
-            citing.c.year,
+            work.c.year,
             source.c.territory.label("territory_citing"),
             target.c.territory.label("territory_cited"),
             whole().label("citations"),
             sum_type(source.c.share * target.c.share, 18).label("fractional"),
         )
         .select_from(rows)
-        .where(citing.c.is_counted, cited.c.is_counted)
+        .where(work.c.is_counted)
+    )
+
+
+def cited_works(work: FromClause, work_territory: FromClause) -> Select[Any]:
+    """The side of flow_contributions that is cited: counted works with their territories."""
+    part = work_territory.c
+    return (
+        select(work.c.work_id, work.c.corpus, part.policy, part.territory, part.share)
+        .join_from(work, work_territory, part.work_id == work.c.work_id)
+        .where(work.c.is_counted)
     )

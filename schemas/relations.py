@@ -33,6 +33,8 @@ class Citations:
     work: FromClause
     work_territory: FromClause
     work_field: FromClause
+    cited: FromClause
+    """Counted works that are cited: work_id, corpus, policy, territory, share."""
 
 
 def one_if(condition: ColumnElement[bool]) -> ColumnElement[int]:

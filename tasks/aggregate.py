@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, FromClause, Select, Table
 
 from schemas import tables as t
 from schemas.contributions import CONTRIBUTIONS
-from schemas.flows import flow_contributions
+from schemas.flows import cited_works, flow_contributions
 from schemas.relations import Citations, Relations
 from schemas.tables import MART, key_columns, ledger_of, measures
 from tasks.warehouse import clear_scratch, scratch
@@ -128,11 +128,10 @@ def year_slices(conn: Connection, most: int = WORKS_PER_SLICE) -> list[Years]:
     return [Years(first, last) for first, last in zip(firsts, lasts, strict=True)]
 
 
-def rebuilt(mart: Table, years: Years) -> Select[Any]:
-    """Some years of a mart table, from scratch."""
+def rebuilt(conn: Connection, mart: Table, years: Years) -> Select[Any]:
+    """Some years of a mart table, from scratch; for flow_year with the help of a temporary table."""
     if mart is t.flow_year:
-        known = Citations(_edges_from(years), t.work, t.work_territory, t.work_field)
-        every = flow_contributions(known).subquery()
+        every = flow_contributions(_citations_from(conn, years)).subquery()
     else:
         some = sa.select(t.work).where(years.hold(t.work.c.year)).subquery("work")
         children = (t.work_policy, t.work_territory, t.work_field, t.work_evidence, t.work_mention)
@@ -141,15 +140,19 @@ def rebuilt(mart: Table, years: Years) -> Select[Any]:
     return sa.select(*(every.c[name] for name in key), *_sums(every, mart)).group_by(*(every.c[name] for name in key))
 
 
-def _edges_from(years: Years) -> FromClause:
-    """References of the works of some years."""
+def _citations_from(conn: Connection, years: Years) -> Citations:
+    """Citations by the works of some years.
+
+    The cited works are collected first: where several machines hold the warehouse they lie elsewhere than the citing
+    ones.
+    """
     of = t.reference.c
-    return (
-        sa.select(of.citing_work_id, of.cited_work_id, of.citing_work_id.label("work_id"))
-        .join_from(t.reference, t.work, t.work.c.work_id == of.citing_work_id)
-        .where(years.hold(t.work.c.year))
-        .subquery("edge")
-    )
+    in_years = t.work.c.work_id == of.citing_work_id, years.hold(t.work.c.year)
+    edge = sa.select(of.citing_work_id, of.cited_work_id, of.citing_work_id.label("work_id"))
+    wanted = sa.select(of.cited_work_id).join_from(t.reference, t.work, in_years[0]).where(in_years[1])
+    cited = scratch(conn, "cited", cited_works(t.work, t.work_territory).where(t.work.c.work_id.in_(wanted)))
+    from_years = edge.join_from(t.reference, t.work, in_years[0]).where(in_years[1])
+    return Citations(from_years.subquery("edge"), t.work, t.work_territory, t.work_field, cited)
 
 
 def _signed(contributions: Select[Any], mart: Table, sign: int) -> Select[Any]:

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, FromClause, Select, Table
 
 from schemas import tables as t
+from schemas.flows import cited_works
 from schemas.relations import Citations, Relations
 from tasks.warehouse import scratch
 
@@ -96,8 +97,8 @@ class Citing:
 
     def _between(self, edge: FromClause, changed: Relations) -> Citations:
         of_changed = (changed.work, changed.work_territory, changed.work_field)
-        both = [
+        work, territory, field = (
             sa.union_all(sa.select(end), sa.select(*(some.c[name] for name in names))).subquery(end.name)
             for end, some, names in zip(self.ends, of_changed, (_WORK, _TERRITORY, _FIELD), strict=True)
-        ]
-        return Citations(edge, *both)
+        )
+        return Citations(edge, work, territory, field, cited_works(work, territory).subquery("cited"))

@@ -136,6 +136,7 @@ def _queries(conn: Connection, since: datetime | None) -> dict[str, Select[Any]]
     queries["batch"] = sa.select(t.batch).order_by(t.batch.c.finished_at)
     queries["validation_result"] = sa.select(t.validation_result).where(t.validation_result.c.batch_id.in_(newest))
     queries["change"] = changes_since(since)
+    queries["bloc_member"] = sa.select(t.bloc_member).order_by(*(t.bloc_member.c[n] for n in t.bloc_member.info["key"]))
     return queries
 
 

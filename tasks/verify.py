@@ -72,7 +72,7 @@ def rebuild(conn: Connection, marts: Sequence[Table] = t.MART) -> dict[str, int]
 def _rebuild(conn: Connection, mart: Table, years: Years, batch_id: str) -> int:
     """Replace some years of a mart table and book the difference; returns how many cells differed."""
     key, sums = t.key_columns(mart), t.measures(mart)
-    fresh = scratch(conn, f"fresh_{mart.name}", rebuilt(mart, years))
+    fresh = scratch(conn, f"fresh_{mart.name}", rebuilt(conn, mart, years))
     live = sa.select(mart).where(years.hold(mart.c.year)).subquery()
     same = sa.and_(*(live.c[n] == fresh.c[n] for n in key))
     deltas = [(sa.func.coalesce(fresh.c[n], 0) - sa.func.coalesce(live.c[n], 0)).label(n) for n in sums]
@@ -88,11 +88,12 @@ def _rebuild(conn: Connection, mart: Table, years: Years, batch_id: str) -> int:
     anew = sa.select(*(fresh.c[n] for n in (*key, *sums))).order_by(*(fresh.c[n] for n in key))
     conn.execute(sa.insert(mart).from_select([*key, *sums], anew))
     differed = conn.scalar(sa.select(sa.func.count()).select_from(rows)) or 0
-    clear_scratch(conn, fresh.name, rows.name)
+    clear_scratch(conn)
     return int(differed)
 
 
-def _booked(mart: Table, years: Years) -> Select[Any]:
+def _booked(conn: Connection, mart: Table, years: Years) -> Select[Any]:
+    del conn
     ledger, key = t.ledger_of(mart), t.key_columns(mart)
     sums = [sa.cast(sa.func.sum(ledger.c[n]), mart.c[n].type).label(n) for n in t.measures(mart)]
     total = (
@@ -105,12 +106,16 @@ def _booked(mart: Table, years: Years) -> Select[Any]:
 
 
 def _compare(
-    conn: Connection, check: str, mart: Table, count: Callable[[Table, Years], Select[Any]], slices: Sequence[Years]
+    conn: Connection,
+    check: str,
+    mart: Table,
+    count: Callable[[Connection, Table, Years], Select[Any]],
+    slices: Sequence[Years],
 ) -> Finding:
     """Cells that are in one table only, or differ in any measure, counted live and in another way."""
     found = []
     for years in slices:
-        other = scratch(conn, f"other_{mart.name}", count(mart, years))
+        other = scratch(conn, f"other_{mart.name}", count(conn, mart, years))
         live = sa.select(mart).where(years.hold(mart.c.year))
         counted = sa.select(*(other.c[column.name] for column in mart.columns))
         extra = sa.union_all(
@@ -118,7 +123,7 @@ def _compare(
             sa.select(sa.literal("other only").label("side"), *sa.except_(counted, live).subquery().c),
         ).subquery()
         found.append(_finding(conn, check, sa.select(sa.func.count()).select_from(live.subquery()), sa.select(extra)))
-        clear_scratch(conn, other.name)
+        clear_scratch(conn)
     samples = [finding.sample for finding in found if finding.sample]
     rows, differences = sum(finding.rows for finding in found), sum(finding.differences for finding in found)
     return Finding(check, rows, differences, samples[0] if samples else "")

@@ -132,7 +132,7 @@ def rebuild_seconds(warehouse: Warehouse, *, drops: bool = True) -> dict[str, fl
             began = time.perf_counter()
             columns = [*t.key_columns(mart), *t.measures(mart)]
             for years in slices:
-                conn.execute(sa.insert(table).from_select(columns, rebuilt(mart, years)))
+                conn.execute(sa.insert(table).from_select(columns, rebuilt(conn, mart, years)))
             seconds[mart.name] = time.perf_counter() - began
     seconds["all"] = time.perf_counter() - whole
     if drops:
