@@ -6,6 +6,7 @@ ledger agree exactly.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -17,7 +18,7 @@ from schemas.contributions import CONTRIBUTIONS
 from schemas.flows import cited_works, flow_contributions
 from schemas.relations import Citations, Relations
 from schemas.tables import MART, key_columns, ledger_of, measures
-from tasks.warehouse import clear_scratch, scratch
+from tasks.warehouse import Recipe, clear_scratch, make_scratch, recipe, scratch
 
 WORKS_PER_SLICE = 2_000_000
 
@@ -29,11 +30,17 @@ class Side:
     works: Relations | None
     citations: Citations | None
 
-    def contributions(self, mart: Table) -> Select[Any] | None:
-        """Rows of (work_id, key, measures) for a mart table."""
+    def has(self, mart: Table) -> bool:
+        """Whether there is anything that can contribute to a mart table."""
+        return (self.citations if mart is t.flow_year else self.works) is not None
+
+    def contributions(self, mart: Table) -> Select[Any]:
+        """Rows of (work_id, key, measures) for a mart table that `has` holds of."""
         if mart is t.flow_year:
-            return flow_contributions(self.citations) if self.citations else None
-        return CONTRIBUTIONS[mart](self.works) if self.works else None
+            assert self.citations is not None
+            return flow_contributions(self.citations)
+        assert self.works is not None
+        return CONTRIBUTIONS[mart](self.works)
 
 
 def apply_increment(
@@ -46,57 +53,83 @@ def apply_increment(
         reasons: relation (work_id, reason) of these works.
 
     Returns:
-        Per mart table, the temporary table of the cells that changed and by how much.
+        Per mart table that changed, the temporary table of its cells that changed and by how much.
     """
     touched = {}
     for mart in MART:
-        sides = [
-            _signed(rows, mart, sign)
-            for side, sign in ((after, 1), (before, -1))
-            if (rows := side.contributions(mart)) is not None
-        ]
-        if not sides:
+        steps = _steps(conn, mart, before, after, reasons)
+        if steps is None:
             continue
-        signed = sa.union_all(*sides).subquery()
-        key, sums = key_columns(mart), measures(mart)
-        by_reason = scratch(
-            conn,
-            f"delta_{mart.name}",
-            _nonzero(
-                sa.select(reasons.c.reason, *(signed.c[name] for name in key), *_sums(signed, mart))
-                .join_from(signed, reasons, signed.c.work_id == reasons.c.work_id)
-                .group_by(reasons.c.reason, *(signed.c[name] for name in key)),
-                mart,
-            ),
-        )
-        booked = sa.select(sa.literal(batch_id), by_reason.c.reason, *(by_reason.c[name] for name in (*key, *sums)))
-        conn.execute(sa.insert(ledger_of(mart)).from_select(["batch_id", "reason", *key, *sums], booked))
-        touched[mart.name] = cells = scratch(
-            conn,
-            f"cells_{mart.name}",
-            _nonzero(
-                sa.select(*(by_reason.c[name] for name in key), *_sums(by_reason, mart)).group_by(
-                    *(by_reason.c[name] for name in key)
-                ),
-                mart,
-            ),
-        )
+        by_reason = make_scratch(conn, steps.by_reason)
+        if conn.scalar(steps.size):
+            conn.execute(steps.book, {"batch": batch_id})
+            touched[mart.name] = make_scratch(conn, steps.cells)
+            conn.execute(steps.add)
+            conn.execute(steps.insert)
+            if before.works is not None:
+                conn.execute(steps.remove)
         clear_scratch(conn, by_reason.name)
-        _add_cells(conn, mart, cells, has_losses=before.works is not None)
     return touched
 
 
-def _add_cells(conn: Connection, mart: Table, cells: Table, *, has_losses: bool) -> None:
-    """Add deltas to the mart; a cell goes when all its measures are zero."""
+class _Steps(NamedTuple):
+    """What an increment of one mart table does, in order: sum the differences by cell and reason, book them in the
+    ledger, sum them by cell, add them to the cells there are, insert the others, and remove those that are all zero.
+    """
+
+    by_reason: Recipe
+    size: Select[Any]
+    book: sa.Insert
+    cells: Recipe
+    add: sa.Update
+    insert: sa.Insert
+    remove: sa.Delete
+
+
+_made: dict[tuple[str, str, bool, bool], _Steps] = {}  # compiling them takes longer than a small batch does
+
+
+def _steps(conn: Connection, mart: Table, before: Side, after: Side, reasons: FromClause) -> _Steps | None:
+    """Steps for a mart table; None if neither side has anything for it.
+
+    Both sides consist of temporary tables that have the same names in every batch, so the steps are made once.
+    """
+    sides = [(side, sign) for side, sign in ((after, 1), (before, -1)) if side.has(mart)]
+    if not sides:
+        return None
+    known = conn.dialect.name, mart.name, after.has(mart), before.has(mart)
+    if known not in _made:
+        _made[known] = _make_steps(conn, mart, sides, reasons)
+    return _made[known]
+
+
+def _make_steps(conn: Connection, mart: Table, sides: Sequence[tuple[Side, int]], reasons: FromClause) -> _Steps:
     key, sums = key_columns(mart), measures(mart)
-    same = sa.and_(*(mart.c[name] == cells.c[name] for name in key))
-    conn.execute(sa.update(mart).values({name: mart.c[name] + cells.c[name] for name in sums}).where(same))
-    missing = sa.select(*(cells.c[name] for name in (*key, *sums))).where(
+    signed = sa.union_all(*(_signed(side.contributions(mart), mart, sign) for side, sign in sides)).subquery()
+    differences = (
+        sa.select(reasons.c.reason, *(signed.c[name] for name in key), *_sums(signed, mart))
+        .join_from(signed, reasons, signed.c.work_id == reasons.c.work_id)
+        .group_by(reasons.c.reason, *(signed.c[name] for name in key))
+    )
+    by_reason = recipe(conn, f"delta_{mart.name}", _nonzero(differences, mart))
+    of = by_reason.table.c
+    booked = sa.select(sa.bindparam("batch", type_=sa.String), of.reason, *(of[name] for name in (*key, *sums)))
+    net = sa.select(*(of[name] for name in key), *_sums(by_reason.table, mart)).group_by(*(of[name] for name in key))
+    cells = recipe(conn, f"cells_{mart.name}", _nonzero(net, mart))
+    cell = cells.table.c
+    same = sa.and_(*(mart.c[name] == cell[name] for name in key))
+    missing = sa.select(*(cell[name] for name in (*key, *sums))).where(
         ~sa.exists(sa.select(1).select_from(mart).where(same))
     )
-    conn.execute(sa.insert(mart).from_select([*key, *sums], missing))
-    if has_losses:
-        conn.execute(sa.delete(mart).where(sa.and_(*(mart.c[name] == 0 for name in sums))))
+    return _Steps(
+        by_reason,
+        sa.select(sa.func.count()).select_from(by_reason.table),
+        sa.insert(ledger_of(mart)).from_select(["batch_id", "reason", *key, *sums], booked),
+        cells,
+        sa.update(mart).values({name: mart.c[name] + cell[name] for name in sums}).where(same),
+        sa.insert(mart).from_select([*key, *sums], missing),
+        sa.delete(mart).where(sa.and_(*(mart.c[name] == 0 for name in sums))),
+    )
 
 
 class Years(NamedTuple):

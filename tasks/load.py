@@ -64,7 +64,7 @@ class Change:
 
     counts: dict[str, int]
     cells: dict[str, Table]
-    """Per mart table: cells that changed, and by how much. Empty if no work changed."""
+    """Per mart table that changed: its cells that changed, and by how much."""
     affected: Table
     """work_id, reason, was_stored, and which parts of the work changed."""
     arriving: Table

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 import pyarrow as pa
@@ -184,13 +184,30 @@ def _compile_create_table_as(made: _CreateTableAs, compiler: DDLCompiler, **_: A
     return f"CREATE TEMPORARY TABLE {name} AS {compiler.sql_compiler.process(made.query, literal_binds=True)}"
 
 
+class Recipe(NamedTuple):
+    """A temporary table that is made again and again: its columns, and the statement that makes it."""
+
+    table: Table
+    statement: str
+
+
+def recipe(conn: Connection, name: str, query: Select[Any] | CompoundSelect[Any]) -> Recipe:
+    """How to make a temporary table with the rows of a query; good for every connection to this kind of engine."""
+    table = Table(name, sa.MetaData(), *(sa.Column(c.name, c.type) for c in query.selected_columns))
+    return Recipe(table, str(_CreateTableAs(name, query).compile(dialect=conn.dialect)))
+
+
 def scratch(conn: Connection, name: str, query: Select[Any] | CompoundSelect[Any]) -> Table:
     """Temporary table with the rows of a query, until `clear_scratch` or the rollback."""
-    conn.execute(_CreateTableAs(name, query))
-    table = Table(name, sa.MetaData(), *(sa.Column(c.name, c.type) for c in query.selected_columns))
-    conn.info.setdefault("scratch", {})[name] = table
-    backend_of(conn).has_filled(conn, table)
-    return table
+    return make_scratch(conn, recipe(conn, name, query))
+
+
+def make_scratch(conn: Connection, made: Recipe) -> Table:
+    """The same by a recipe."""
+    conn.exec_driver_sql(made.statement)
+    conn.info.setdefault("scratch", {})[made.table.name] = made.table
+    backend_of(conn).has_filled(conn, made.table)
+    return made.table
 
 
 def clear_scratch(conn: Connection, *names: str) -> None:
