@@ -98,6 +98,8 @@ class Located(NamedTuple):
 
     authors: list[LocatedPlaces]
     credit: Credit
+    of_work: tuple[LocatedPlaces, ...] = ()
+    """Places that could not be tied to authors, if there are any."""
 
     def evidence(self) -> list[tuple[str, int, int]]:
         """(source, authors, conflicts): columns of core.work_evidence from `country_source` on."""
@@ -108,6 +110,13 @@ class Located(NamedTuple):
             counts[1] += author.conflicts
         found = found or {"none": [0, 0]}  # a work without authors rests on nothing too
         return [(source, *found[source]) for source in COUNTRY_SOURCES if source in found]  # type: ignore[misc]
+
+
+def credited(authors: list[LocatedPlaces], of_work: tuple[LocatedPlaces, ...], *, is_cut: bool) -> Located:
+    """A work with its credit; `is_cut`: the source did not list all authors."""
+    weights = tuple([author.weights for author in authors])
+    unassigned = frozenset(row.country for found in of_work for row in found.rows) - {UNKNOWN}
+    return Located(authors, credit(weights, is_cut=is_cut or not authors, unassigned=unassigned), of_work)
 
 
 @lru_cache(maxsize=4_096)
@@ -154,10 +163,10 @@ class Locator:
         authors = [
             self._undated(author.places) or self.locate_places(author.places, work.year) for author in work.authors
         ]
-        for author in authors:
-            work.repairs += author.repairs
-        weights = tuple([author.weights for author in authors])
-        return Located(authors, credit(weights, is_cut=work.authors_truncated or not authors))
+        of_work = (self.locate_places(work.common, work.year),) if work.common else ()
+        for found in (*authors, *of_work):
+            work.repairs += found.repairs
+        return credited(authors, of_work, is_cut=work.authors_truncated)
 
     def locate_string(self, raw: str) -> list[Decision]:
         """What a string says on its own."""

@@ -18,6 +18,7 @@ from tasks.ledger import changes_since, has_changed, releases_in, unfinished_lan
 from tasks.registry import is_located_anew
 from tasks.sightings import stored_months, sweeps
 from tasks.sources.openalex_api import gaps_between
+from tasks.sources.venue_list import SOURCE as LISTS
 
 CHANGES_SHOWN = 6  # cells of countries, and of pairs
 CELL_SHOWN = {"policy": "iso", "corpus": "openalex"}
@@ -70,7 +71,7 @@ def read_status(conn: Connection, settings: Settings, now: datetime) -> Status:
             sa.select(t.validation_result).where(never_loaded, result.success.is_(False), result.severity == "stop")
         )
     )
-    last = batches[0] if batches else None
+    last = next((row for row in batches if row.source != LISTS), batches[0] if batches else None)
     swept = sweeps(conn)
     here = releases_in(conn, settings.published) or _releases(conn)  # a home that never published asks for them all
     release = here[0] if here else None

@@ -5,6 +5,8 @@ equally over its known countries. A unit is a distinct raw affiliation string; i
 only for an author without linked strings; a unit without a known country, and an author without units, is `ZZ`. Shares
 are integers of 1e-9, floored, the remainder to the largest (ties: first code, `ZZ` last), so that a work's shares sum
 to exactly 1. Other policies sum the iso shares.
+
+Where affiliations could not be tied to authors, every author is unknown: the countries count as a whole, with share 0.
 """
 
 from __future__ import annotations
@@ -54,12 +56,13 @@ def weights_of(units: dict[int, set[str]]) -> Weights:
 
 
 @lru_cache(maxsize=10_000)
-def credit(authors: tuple[Weights, ...], *, is_cut: bool) -> Credit:
-    """Credit of a work from the weights of its authors; `is_cut`: one unknown author stands for those not listed.
+def credit(authors: tuple[Weights, ...], *, is_cut: bool, unassigned: frozenset[str] = frozenset()) -> Credit:
+    """Credit of a work from the weights of its authors; `is_cut`: one unknown author stands for those not listed;
+    `unassigned`: known countries of affiliations that are tied to no author.
 
     The countries of small teams repeat, in the same order, in every second work.
     """
-    iso = _iso_shares(authors, phantom=is_cut)
+    iso = dict.fromkeys(unassigned, 0) | _iso_shares(authors, phantom=is_cut)
     linked: dict[str, list[int]] = {}
     for position, weights in enumerate(authors, start=1):
         for territory in {territory for territory, _ in weights}:
