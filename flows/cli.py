@@ -223,13 +223,16 @@ def status() -> None:
 
 
 @command(app, "report")
-def report(field: Annotated[str, typer.Option(help="Field of research, such as ai or healthcare.")] = "ai") -> None:
+def report(
+    field: Annotated[str, typer.Option(help="Field of research, such as ai or healthcare.")] = "ai",
+    corpus: Annotated[str | None, typer.Option(help="openalex, or the corpus of a venue list.")] = None,
+) -> None:
     """What the tables say: counts per batch, top countries and pairs, what changed and why, where the release lies."""
     if field not in load_definitions().names:
         raise UsageError(f"unknown field {field!r}", "known: " + ", ".join(load_definitions().names))
     settings = load_settings()
     with Warehouse.open(settings, create=False) as warehouse, warehouse.reading() as conn:
-        found = read_report(conn, settings, field, utc_now())
+        found = read_report(conn, settings, field, utc_now(), corpus)
     show.report(console, found)
 
 

@@ -87,11 +87,8 @@ class ListFile:
         Raises:
             SourceError: cut, damaged or expanding beyond bounds; of a CSV: not UTF-8, or its quotation marks are wrong.
         """
-        try:
-            with self._unpacked() as stream:
-                yield from self._json_lines(stream) if self._is_json else self._csv_lines(stream)
-        except (EOFError, zlib.error, OSError) as exc:  # BadGzipFile and isal's errors are among these
-            raise SourceError(f"{self.name} is cut or damaged: {exc}", "bring it again") from None
+        with self._unpacked() as stream:
+            yield from self._json_lines(stream) if self._is_json else self._csv_lines(stream)
 
     def _json_lines(self, stream: io.BufferedReader[Any]) -> Iterator[bytes]:
         if stream.peek(len(BOM)).startswith(BOM):
@@ -126,15 +123,16 @@ class ListFile:
 
     @contextmanager
     def _unpacked(self) -> Iterator[io.BufferedReader[Any]]:
-        with self._path.open("rb") as file:
-            is_packed = file.read(2) == GZIP
-            file.seek(0)
-            if not is_packed:
-                yield file
-                return
-            limit = max(self._path.stat().st_size * self._max_expansion, LEAST_LIMIT)
-            with igzip.open(file, "rb") as unpacked, io.BufferedReader(_Bounded(unpacked, limit, self.name)) as stream:
-                yield stream
+        limit = max(self._path.stat().st_size * self._max_expansion, LEAST_LIMIT)
+        try:
+            with self._path.open("rb") as file:
+                if file.peek(len(GZIP)).startswith(GZIP):
+                    with igzip.open(file, "rb") as packed:
+                        yield io.BufferedReader(_Bounded(packed, limit, self.name))
+                else:
+                    yield file
+        except (EOFError, zlib.error, OSError) as exc:  # BadGzipFile and isal's errors are among these
+            raise SourceError(f"{self.name} is cut or damaged: {exc}", "bring it again") from None
 
 
 class _Bounded(io.RawIOBase):

@@ -212,7 +212,8 @@ def _names(paper: Paper, repairs: list[Repair]) -> list[str]:
         return [_squeezed(name) for name in paper.authors]
     text = _unescaped(paper.authors if paper.is_plain else paper.author, "authorship.position", repairs)
     if ";" in text or paper.is_plain:
-        return _split(text, ";")
+        found = _split(text, ";")
+        return found if found[-1:] != [""] else found[:-1]  # "King, Ada;" is closed by its separator
     parts: list[str] = []
     for part in _split(_comma.sub(",", text), ","):
         if parts and _suffix.fullmatch(part):
