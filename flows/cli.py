@@ -26,6 +26,7 @@ from tasks import verify as tables
 from tasks.dictionary import render_dictionary
 from tasks.harvest import ApiIntake
 from tasks.intake import Opening, SnapshotIntake
+from tasks.list_intake import ListIntake
 from tasks.night import Night
 from tasks.publish import publish as write_release
 from tasks.quarantine import find_record, open_records
@@ -48,6 +49,7 @@ DryOption = Annotated[
     ),
 ]
 PlainOption = Annotated[bool, typer.Option("--no-prefect", help="Run the same steps without Prefect.")]
+OPTIONS_OF = {SnapshotIntake.source: ("snapshot", "each_night"), ListIntake.source: ("list", "corpus")}
 OLDEST = date(1800, 1, 1)
 
 
@@ -62,6 +64,13 @@ def _day(text: str, option: str) -> date:
 def run(
     source: Annotated[str, typer.Option(help="Where works come from: " + ", ".join(SOURCES))] = SnapshotIntake.source,
     snapshot: SnapshotOption = None,
+    venue_list: Annotated[
+        str | None,
+        typer.Option("--list", help="List of conference papers: JSON lines or CSV; file, folder or address."),
+    ] = None,
+    corpus: Annotated[
+        str | None, typer.Option(help="Corpus that the list belongs to. Default: COLLAB_VENUE_CORPUS.")
+    ] = None,
     until: Annotated[str | None, typer.Option(help="Newest partition date to take in, such as 2026-11-22.")] = None,
     each_night: Annotated[
         bool, typer.Option(help="One run per partition date, in order, as if run every night.")
@@ -72,23 +81,39 @@ def run(
     """Take in what is new at the source and publish it."""
     last = _day(until, "--until") if until else None
     opening_of(source, last)  # a wrong one is said before anything is made
-    settings = load_settings(snapshot=snapshot)
+    settings = load_settings(snapshot=snapshot, venue_list=venue_list, venue_corpus=corpus)
+    _refuse_options_of_others(source, snapshot=snapshot, each_night=each_night, list=venue_list, corpus=corpus)
     nights: list[date | None] = [last]
     if source == SnapshotIntake.source:
         read = open_snapshot(settings)
         if each_night:
             days = sorted({part.day for part in read.read_manifest()})
             nights = [day for day in days if last is None or day <= last]
-    else:
+    elif source == ApiIntake.source:
         read_key(settings)
-        if each_night or snapshot:
-            raise UsageError("--each-night and --snapshot belong to a snapshot", "the API is asked for today's state")
     if dry_run:
         _show_plan(settings, opening_of(source, last))
         return
     for night in nights:
-        line = _run_flow("nightly", no_prefect, source=source, snapshot=settings.snapshot, until=night)
+        line = _run_flow(
+            "nightly",
+            no_prefect,
+            source=source,
+            snapshot=settings.snapshot,
+            until=night,
+            venue_list=settings.venue_list,
+            venue_corpus=settings.venue_corpus,
+        )
         console.print(f"up to {night}: {line}" if night else line, markup=False, highlight=False)
+
+
+def _refuse_options_of_others(source: str, **given: object) -> None:
+    """Raise UsageError for an option that belongs to another source: it would be ignored."""
+    for of, names in OPTIONS_OF.items():
+        for name in names:
+            if given[name] and source != of:
+                option = f"--{name.replace('_', '-')}"
+                raise UsageError(f"{option} belongs to source {of}", f"give --source {of}, or leave {option} out")
 
 
 @command(app, "backfill")
@@ -214,13 +239,16 @@ def status() -> None:
 
 
 @command(app, "report")
-def report(field: Annotated[str, typer.Option(help="Field of research, such as ai or healthcare.")] = "ai") -> None:
+def report(
+    field: Annotated[str, typer.Option(help="Field of research, such as ai or healthcare.")] = "ai",
+    corpus: Annotated[str | None, typer.Option(help="openalex, or the corpus of a venue list.")] = None,
+) -> None:
     """What the tables say: counts per batch, top countries and pairs, what changed and why, where the release lies."""
     if field not in load_definitions().names:
         raise UsageError(f"unknown field {field!r}", "known: " + ", ".join(load_definitions().names))
     settings = load_settings()
     with Warehouse.open(settings, create=False) as warehouse, warehouse.reading() as conn:
-        found = read_report(conn, settings, field, utc_now())
+        found = read_report(conn, settings, field, utc_now(), corpus)
     show.report(console, found)
 
 

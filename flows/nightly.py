@@ -67,15 +67,33 @@ def run_name() -> str:
 
 
 @flow(name="nightly", flow_run_name=run_name, timeout_seconds=LONGEST_NIGHT_SECONDS, persist_result=False)
-def nightly(source: str = "openalex-snapshot", snapshot: str | None = None, until: date | None = None) -> str:
+def nightly(
+    source: str = "openalex-snapshot",
+    snapshot: str | None = None,
+    until: date | None = None,
+    venue_list: str | None = None,
+    venue_corpus: str | None = None,
+) -> str:
     """Take in what is new at the source and publish it. Safe to run again at any time.
 
     Args:
-        source: where works come from: openalex-snapshot, or openalex-api with a key in COLLAB_OPENALEX_API_KEY.
+        source: where works come from: openalex-snapshot, openalex-api with a key in COLLAB_OPENALEX_API_KEY, or
+            venue-list.
         snapshot: root of the snapshot: folder, s3://bucket or https://; default COLLAB_SNAPSHOT.
         until: newest partition date of the snapshot to take in; default all.
+        venue_list: list of conference papers, file, folder or address; default COLLAB_VENUE_LIST.
+        venue_corpus: corpus that the list belongs to; default COLLAB_VENUE_CORPUS.
     """
-    return with_night(run_night, as_task, show=show, source=source, snapshot=snapshot, until=until)
+    return with_night(
+        run_night,
+        as_task,
+        show=show,
+        source=source,
+        snapshot=snapshot,
+        until=until,
+        venue_list=venue_list,
+        venue_corpus=venue_corpus,
+    )
 
 
 @flow(name="quarantine-retry", flow_run_name=run_name, timeout_seconds=LONGEST_NIGHT_SECONDS, persist_result=False)

@@ -17,6 +17,7 @@ from flows.steps import COUNTS
 from schemas.settings import PREFIX, Settings
 from schemas.territories import territory_names
 from tasks.intake import Expected
+from tasks.parse import CORPUS
 from tasks.rederive import Rederived
 from tasks.report import Report, Status
 from tasks.sources.openalex_api import SOURCE, bounds_of
@@ -84,9 +85,8 @@ def report(console: Console, found: Report) -> None:
     if not found.is_complete:
         console.print(f"No complete year yet; these are the works of {found.year} so far.", style="yellow")
     world, names = found.world, territory_names()
-    title = (
-        f"{found.field}, {found.year}, policy iso: {world.papers:,} works, {world.papers_international:,} international"
-    )
+    what = f"{found.field}, {found.year}" if found.corpus == CORPUS else f"{found.corpus}: {found.field}, {found.year}"
+    title = f"{what}, policy iso: {world.papers:,} works, {world.papers_international:,} international"
     at_most = world.papers_international + world.papers_undetermined
     title += (
         f" (up to {at_most:,} with undetermined), {_percent(world.papers_with_unknown, world.papers)} partly unknown"
@@ -113,9 +113,7 @@ def report(console: Console, found: Report) -> None:
         )
         for r in found.pairs
     ]
-    title = (
-        f"Top country pairs, {found.field}, {found.year} (works: a lower bound; unknown: some author is not located)"
-    )
+    title = f"Top country pairs, {what} (works: a lower bound; unknown: some author is not located)"
     _table(console, title, ("pair", "works", "bilateral", "unknown", "score", "citations"), pairs)
     changes = [
         (

@@ -13,7 +13,9 @@ from rich.table import Table
 from flows.show import safe
 from schemas.evidence import RULES
 from schemas.overrides import Override
+from schemas.tables import OF_WORK
 from schemas.territories import UNKNOWN, territory_names
+from schemas.work_ids import shown_id
 from tasks.addresses import countries_in
 from tasks.explain import Explanation
 from tasks.locate import Decision
@@ -31,12 +33,15 @@ def _name(code: str) -> str:
 def explanation(console: Console, found: Explanation, *, most: int = MOST_ROWS) -> None:
     """A work: what each policy makes of it, then why, author by author; at most `most` rows."""
     work = found.work
-    title = f"W{work.work_id} {safe(work.title)} ({work.year}, {work.type})"
+    title = f"{shown_id(work.work_id)} {safe(work.title)} ({work.year}, {work.type})"
     console.print(title, style="bold", markup=False, highlight=False)
     if not work.is_counted:
         console.print(f"stored, but not counted: {work.excluded_reason}", style="yellow")
     if work.authors_truncated:
         console.print("the source cut the author list: one unknown author stands for the rest", style="yellow")
+    if work.is_unassigned:
+        told = "which author has which affiliation is not known: their countries count whole, the shares are unknown"
+        console.print(told, style="yellow")
     if not found.is_up_to_date:
         console.print("decided by other rules, corrections or ROR; `collab relocate` decides again", style="yellow")
     console.print()
@@ -49,6 +54,7 @@ def explanation(console: Console, found: Explanation, *, most: int = MOST_ROWS) 
     console.print()
     if not found.authors:
         console.print("The record lists no authors.")
+    if not found.authors and not found.affiliations:
         return
     drawn = Table(header_style="bold", box=None, pad_edge=False)
     for name, ratio in (
@@ -70,21 +76,26 @@ def explanation(console: Console, found: Explanation, *, most: int = MOST_ROWS) 
 
 def _lines(found: Explanation) -> Iterator[tuple[str, ...]]:
     """Rows of the table: a string that stands in the row above is not printed again."""
-    rows_of: dict[int, list[Any]] = {author.position: [] for author in found.authors}
+    positions = [author.position for author in found.authors]
+    names = {at.position: f"{at.position}" + (f" A{at.author_id}" if at.author_id else "") for at in found.authors}
+    if found.work.is_unassigned:
+        positions, names = [OF_WORK, *positions], names | {OF_WORK: "paper"}
+    rows_of: dict[int, list[Any]] = {position: [] for position in positions}
     for row in found.affiliations:
         rows_of[row.position].append(row)
     above = None
-    for author in found.authors:
-        who = f"{author.position}" + (f" A{author.author_id}" if author.author_id else "")
-        for row in rows_of[author.position]:
+    for position in positions:
+        who = names[position]
+        for row in rows_of[position]:
             given = row.institution_country and f"({row.institution_country})"
             held = " ".join(filter(None, (row.institution_name, given)))
             raw = "" if row.raw_string is None else excerpt(row.raw_string, row.evidence or "")
             shown = '"' if raw and raw == above else raw
             yield who, shown, held, _name(row.country), _why(row), f"{row.confidence} %"
             who, above = "", raw
-        if not rows_of[author.position]:
-            yield who, "", "", _name(UNKNOWN), "no affiliation in the record", "0 %"
+        if not rows_of[position]:
+            why = "none that is known to be his" if found.work.is_unassigned else "no affiliation in the record"
+            yield who, "", "", _name(UNKNOWN), why, "0 %"
             above = None
 
 
@@ -95,7 +106,7 @@ def _why(row: Any) -> str:
     if row.is_conflict:
         why += f"; the string names {', '.join(countries_in(row.raw_string))}, the institution is in"
         why += f" {row.institution_country}"
-    return why if row.unit else f"{why}; not counted, other strings of the author are linked"
+    return why if row.unit or row.position == OF_WORK else f"{why}; not counted, other strings of the author are linked"
 
 
 def excerpt(text: str, words: str) -> str:

@@ -19,13 +19,16 @@ from tasks.batch import Batch, Outcome
 from tasks.harvest import ApiIntake
 from tasks.intake import Intake, Opening, SnapshotIntake, Window
 from tasks.land import DELETIONS, Landing
+from tasks.list_intake import ListIntake
 from tasks.night import Night
 from tasks.publish import Release
 from tasks.validate import Result
 
 T = TypeVar("T")
 MOST_FAILED_WINDOWS = 3  # in a row: then the source is down, and the rest of the night would be spent on waiting
-SOURCES: dict[str, Callable[..., Intake]] = {SnapshotIntake.source: SnapshotIntake, ApiIntake.source: ApiIntake}
+SOURCES: dict[str, Callable[..., Intake]] = {
+    intake.source: intake for intake in (SnapshotIntake, ApiIntake, ListIntake)
+}
 
 COUNTS = (
     "fetched",
@@ -209,6 +212,8 @@ def with_night(
     source: str = SnapshotIntake.source,
     snapshot: str | None = None,
     until: date | None = None,
+    venue_list: str | None = None,
+    venue_corpus: str | None = None,
     backfill: tuple[date, date] | None = None,
 ) -> str:
     """Open a night, run its steps, and return one line about it.
@@ -217,9 +222,11 @@ def with_night(
         show: told what the night did when it ends, well or not.
         source: a key of SOURCES.
         until: newest partition date of a snapshot to take in.
+        venue_list: list of papers to bring.
+        venue_corpus: corpus that it belongs to.
         backfill: months of the live API to fetch that were never seen.
     """
-    settings = load_settings(snapshot=snapshot)
+    settings = load_settings(snapshot=snapshot, venue_list=venue_list, venue_corpus=venue_corpus)
     opening = opening_of(source, until, backfill)
     summary = Summary()
     with progress_for_this_terminal() as progress, Night(settings, opening, on_records=progress.advance) as night:
@@ -247,6 +254,8 @@ def opening_of(source: str, until: date | None = None, backfill: tuple[date, dat
                 "--until belongs to a snapshot", "`collab backfill --from ... --to ...` fetches past dates"
             )
         return partial(ApiIntake, backfill=backfill)
+    if source == ListIntake.source and until:
+        raise UsageError("--until belongs to a snapshot", "a list is brought whole")
     if backfill:
         raise UsageError(f"source {source} has no past dates to be asked for", f"source {ApiIntake.source} has")
-    return partial(SnapshotIntake, until=until)
+    return ListIntake if source == ListIntake.source else partial(SnapshotIntake, until=until)

@@ -81,6 +81,8 @@ class Gate:
     high: float | None
     why: str
     is_evaluated: bool = True
+    if_not: str = "too few works or earlier batches"
+    """Why it is not evaluated, where it is not."""
 
     @property
     def excess(self) -> float:

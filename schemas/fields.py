@@ -1,7 +1,8 @@
 """Versioned definitions of AI and its subfields, read from schemas/data/fields.toml.
 
-A work is in field `ai` if an admitting rule matches its primary topic; only then do the other fields look at it. The
-first rule that matches is stored with the work. Fields overlap; nothing ever sums over them.
+A work is in field `ai` if an admitting rule matches its primary topic, or its source admits it (venue lists); only then
+do the other fields look at it. The first rule that matches is stored with the work. Fields overlap; nothing ever sums
+over them.
 """
 
 from __future__ import annotations
@@ -75,9 +76,7 @@ class Rule:
         return self.may_match(subject.lower_title) and self.pattern.search(subject.title) is not None
 
     def _in_abstract(self, subject: Subject) -> bool:
-        return (
-            self.may_match(subject.lower_abstract) and self.pattern.search(read_abstract(subject.abstract)) is not None
-        )
+        return self.may_match(subject.lower_abstract) and self.pattern.search(subject.abstract_text()) is not None
 
 
 @dataclass(frozen=True)
@@ -101,18 +100,35 @@ class Field:
 
 
 class Subject:
-    """What the rules look at; most works are not admitted, so only their primary topic is read at first."""
+    """What the rules look at. Each source fills it from its own records; what a record does not have stays empty."""
+
+    admitted: tuple[tuple[str, str], ...] = ()
+    """Fields, with the rule, that the source itself admits to."""
+    primary_topic = subfield = ""
+    topics: Sequence[str] = ()
+    keywords: Sequence[str] = ()
+    venue = title = lower_title = ""
+    abstract: bytes | msgspec.Raw = b""
+    """As the source has it."""
+    lower_abstract = b""
+
+    def read_on(self, *, with_abstract: bool) -> None:
+        """Take the parts that subdivide admitted works."""
+
+    def abstract_text(self) -> str:
+        """The abstract as plain text."""
+        return bytes(self.abstract).decode()
+
+
+class WorkSubject(Subject):
+    """A work of OpenAlex; most are not admitted, so only their primary topic is read at first."""
 
     def __init__(self, work: openalex.Work) -> None:
         self._work = work
         primary = work.primary_topic  # no fallback to topics[0]: the API cannot filter on one
         self.primary_topic = _tail(primary.id) if primary else ""
         self.subfield = _tail(primary.subfield.id) if primary and primary.subfield else ""
-        self.topics: list[str] = []
-        self.keywords: list[str] = []
-        self.venue = self.title = self.lower_title = ""
         self.abstract = work.abstract_inverted_index
-        self.lower_abstract = b""
 
     def read_on(self, *, with_abstract: bool) -> None:
         """Take the parts that subdivide admitted works."""
@@ -124,6 +140,22 @@ class Subject:
         self.lower_title = self.title.casefold()
         if with_abstract:
             self.lower_abstract = bytes(self.abstract).lower()
+
+    def abstract_text(self) -> str:
+        """The abstract from its inverted index."""
+        return read_abstract(msgspec.Raw(self.abstract))
+
+
+class PaperSubject(Subject):
+    """A paper of a venue list: title, venue and abstract. Who brings the list says that it is about AI."""
+
+    admitted = (("ai", "venue-list"),)
+
+    def __init__(self, title: str | None, venue: str, abstract: str | None) -> None:
+        self.title, self.venue = title or "", venue.lower()
+        self.lower_title = self.title.casefold()
+        self.abstract = (abstract or "").encode()
+        self.lower_abstract = self.abstract.lower()
 
 
 def _tail(identifier: str | None) -> str:
@@ -154,13 +186,12 @@ class Definitions:
     version: str
     fields: tuple[Field, ...]
 
-    def classify(self, works: Sequence[openalex.Work], *, scope: str) -> list[list[tuple[str, str]]]:
-        """Fields of each work as (field, id of the first rule that matched); empty means out of scope.
+    def classify(self, subjects: Sequence[Subject], *, scope: str) -> list[list[tuple[str, str]]]:
+        """Fields of each subject as (field, id of the first rule that matched); empty means out of scope.
 
         Under scope `all` every work is in field `all`, and in `ai` and its subfields as far as their rules say.
         """
-        subjects = [Subject(work) for work in works]
-        found = [self._matching(subject, admits=True) for subject in subjects]
+        found = [[*subject.admitted, *self._matching(subject, admits=True)] for subject in subjects]
         admitted = [at for at, fields in enumerate(found) if fields]
         for at, is_hinted in zip(admitted, self._may_match([subjects[at].abstract for at in admitted]), strict=True):
             subjects[at].read_on(with_abstract=is_hinted)
@@ -172,7 +203,7 @@ class Definitions:
             (field.id, rule) for field in self.fields if field.admits is admits and (rule := field.first_match(subject))
         ]
 
-    def _may_match(self, abstracts: Sequence[msgspec.Raw]) -> list[bool]:
+    def _may_match(self, abstracts: Sequence[bytes | msgspec.Raw]) -> list[bool]:
         """Whether an abstract holds a hint of any rule: one look at all of them for all hints costs a fifth of looking
         for each hint in each."""
         found: list[bool] = pc.match_substring_regex(

@@ -14,6 +14,7 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from schemas.errors import UsageError
+from schemas.venue_list import CORPUS_NAME, OTHERS
 
 # Nothing phones home. Set before anything imports Prefect or Great Expectations; a user who sets them explicitly keeps
 # the last word.
@@ -52,6 +53,10 @@ class Settings(BaseSettings):
     snapshot: str | None = Field(
         None, description="root of an OpenAlex snapshot: folder, s3://bucket or https:// address"
     )
+    venue_list: str | None = Field(
+        None, description="list of conference papers to bring: JSON lines or CSV, file or folder, or an address"
+    )
+    venue_corpus: str = Field("venues", description="corpus that the list belongs to, such as my-conferences")
     scope: Literal["ai", "all"] = Field(
         "ai", description="ai: works admitted by fields.toml; all: every work, field `all` exists too"
     )
@@ -138,6 +143,13 @@ class Settings(BaseSettings):
             return value.expanduser().resolve()
         except RuntimeError:
             raise ValueError(f"{value} is in the home of a user who does not exist") from None
+
+    @field_validator("venue_corpus")
+    @classmethod
+    def _is_corpus(cls, value: str) -> str:
+        if not CORPUS_NAME.fullmatch(value) or value in OTHERS:
+            raise ValueError("a name such as my-conferences: letters a to z, digits, hyphens, at most 31; not openalex")
+        return value
 
     @field_validator("warehouse_url")
     @classmethod

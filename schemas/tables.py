@@ -37,6 +37,7 @@ from schemas.territories import language_codes, territory_names, work_types
 
 WAREHOUSE_VERSION = 5  # the newest step in tasks/migrations/versions
 SHARE_SCALE = 10**9
+OF_WORK = 0  # position of affiliations that are tied to no author
 EVERYWHERE = "everywhere"  # a copy of the table on each machine
 _SERVER = "postgresql"
 COUNTRY_SOURCES = tuple(SOURCE_TEXTS)
@@ -117,7 +118,12 @@ def _share(name: str, text: str, *rules: Rule) -> Column[Any]:
 
 
 def _work_id() -> Column[Any]:
-    return column("work_id", BigInteger, "number in the OpenAlex id: W2741809807 is 2741809807")
+    return column(
+        "work_id",
+        BigInteger,
+        "number in the OpenAlex id: W2741809807 is 2741809807; from 2^62 on a paper of a venue list, shown as L and"
+        " this number: 62 bits of BLAKE2b over corpus, venue, year and the list's own id, else title and first author",
+    )
 
 
 def _batch_id(null: bool = False) -> Column[Any]:
@@ -143,8 +149,8 @@ batch = table(
     " listed = applied + absent.",
     _batch_id(),
     column("landing_id", String, "landed window the batch was read from"),
-    column("source", String, "openalex-snapshot, ..."),
-    column("window_name", String, "what was asked of the source, such as a range of partition dates"),
+    column("source", String, "openalex-snapshot, openalex-api, venue-list, quarantine, warehouse"),
+    column("window_name", String, "what was asked of the source, such as a range of partition dates or a venue list"),
     column("kind", String, "works or deletions"),
     column("first_record", BigInteger, "ordinal of the first record in the landed window, from 0", unit="records"),
     column("end_record", BigInteger, "ordinal after the last record", unit="records"),
@@ -208,7 +214,12 @@ seen = table(
     "Newest valid version of every work that is or was stored, or was listed as deleted."
     " Orders versions whatever their order of arrival.",
     _work_id(),
-    column("source_updated_at", DateTime, "updated_date of the version, UTC; end of the day for a deletion"),
+    column(
+        "source_updated_at",
+        DateTime,
+        "updated_date of the version, UTC; end of the day for a deletion; for a paper of a list the time it was landed,"
+        " plus a microsecond for each line before it",
+    ),
     column(
         "tie_hash",
         BigInteger,
@@ -244,7 +255,11 @@ quarantine = table(
     "ops",
     "quarantine",
     "Records that could not be loaded, whole, with the reason. A retry or a newer good version resolves them.",
-    column("source_key", String, "W and number of the work, or record- and digest where that could not be read"),
+    column(
+        "source_key",
+        String,
+        "id of the work as it is shown (W..., L...), or record- and digest where that could not be read",
+    ),
     column("version", BigInteger, "tie_hash of the record: the same record is listed once"),
     _batch_id(),
     column("work_id", BigInteger, "number of the work, where it could be read", null=True),
@@ -253,7 +268,13 @@ quarantine = table(
     column("rule", String, "id of the rule that was broken"),
     column("reason", Text, "what was wrong, in words"),
     column("path", String, "where in the record, such as $.authorships[0].author.id", null=True),
-    column("raw", LargeBinary, "the record as fetched; null above the size limit, then see the landed part", null=True),
+    column(
+        "raw",
+        LargeBinary,
+        "the record as fetched, one of a venue list behind list, time and place; null above the size limit, then see"
+        " the landed part",
+        null=True,
+    ),
     column("landed_at", String, "landed part and line"),
     column("quarantined_at", DateTime, "UTC"),
     column("resolved_at", DateTime, "UTC; null while open", null=True),
@@ -411,9 +432,15 @@ work = table(
     column("references_count", Integer, "works it cites according to the record", unit="works"),
     column("content_hash", BigInteger, "BLAKE2b-64 over all columns we store of the work; equal means unchanged"),
     column("place_hash", BigInteger, "the same over year, authors, affiliations and territories"),
-    column("field_hash", BigInteger, "the same over the fields"),
+    column("field_hash", BigInteger, "the same over the fields and mentions"),
     column("reference_hash", BigInteger, "the same over the references"),
     _batch_id(),
+    column(
+        "is_unassigned",
+        Boolean,
+        "affiliations could not be tied to authors, because the list gives another number of them: their countries"
+        " count whole, the shares of all authors are unknown (ZZ), so the work is never located",
+    ),
     key=("work_id",),
     spread="work_id",
     indexes=(("doi",),),
@@ -452,12 +479,15 @@ affiliation = table(
     "affiliation",
     "Evidence for the country of an author: one row for each raw string and institution linked to it.",
     _work_id(),
-    column("position", Integer, "author"),
+    column(
+        "position", Integer, "author; 0 where the affiliation could not be tied to one: it is the paper's as a whole"
+    ),
     column("seq", Integer, "row of the author, from 1"),
     column(
         "unit",
         Integer,
-        "unit of the author that shares are split by: a distinct raw string; null where the row is evidence only",
+        "unit of the author that shares are split by: a distinct raw string; null where the row is evidence only, and"
+        " at position 0",
         null=True,
     ),
     column(

@@ -23,13 +23,15 @@ from schemas.errors import GateStopped, LandingError
 from schemas.reviewed import code_version, definitions_digest
 from schemas.settings import Settings
 from schemas.staging import STAGED, arrow_schema
+from schemas.work_ids import shown_id
 from tasks import quarantine
 from tasks.derive import Deriver, Reading
 from tasks.gates import measure_gates, staged_metrics, window_gates
 from tasks.land import DELETIONS, WORKS, Landing, check_landing, read_lines
 from tasks.ledger import next_moment
 from tasks.load import CATEGORIES, Change, load_deletions, load_works
-from tasks.parse import BadRecord, parse_work_id, tie_hash
+from tasks.parse import CORPUS, BadRecord, parse_work_id, tie_hash
+from tasks.readers import reader_of
 from tasks.registry import in_force
 from tasks.validate import Report, Result, check_gates, read_staged, validate_staged
 from tasks.warehouse import Warehouse, attach_arrow, detach_arrow, utc_now
@@ -94,9 +96,8 @@ def stage(batch: Batch, deriver: Deriver, workspace: Path, settings: Settings) -
             _stage_deletions([line.raw or b"" for line in lines], batch, folder)
         else:
             newest = batch.started_at + CLOCKS_DIFFER_BY
-            reading = Reading(
-                settings.scope, batch.landing.lists_cut, settings.max_record_bytes, newest, batch.reference
-            )
+            reader = reader_of(batch.landing)
+            reading = Reading(reader, settings.scope, settings.max_record_bytes, newest, batch.reference)
             deriver.derive(lines, reading, folder)
     except OSError as exc:
         shutil.rmtree(folder, ignore_errors=True)
@@ -189,7 +190,8 @@ def _load_in(
     counts["fetched"] = batch.end - batch.first if batch.landing.kind == WORKS else counts["quarantined"]
     _store_repairs(conn, stage_of["repair"], change)
     metrics = staged_metrics(folder)
-    gates = measure_gates(conn, counts, change, metrics, batch.landing.source, settings)
+    source, corpus = batch.landing.source, batch.landing.corpus or CORPUS
+    gates = measure_gates(conn, counts, change, metrics, source, settings, corpus)
     gates += window_gates(batch.landing)
     findings = check_gates(gates)
     results = [*report.results, *findings.results]
@@ -271,7 +273,7 @@ def _refused(
         for version in versions.to_pylist():
             why = rejected[version["stage_id"]]
             rows[version["stage_id"]] = {
-                "source_key": f"W{version['work_id']}",
+                "source_key": shown_id(version["work_id"]),
                 "version": version["tie_hash"],
                 "work_id": version["work_id"],
                 "source_updated_at": version["source_updated_at"],
@@ -282,9 +284,11 @@ def _refused(
                 "landed_at": "",
             }
     if rows:
+        reader = reader_of(batch.landing)
         for line in read_lines(batch.folder, batch.landing, batch.first, batch.end, settings.max_record_bytes):
             if line.stage_id in rows:
-                rows[line.stage_id] |= {"raw": line.raw, "landed_at": line.landed_at}
+                raw = line.raw and reader.keep(line.stage_id, line.raw)
+                rows[line.stage_id] |= {"raw": raw, "landed_at": line.landed_at}
     return list(rows.values())
 
 

@@ -15,28 +15,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from schemas import openalex
-from schemas.fields import load_definitions
+from schemas.fields import Subject, load_definitions
 from schemas.staging import STAGED, arrow_schema
+from schemas.tables import OF_WORK
+from schemas.work_ids import shown_id
 from tasks.locate import Located, Locator
-from tasks.parse import (
-    CORPUS,
-    BadRecord,
-    ParsedWork,
-    Version,
-    hash64,
-    parse_work,
-    read_version,
-    read_work,
-    tie_hash,
-)
+from tasks.parse import BadRecord, ParsedWork, Version, hash64
+from tasks.records import Line, Reader, Record
 from tasks.reference import load_reference
 from tasks.workers import Workers
 
@@ -45,20 +37,13 @@ _encode = msgspec.msgpack.Encoder().encode
 Rows = dict[str, list[tuple[Any, ...]]]
 
 
-class Line(NamedTuple):
-    """One raw record and where it was landed. `raw` is None for a record above the size limit."""
-
-    stage_id: int
-    landed_at: str
-    raw: bytes | None
-
-
 @dataclass(slots=True)
 class Outline:
     """As much of a record as its scope is decided by, or what is wrong with it."""
 
     line: Line
-    work: openalex.Work | None = None
+    record: Record | None = None
+    subject: Subject | None = None
     version: Version | None = None
     fields: Sequence[tuple[str, str]] = ()
     mentions: Sequence[str] = ()
@@ -67,10 +52,10 @@ class Outline:
 
 @dataclass(frozen=True)
 class Reading:
-    """How the records of a source are to be read."""
+    """How the records of a landing are to be read."""
 
+    reader: Reader
     scope: str
-    lists_cut: bool
     max_record_bytes: int
     newest: datetime = datetime.max
     """UTC; a later version would hide all that follow, so it is refused."""
@@ -91,10 +76,11 @@ def derive_lines(lines: Iterable[Line], reading: Reading) -> dict[str, pa.Record
     gc.disable()  # the rows are a million small tuples, and none of them is in a cycle
     try:
         outlines = [_outline(line, reading) for line in lines]
-        core = [outline for outline in outlines if outline.work and not outline.work.is_xpac]
-        found = load_definitions().classify([outline.work for outline in core if outline.work], scope=reading.scope)
-        for outline, fields in zip(core, found, strict=True):
-            outline.fields = fields
+        subjects = [outline.subject for outline in outlines if outline.subject]
+        found = iter(load_definitions().classify(subjects, scope=reading.scope))
+        for outline in outlines:
+            if outline.subject:
+                outline.fields = next(found)
         for outline in outlines:
             _derive_one(outline, reading, rows)
     finally:
@@ -117,12 +103,12 @@ def _outline(line: Line, reading: Reading) -> Outline:
     try:
         if line.raw is None:
             raise BadRecord("read", "record_too_large", f"longer than {reading.max_record_bytes} bytes")
-        work = read_work(line.raw)
-        version = outline.version = read_version(work, line.raw)
+        record = reading.reader.read(line.stage_id, line.raw)
+        version = outline.version = record.version
         if version.updated_at > reading.newest:
-            reason = f"{work.updated_date} lies in the future"
+            reason = f"{version.updated_at} lies in the future"
             raise BadRecord("parse", "updated_date_future", reason, "$.updated_date")
-        outline.work = work
+        outline.record, outline.subject = record, record.subject
     except BadRecord as bad:
         outline.bad = bad
     return outline
@@ -131,24 +117,24 @@ def _outline(line: Line, reading: Reading) -> Outline:
 def _derive_one(outline: Outline, reading: Reading, rows: Rows) -> None:
     line, version = outline.line, outline.version
     try:
-        if outline.work and version:
+        if outline.record and version:
             if outline.fields:
-                work = parse_work(outline.work, version, lists_cut=reading.lists_cut)
-                _add_work(line.stage_id, work, locator(reading.reference), outline, rows)
+                _add_work(line.stage_id, outline.record.parse(), locator(reading.reference), outline, rows)
             rows["version"].append((line.stage_id, *version, bool(outline.fields)))
     except BadRecord as found:
         outline.bad = found
     if bad := outline.bad:
-        tie = version.tie_hash if version else tie_hash(line.raw or line.landed_at.encode())
-        key = f"W{version.work_id}" if version else f"record-{tie:016x}"
+        raw = line.raw or line.landed_at.encode()
+        tie = version.tie_hash if version else reading.reader.digest(raw)
+        key = shown_id(version.work_id) if version else f"record-{tie:016x}"
         identity = (version.work_id, version.updated_at) if version else (None, None)
         problem = (line.stage_id, key, tie, *identity, bad.stage, bad.rule, bad.reason, bad.path, line.landed_at)
         rows["problem"].append(problem)
 
 
 def hash_places(year: int | None, authorships: Sequence[tuple[Any, ...]], located: Located) -> int:
-    """Digest of all that the places of a work's authors add to the warehouse."""
-    evidence = [author.digest for author in located.authors]
+    """Digest of all that the places of a work's authors, and those tied to none of them, add to the warehouse."""
+    evidence = [author.digest for author in (*located.authors, *located.of_work)]
     return hash64(_encode((year, authorships, evidence, located.credit.territories)))
 
 
@@ -162,6 +148,9 @@ def place_rows(stage_id: int, work_id: int, located: Located, rows: Rows) -> Non
     credit = located.credit
     rows["affiliation"] += [
         (stage_id, work_id, at, *row) for at, author in enumerate(located.authors, start=1) for row in author.rows
+    ]
+    rows["affiliation"] += [
+        (stage_id, work_id, OF_WORK, *row._replace(unit=None)) for found in located.of_work for row in found.rows
     ]
     rows["work_evidence"] += [(stage_id, work_id, *row) for row in located.evidence()]
     rows["work_policy"] += [(stage_id, work_id, *row) for row in credit.policies]
@@ -181,7 +170,7 @@ def _add_work(stage_id: int, work: ParsedWork, locator: Locator, outline: Outlin
     field_hash = hash_classes(outline.fields, outline.mentions)
     reference_hash = hash64(_encode(work.references))
     bibliographic = (
-        CORPUS,
+        work.corpus,
         work.doi,
         work.title,
         work.publication_date,
@@ -194,7 +183,9 @@ def _add_work(stage_id: int, work: ParsedWork, locator: Locator, outline: Outlin
     facts = (*bibliographic, *counted, work.authors_truncated, work.references_count)
     content_hash = hash_content(facts, place_hash, field_hash, reference_hash)
 
-    rows["work"].append((stage_id, work_id, *facts, content_hash, place_hash, field_hash, reference_hash))
+    rows["work"].append(
+        (stage_id, work_id, *facts, content_hash, place_hash, field_hash, reference_hash, bool(located.of_work))
+    )
     rows["authorship"] += [(stage_id, work_id, *row) for row in authorships]
     place_rows(stage_id, work_id, located, rows)
     rows["work_field"] += [(stage_id, work_id, *row) for row in outline.fields]

@@ -11,10 +11,8 @@ from sqlalchemy import Connection
 
 from schemas import tables as t
 from schemas.errors import UsageError
-from tasks.parse import BadRecord, parse_work_id
+from schemas.work_ids import read_id, shown_id
 from tasks.registry import is_located_anew
-
-PREFIX = "https://openalex.org/"
 
 
 @dataclass(frozen=True)
@@ -33,7 +31,7 @@ def read_explanation(conn: Connection, identifier: str) -> Explanation:
     """Explain a stored work.
 
     Args:
-        identifier: W2741809807, 2741809807, or the address of the work at OpenAlex.
+        identifier: W2741809807, L5764607523034234880, the number alone, or the address of the work at OpenAlex.
 
     Raises:
         UsageError: it is no such id, or the work is not stored.
@@ -41,7 +39,7 @@ def read_explanation(conn: Connection, identifier: str) -> Explanation:
     work_id = _work_id(identifier)
     work = conn.execute(sa.select(t.work).where(t.work.c.work_id == work_id)).one_or_none()
     if work is None:
-        raise UsageError(f"work W{work_id} is not stored", _why_not(conn, work_id))
+        raise UsageError(f"work {shown_id(work_id)} is not stored", _why_not(conn, work_id))
     of, held = t.affiliation, t.institution
     evidence = (
         sa.select(of, held.c.name.label("institution_name"))
@@ -62,11 +60,10 @@ def read_explanation(conn: Connection, identifier: str) -> Explanation:
 
 
 def _work_id(identifier: str) -> int:
-    text = identifier.strip().removeprefix(PREFIX)
     try:
-        return parse_work_id(PREFIX + (text if text[:1] in "Ww" else f"W{text}").upper())
-    except BadRecord:
-        raise UsageError(f"{identifier[:40]!r} is not the id of a work", "write it as W2741809807") from None
+        return read_id(identifier)
+    except ValueError as exc:
+        raise UsageError(str(exc), "write it as W2741809807, or L and the number of a paper of a list") from None
 
 
 def _why_not(conn: Connection, work_id: int) -> str:
@@ -75,7 +72,8 @@ def _why_not(conn: Connection, work_id: int) -> str:
         return f"its newest version is {state.replace('_', ' ')}"
     held = conn.scalar(
         sa.select(t.quarantine.c.rule).where(
-            t.quarantine.c.source_key == f"W{work_id}", t.quarantine.c.resolved_at.is_(None)
+            t.quarantine.c.source_key == shown_id(work_id), t.quarantine.c.resolved_at.is_(None)
         )
     )
-    return f"it is in quarantine: {held}; see `collab quarantine show W{work_id}`" if held else "it was never in scope"
+    where = f"`collab quarantine show {shown_id(work_id)}`"
+    return f"it is in quarantine: {held}; see {where}" if held else "it was never in scope"

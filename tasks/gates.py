@@ -3,6 +3,10 @@
 Cell rules look at the cells the batch touched; drift gates compare with the last 30 batches of the same source, once
 there are 10 of them and at least 1,000 works (real daily partitions hold a median of 3 works: nothing can be judged
 from those).
+
+A venue list is no series: one batch is CVPR with affiliations, the next NeurIPS without any. Its figures are shown and
+kept, but not held against others; and since somebody brought it, what it rewrites is warned about and does not stop it.
+Shares of the warehouse are shares of the works of the batch's own corpus: neither hides the other.
 """
 
 from __future__ import annotations
@@ -25,6 +29,7 @@ from schemas.settings import Settings
 from schemas.territories import UNKNOWN
 from tasks.land import Landing
 from tasks.load import Change
+from tasks.parse import CORPUS
 from tasks.validate import read_staged
 
 HISTORY = 30
@@ -83,7 +88,13 @@ def _share(flags: pa.ChunkedArray) -> float:
 
 
 def measure_gates(
-    conn: Connection, counts: dict[str, int], change: Change, metrics: dict[str, float], source: str, settings: Settings
+    conn: Connection,
+    counts: dict[str, int],
+    change: Change,
+    metrics: dict[str, float],
+    source: str,
+    settings: Settings,
+    corpus: str = CORPUS,
 ) -> list[Gate]:
     """All gates of a batch, measured on the state it would leave behind."""
     categories = sum(
@@ -114,8 +125,9 @@ def measure_gates(
     ]
     history = _history(conn, source)
     works = counts["fetched"] - counts["quarantined"] - counts["out_of_scope"]
-    is_judged = works >= FEWEST_WORKS and len(history) >= FEWEST_BATCHES
-    gates += _rewrite_gates(conn, change, settings, is_judged)
+    is_series = corpus == CORPUS
+    is_judged = works >= FEWEST_WORKS and len(history) >= FEWEST_BATCHES and is_series
+    gates += _rewrite_gates(conn, change, settings, corpus, is_judged if is_series else works >= FEWEST_WORKS)
     for name, severity, least in DRIFT:
         earlier = [figures[name] for figures in history if name in figures]
         if name not in metrics:
@@ -132,6 +144,7 @@ def measure_gates(
                 middle + width,
                 why,
                 is_judged and len(earlier) >= FEWEST_BATCHES,
+                *([] if is_series else ["the batches of a venue list are no series"]),
             )
         )
     return [*gates, _country_gate(metrics, history, settings)] if metrics else gates
@@ -217,8 +230,9 @@ def _same_cell(left: Any, right: Any) -> sa.ColumnElement[bool]:
     return sa.and_(*(left.c[name] == right.c[name] for name in CELL))
 
 
-def _rewrite_gates(conn: Connection, change: Change, settings: Settings, is_judged: bool) -> list[Gate]:
-    stored = conn.scalar(sa.select(sa.func.count()).select_from(t.work)) or 0
+def _rewrite_gates(conn: Connection, change: Change, settings: Settings, corpus: str, is_judged: bool) -> list[Gate]:
+    severity: Severity = "stop" if corpus == CORPUS else "warn"
+    stored = conn.scalar(sa.select(sa.func.count()).select_from(t.work).where(t.work.c.corpus == corpus)) or 0
     of = change.affected.c
     rewritten = (
         conn.scalar(
@@ -248,7 +262,7 @@ def _rewrite_gates(conn: Connection, change: Change, settings: Settings, is_judg
     return [
         Gate(
             "rewritten_share",
-            "stop",
+            severity,
             rewritten / max(stored, 1),
             0,
             settings.max_rewritten_share,
@@ -257,7 +271,7 @@ def _rewrite_gates(conn: Connection, change: Change, settings: Settings, is_judg
         ),
         Gate(
             "year_change",
-            "stop",
+            severity,
             float(largest or 0),
             0,
             settings.max_year_change,

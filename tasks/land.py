@@ -14,6 +14,7 @@ import os
 import shutil
 import zlib
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +22,7 @@ import msgspec
 from isal import igzip
 
 from schemas.errors import LandingError, SourceError
-from tasks.derive import Line
+from tasks.records import Line
 
 MANIFEST = "manifest.json"
 WORKS, DELETIONS = "works", "deletions"
@@ -43,7 +44,8 @@ class Landing(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `lists_cut`: whether the source cuts author lists at 100. Of a source that was asked: how many works it says the
     window holds, how many it listed, what that cost in credits, how many were left out because their authors could
-    not all be had, and a digest of what was asked and of whom.
+    not all be had, and a digest of what was asked and of whom. Of a venue list: its corpus, and when it was brought
+    (UTC), which orders the versions of its papers.
     """
 
     landing_id: str
@@ -57,6 +59,8 @@ class Landing(msgspec.Struct, frozen=True, omit_defaults=True):
     credits: int | None = None
     left_out: int = 0
     question: str = ""
+    corpus: str = ""
+    brought_at: datetime | None = None
 
     @property
     def records(self) -> int:

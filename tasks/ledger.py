@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Select
 
 from schemas import tables as t
+from tasks.sources.venue_list import SOURCE as LISTS
 from tasks.warehouse import utc_now
 
 
@@ -90,7 +91,8 @@ def has_changed(conn: Connection, since: datetime | None) -> bool:
 
 def unfinished_landings() -> Select[Any]:
     """Ids of landings that a run left half-way, and that no later landing of their kind has overtaken: with another
-    COLLAB_BATCH_WORKS the next run lands the same parts in other windows."""
+    COLLAB_BATCH_WORKS the next run lands the same parts in other windows. A list overtakes those of its own corpus,
+    which its id begins with."""
     of = t.batch.c
     landing = (
         sa.select(
@@ -110,9 +112,14 @@ def unfinished_landings() -> Select[Any]:
             later.c.kind == landing.c.kind,
             later.c.is_whole,
             later.c.last > landing.c.last,
+            sa.or_(landing.c.source != LISTS, _corpus(later.c.landing_id) == _corpus(landing.c.landing_id)),
         )
     )
     return sa.select(landing.c.landing_id).where(~landing.c.is_whole, ~is_overtaken)
+
+
+def _corpus(landing_id: sa.ColumnElement[str]) -> sa.ColumnElement[str]:
+    return sa.func.split_part(landing_id, ".", 1)
 
 
 def _batches_since(since: datetime | None) -> Select[Any]:

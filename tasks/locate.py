@@ -99,12 +99,8 @@ class Located(NamedTuple):
 
     authors: list[LocatedPlaces]
     credit: Credit
-
-    @classmethod
-    def of(cls, authors: list[LocatedPlaces], corresponding: Sequence[int], *, is_cut: bool) -> Located:
-        """Credit a work to its located authors; see tasks/shares.py."""
-        parts = tuple([author.part for author in authors])
-        return cls(authors, credit(parts, tuple(corresponding), is_cut=is_cut or not authors))
+    of_work: tuple[LocatedPlaces, ...] = ()
+    """Places that could not be tied to authors, if there are any."""
 
     def evidence(self) -> list[tuple[str, int, int]]:
         """(source, authors, conflicts): columns of core.work_evidence from `country_source` on."""
@@ -115,6 +111,16 @@ class Located(NamedTuple):
             counts[1] += author.conflicts
         found = found or {"none": [0, 0]}  # a work without authors rests on nothing too
         return [(source, *found[source]) for source in COUNTRY_SOURCES if source in found]  # type: ignore[misc]
+
+
+def credited(
+    authors: list[LocatedPlaces], corresponding: Sequence[int], of_work: tuple[LocatedPlaces, ...], *, is_cut: bool
+) -> Located:
+    """A work with its credit (tasks/shares.py); `is_cut`: the source did not list all authors."""
+    parts = tuple([author.part for author in authors])
+    unassigned = frozenset(row.country for found in of_work for row in found.rows) - {UNKNOWN}
+    is_short = is_cut or not authors
+    return Located(authors, credit(parts, tuple(corresponding), is_cut=is_short, unassigned=unassigned), of_work)
 
 
 @lru_cache(maxsize=4_096)
@@ -161,10 +167,11 @@ class Locator:
         authors = [
             self._undated(author.places) or self.locate_places(author.places, work.year) for author in work.authors
         ]
-        for author in authors:
-            work.repairs += author.repairs
+        of_work = (self.locate_places(work.common, work.year),) if work.common else ()
+        for found in (*authors, *of_work):
+            work.repairs += found.repairs
         leads = [at for at, author in enumerate(work.authors, start=1) if author.is_corresponding]
-        return Located.of(authors, leads, is_cut=work.authors_truncated)
+        return credited(authors, leads, of_work, is_cut=work.authors_truncated)
 
     def locate_string(self, raw: str) -> list[Decision]:
         """What a string says on its own."""

@@ -134,6 +134,9 @@ class ParsedWork(msgspec.Struct, gc=False):
     references: list[int]
     references_count: int
     repairs: list[Repair] = []
+    corpus: str = CORPUS
+    common: Places | None = None
+    """Affiliations that could not be tied to authors: those of the work as a whole."""
 
 
 def hash64(data: bytes) -> int:
@@ -162,12 +165,7 @@ def read_work(line: bytes) -> openalex.Work:
     Raises:
         BadRecord: not JSON, nested too deeply, or a field of another type than the contract says.
     """
-    try:
-        return openalex.work_decoder.decode(line)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
-        raise _bad("parse", exc) from None
-    except RecursionError:
-        raise BadRecord("parse", "json_depth", "nested too deeply") from None
+    return decode(openalex.work_decoder, line, "$")
 
 
 def read_version(work: openalex.Work, line: bytes) -> Version:
@@ -198,14 +196,14 @@ def parse_work(work: openalex.Work, version: Version, *, lists_cut: bool) -> Par
         BadRecord: authorships or references do not fit the contract.
     """
     repairs: list[Repair] = []
-    authorships = _decode(openalex.authorships_decoder, work.authorships, "$.authorships") or []
+    authorships = decode(openalex.authorships_decoder, work.authorships, "$.authorships") or []
     references, references_count = _parse_references(bytes(work.referenced_works))
     authors = _parse_authors(authorships, repairs)
     title, venue = work.any_title, work.venue
     return ParsedWork(
         version=version,
-        doi=_parse_doi(work.doi, repairs),
-        title=_bounded(title, TITLE_LIMIT, "work.title", repairs) if title else None,
+        doi=parse_doi(work.doi, repairs),
+        title=bounded(title, TITLE_LIMIT, "work.title", repairs) if title else None,
         publication_date=_parse_date(work.publication_date, repairs),
         year=work.publication_year,
         type=_parse_type(work.type, repairs),
@@ -236,7 +234,7 @@ def _parse_references(raw: bytes) -> tuple[list[int], int]:
             is_good = len(raw) - len(numerals) == len(numbers) * (len(_QUOTED_WORK_PREFIX) + 1)
             if is_good and (not numbers or (min(numbers) > 0 and max(numbers) < _NUMBERS_END)):
                 return sorted(set(numbers)), len(numbers)
-    identifiers = _decode(openalex.references_decoder, raw, "$.referenced_works") or []
+    identifiers = decode(openalex.references_decoder, raw, "$.referenced_works") or []
     path = "$.referenced_works[...]"
     found = {_number(_work_id, identifier, "reference_shape", path) for identifier in identifiers if identifier}
     return sorted(found), len(identifiers)
@@ -269,16 +267,16 @@ def _parse_author(item: openalex.Authorship, repairs: list[Repair]) -> Author:
 def _parse_places(raw_institutions: bytes, raw_affiliations: bytes, raw_strings: bytes, single: str | None) -> Places:
     repairs: list[Repair] = []
     institutions: dict[str, Institution] = {}
-    for number, raw in enumerate(_decode(openalex.institutions_decoder, raw_institutions, ".institutions") or ()):
+    for number, raw in enumerate(decode(openalex.institutions_decoder, raw_institutions, ".institutions") or ()):
         held = _parse_institution(raw, repairs)
         if held.is_known:
             institutions[raw.id or f"#{number}"] = held
-    affiliations = _decode(openalex.affiliations_decoder, raw_affiliations, ".affiliations") or ()
+    affiliations = decode(openalex.affiliations_decoder, raw_affiliations, ".affiliations") or ()
     linked: dict[str, dict[str, Institution]] = {}
     tied: set[str] = set()
     for affiliation in affiliations:
         if affiliation.raw_affiliation_string:
-            printed = _bounded(affiliation.raw_affiliation_string, STRING_LIMIT, "affiliation.raw_string", repairs)
+            printed = bounded(affiliation.raw_affiliation_string, STRING_LIMIT, "affiliation.raw_string", repairs)
             links = linked.setdefault(printed, {})
             for key in affiliation.institution_ids or ():
                 if key:
@@ -286,10 +284,10 @@ def _parse_places(raw_institutions: bytes, raw_affiliations: bytes, raw_strings:
                     tied.add(key)
                     if found.is_known:
                         links[key] = found
-    strings = _decode(openalex.strings_decoder, raw_strings, ".raw_affiliation_strings")
+    strings = decode(openalex.strings_decoder, raw_strings, ".raw_affiliation_strings")
     for text in [single] if strings is None else strings:
         if text and clean(text, STRING_LIMIT) not in linked:
-            linked[_bounded(text, STRING_LIMIT, "affiliation.raw_string", repairs)] = {}
+            linked[bounded(text, STRING_LIMIT, "affiliation.raw_string", repairs)] = {}
     if not affiliations and len(linked) == 1:  # before 2023 there was one string, and the institutions were in it
         linked = dict.fromkeys(linked, institutions)
         tied = set(institutions)
@@ -328,7 +326,8 @@ def _parse_institution(raw: openalex.Institution, repairs: list[Repair]) -> Inst
     return Institution(number, ror[1] if ror else _code(raw.ror), name, _code(raw.country_code), _code(raw.type))
 
 
-def _parse_doi(raw: str | None, repairs: list[Repair]) -> str | None:
+def parse_doi(raw: str | None, repairs: list[Repair]) -> str | None:
+    """DOI in lower case without the resolver's address; one of another shape is null, and a repair."""
     if not raw:
         return None
     doi = raw.strip().lower()
@@ -371,7 +370,8 @@ def _code(raw: str | None) -> str | None:
     return clean(raw, CODE_LIMIT) if raw else None
 
 
-def _bounded(text: str, limit: int, column: str, repairs: list[Repair]) -> str:
+def bounded(text: str, limit: int, column: str, repairs: list[Repair]) -> str:
+    """Text as `clean` makes it; a cut is a repair."""
     if len(text) > limit:
         repairs.append(
             Repair(
@@ -406,7 +406,12 @@ def parse_updated_date(text: str) -> datetime:
         raise BadRecord("parse", "updated_date_shape", reason, "$.updated_date") from None
 
 
-def _decode(decoder: msgspec.json.Decoder[T], raw: msgspec.Raw | bytes, path: str) -> T:
+def decode(decoder: msgspec.json.Decoder[T], raw: msgspec.Raw | bytes, path: str) -> T:
+    """Decode a part of a record.
+
+    Raises:
+        BadRecord: not JSON, nested too deeply, or a value of another type than the contract says.
+    """
     try:
         return decoder.decode(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError) as exc:

@@ -22,11 +22,12 @@ from schemas import tables as t
 from schemas.overrides import Override
 from schemas.settings import Settings
 from schemas.staging import STAGED
+from schemas.tables import OF_WORK
 from schemas.territories import fold_address
 from tasks.again import Again, close_batch
 from tasks.derive import Rows, hash_content, hash_places, place_rows, to_arrow
 from tasks.load import load_works
-from tasks.locate import Located, Locator
+from tasks.locate import Located, Locator, credited
 from tasks.parse import Address, Institution, Places
 from tasks.reference import load_reference
 from tasks.registry import in_force, is_located_anew, note_located, reference_folder
@@ -39,7 +40,7 @@ FACTS = (
     *("corpus", "doi", "title", "publication_date", "year", "type", "language", "venue", "is_retracted"),
     *("cited_by_count", "authors_count", "authors_located", "authors_truncated", "references_count"),
 )
-KEPT = ("field_hash", "reference_hash")
+KEPT = ("is_unassigned", "field_hash", "reference_hash")
 EVIDENCE = (*("position", "institution_id", "ror", "institution_type", "raw_string", "institution_country", "country"),)
 
 
@@ -200,7 +201,10 @@ def _rows_that_change(conn: Connection, wanted: Any, locator: Locator) -> Rows:
         facts[FACTS.index("authors_located")] = located.credit.authors_located
         content_hash = hash_content(facts, place_hash, work.field_hash, work.reference_hash)
         rows["work"].append(
-            (stage_id, work.work_id, *facts, content_hash, place_hash, work.field_hash, work.reference_hash)
+            (
+                *(stage_id, work.work_id, *facts),
+                *(content_hash, place_hash, work.field_hash, work.reference_hash, work.is_unassigned),
+            )
         )
         rows["authorship"] += [(stage_id, work.work_id, *person) for person in people]
         place_rows(stage_id, work.work_id, located, rows)
@@ -239,9 +243,14 @@ def _by_work(
 
 def _locate(people: Sequence[Sequence[Any]], evidence: list[Sequence[Any]], work: Any, locator: Locator) -> Located:
     by_position = {position: list(rows) for position, rows in groupby(evidence, key=lambda row: row[0])}
-    authors = [locator.locate_places(places_of(by_position.get(person[0], [])), work.year) for person in people]
+    positions = [person[0] for person in people]
+    found = [
+        locator.locate_places(places_of(by_position.get(position, [])), work.year)
+        for position in (*positions, *([OF_WORK] if work.is_unassigned else []))
+    ]
+    authors, of_work = found[: len(positions)], tuple(found[len(positions) :])
     leads = [position for position, _, is_corresponding in people if is_corresponding]
-    return Located.of(authors, leads, is_cut=work.authors_truncated)
+    return credited(authors, leads, of_work, is_cut=work.authors_truncated)
 
 
 def places_of(evidence: Sequence[Sequence[Any]]) -> Places:

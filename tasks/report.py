@@ -12,15 +12,18 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from schemas import tables as t
+from schemas.errors import UsageError
 from schemas.settings import Settings
 from tasks.gates import COMPLETE_AFTER_YEARS
 from tasks.ledger import changes_since, has_changed, releases_in, unfinished_landings
+from tasks.parse import CORPUS
 from tasks.registry import is_located_anew
 from tasks.sightings import stored_months, sweeps
 from tasks.sources.openalex_api import gaps_between
+from tasks.sources.venue_list import SOURCE as LISTS
 
 CHANGES_SHOWN = 6  # cells of countries, and of pairs
-CELL_SHOWN = {"policy": "iso", "corpus": "openalex"}
+POLICY_SHOWN = "iso"
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ def read_status(conn: Connection, settings: Settings, now: datetime) -> Status:
             sa.select(t.validation_result).where(never_loaded, result.success.is_(False), result.severity == "stop")
         )
     )
-    last = batches[0] if batches else None
+    last = next((row for row in batches if row.source != LISTS), batches[0] if batches else None)
     swept = sweeps(conn)
     here = releases_in(conn, settings.published) or _releases(conn)  # a home that never published asks for them all
     release = here[0] if here else None
@@ -102,6 +105,7 @@ class Report:
     """What the tables say."""
 
     batches: list[sa.Row[Any]]
+    corpus: str
     year: int | None
     field: str
     world: sa.Row[Any] | None
@@ -118,21 +122,32 @@ class Report:
     """Whether the year counts as complete."""
 
 
-def read_report(conn: Connection, settings: Settings, field: str, now: datetime) -> Report:
-    """The last batches; countries and pairs of the last complete year under policy `iso`; cells that
-    moved most since the release before, with reasons.
+def read_report(conn: Connection, settings: Settings, field: str, now: datetime, corpus: str | None = None) -> Report:
+    """The last batches; countries and pairs of the last complete year under policy `iso`; cells that moved most since
+    the release before, with reasons. All of one corpus: if none is named OpenAlex, or the first list if there is none
+    of it.
 
     The last complete year is the newest with works up to the year before last: indexing lags. Without any, it is the
     newest with works.
+
+    Raises:
+        UsageError: there are no works of the corpus.
     """
     world, country, pair = t.world_year, t.country_year, t.pair_year
+    corpora = list(conn.scalars(sa.select(world.c.corpus).distinct().order_by(world.c.corpus)))
+    corpus = corpus or (CORPUS if CORPUS in corpora else next(iter(corpora), CORPUS))
+    if corpus not in (CORPUS, *corpora):
+        raise UsageError(f"no works of corpus {corpus!r}", "known: " + ", ".join(corpora))
     is_complete = world.c.year <= now.year - COMPLETE_AFTER_YEARS
-    has_works = sa.select(sa.func.max(world.c.year)).where(world.c.field == field, world.c.papers > 0)
+    is_in_field = sa.and_(world.c.corpus == corpus, world.c.field == field, world.c.papers > 0)
+    has_works = sa.select(sa.func.max(world.c.year)).where(is_in_field)
     complete = conn.scalar(has_works.where(is_complete))
     year = complete if complete is not None else conn.scalar(has_works)
 
     def in_cell(mart: sa.Table) -> sa.ColumnElement[bool]:
-        return sa.and_(mart.c.field == field, mart.c.year == year, *(mart.c[n] == v for n, v in CELL_SHOWN.items()))
+        return sa.and_(
+            mart.c.field == field, mart.c.year == year, mart.c.policy == POLICY_SHOWN, mart.c.corpus == corpus
+        )
 
     releases = releases_in(conn, settings.published)
     if len(releases) < 2:  # the one before was removed already, or this home never published
@@ -144,7 +159,8 @@ def read_report(conn: Connection, settings: Settings, field: str, now: datetime)
     for aggregate in ("country_year", "pair_year"):
         is_shown = sa.and_(
             moved.c.aggregate == aggregate,
-            moved.c.policy == CELL_SHOWN["policy"],
+            moved.c.policy == POLICY_SHOWN,
+            moved.c.corpus == corpus,
             moved.c.field == field,
             moved.c.papers != 0,
         )
@@ -156,6 +172,7 @@ def read_report(conn: Connection, settings: Settings, field: str, now: datetime)
     current = settings.published / "current"
     return Report(
         batches=list(reversed(list(conn.execute(sa.select(t.batch).order_by(t.batch.c.finished_at.desc()).limit(20))))),
+        corpus=corpus,
         year=year,
         field=field,
         world=conn.execute(sa.select(world).where(in_cell(world))).one_or_none(),
@@ -163,7 +180,7 @@ def read_report(conn: Connection, settings: Settings, field: str, now: datetime)
             conn.execute(
                 sa.select(t.coverage_year)
                 .where(
-                    t.coverage_year.c.corpus == CELL_SHOWN["corpus"],
+                    t.coverage_year.c.corpus == corpus,
                     t.coverage_year.c.field == field,
                     t.coverage_year.c.year == year,
                 )

@@ -5,6 +5,8 @@ equally over its known countries. A unit is a distinct raw affiliation string; i
 only for an author without linked strings; a unit without a known country, and an author without units, is `ZZ`. Shares
 are integers of 1e-9, floored, the remainder to the largest (ties: first code, `ZZ` last), so that a work's shares sum
 to exactly 1. Other policies sum the iso shares.
+
+Where affiliations could not be tied to authors, every author is unknown: the countries count as a whole, with share 0.
 """
 
 from __future__ import annotations
@@ -66,7 +68,13 @@ class Part(NamedTuple):
 
 
 @lru_cache(maxsize=10_000)
-def credit(authors: tuple[Part, ...], corresponding: tuple[int, ...] = (), *, is_cut: bool = False) -> Credit:
+def credit(
+    authors: tuple[Part, ...],
+    corresponding: tuple[int, ...] = (),
+    *,
+    is_cut: bool = False,
+    unassigned: frozenset[str] = frozenset(),
+) -> Credit:
     """Credit of a work from the parts of its authors.
 
     The countries of small teams repeat, in the same order, in every second work.
@@ -74,8 +82,10 @@ def credit(authors: tuple[Part, ...], corresponding: tuple[int, ...] = (), *, is
     Args:
         corresponding: positions of the corresponding authors, from 1.
         is_cut: one unknown author stands for those not listed.
+        unassigned: known countries of affiliations that are tied to no author.
     """
-    iso = _iso_shares(tuple(author.weights for author in authors), phantom=is_cut)
+    parts = tuple(author.weights for author in authors)
+    iso = dict.fromkeys(unassigned, 0) | _iso_shares(parts, phantom=is_cut)
     linked: dict[str, list[int]] = {}
     sectors: dict[str, int] = {}
     for position, author in enumerate(authors, start=1):

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from schemas import tables as t
+from schemas.work_ids import FIRST_OF_LISTS
 from tasks.land import WORKS
 from tasks.parse import CORPUS
 from tasks.sources import openalex_api as api
@@ -57,9 +58,11 @@ def stored_between(conn: Connection, first: date | None, last: date | None) -> s
 
 
 def newest_change(conn: Connection) -> datetime | None:
-    """Newest date of change of any stored work."""
+    """Newest date of change of any stored work of OpenAlex."""
     newest: datetime | None = conn.scalar(
-        sa.select(sa.func.max(t.seen.c.source_updated_at)).where(t.seen.c.state == "stored")
+        sa.select(sa.func.max(t.seen.c.source_updated_at)).where(
+            t.seen.c.state == "stored", t.seen.c.work_id < FIRST_OF_LISTS
+        )
     )
     return newest
 

@@ -8,7 +8,7 @@ rows themselves, for figures and samples (SUMMARY) or, if their failures are qua
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -20,11 +20,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.expectations import GATE_CHECK, GATES, SHARES, Check, Gate, build_suite, record_checks
+from schemas.work_ids import shown_id
 
 SAMPLE_SIZE = 5
 SAMPLE_CHARACTERS = 60
-_NAMES = {"institution": ("I", "institution_id"), SHARES: ("record ", "stage_id"), GATES: ("gate ", "stage_id")}
-_WORK = ("W", "work_id")  # what a row is called in a sample
+# What a row is called in a sample, and by which column.
+_NAMES: dict[str, tuple[Callable[[int], str], str]] = {
+    "institution": ("I{}".format, "institution_id"),
+    SHARES: ("record {}".format, "stage_id"),
+    GATES: ("gate {}".format, "stage_id"),
+}
+_WORK: tuple[Callable[[int], str], str] = (shown_id, "work_id")
 
 
 class Result(NamedTuple):
@@ -98,7 +104,7 @@ def check_gates(gates: Sequence[Gate]) -> Report:
             expected=gate.expected,
             unexpected_count=int(at in exceeded),
             element_count=1,
-            sample=gate.why if gate.is_evaluated else "not evaluated: too few works or earlier batches",
+            sample=gate.why if gate.is_evaluated else f"not evaluated: {gate.if_not}",
         )
         for at, gate in enumerate(gates)
     ]
@@ -227,8 +233,8 @@ def _result(check: Check, found: dict[str, Any], rows: int, frame: pd.DataFrame)
 
 
 def _named(check: Check, frame: pd.DataFrame, at: int) -> str:
-    prefix, key = _NAMES.get(check.suite, _WORK)
-    return f"{prefix}{_cell(frame, at, key)}: {_shown(_cell(frame, at, check.column))}"
+    name, key = _NAMES.get(check.suite, _WORK)
+    return f"{name(int(_cell(frame, at, key)))}: {_shown(_cell(frame, at, check.column))}"
 
 
 def _cell(frame: pd.DataFrame, at: int, column: str) -> Any:

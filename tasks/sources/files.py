@@ -33,7 +33,7 @@ class Root:
             raise UsageError(
                 f"cannot open {self.address}: {exc}", "use a folder, s3://bucket or https://address"
             ) from None
-        if "file" in _protocols(self._fs) and not Path(self._base).is_dir():
+        if "file" in protocols(self._fs) and not Path(self._base).is_dir():
             raise SourceError(
                 f"no folder {self._base}", "give the root of a snapshot: the folder that holds data/jsonl/works"
             )
@@ -68,14 +68,17 @@ class Root:
             raise self._failed(path, exc) from None
 
     def _failed(self, path: str, exc: Exception) -> SourceError:
-        cause = getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
-        kind = (
-            SourceError
-            if isinstance(exc, (FileNotFoundError, PermissionError, IsADirectoryError, ValueError))
-            else SourceUnavailable
-        )
-        return kind(f"{self.address}/{path}: {cause}", "check the address, then run again")
+        return failure(f"{self.address}/{path}", exc)
 
 
-def _protocols(fs: fsspec.AbstractFileSystem) -> tuple[str, ...]:
+def failure(address: str, exc: Exception) -> SourceError:
+    """What an error of a file system means to the operator."""
+    cause = getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
+    is_lasting = isinstance(exc, (FileNotFoundError, PermissionError, IsADirectoryError, ValueError))
+    kind = SourceError if is_lasting else SourceUnavailable
+    return kind(f"{address}: {cause}", "check the address, then run again")
+
+
+def protocols(fs: fsspec.AbstractFileSystem) -> tuple[str, ...]:
+    """Names of the kinds of address that a file system serves."""
     return (fs.protocol,) if isinstance(fs.protocol, str) else tuple(fs.protocol)

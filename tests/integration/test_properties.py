@@ -12,6 +12,7 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from uuid import uuid4
 
@@ -24,11 +25,13 @@ import tasks.batch as batches
 from schemas.settings import Settings, load_settings
 from tasks.derive import Deriver
 from tasks.land import DELETIONS, WORKS, Incoming, Landing, land
+from tasks.sources.venue_list import SOURCE as LISTS
 from tasks.validate import Rejection, Report, Result, read_staged
 from tasks.verify import verify
 from tasks.warehouse import Warehouse
 from tasks.workers import LocalWorkers
 from tests.factory import URL, author, contents, line, work
+from tests.lists import CHINA, FRANCE, paper
 
 IDS = (11, 12, 13, 14)
 DAYS = ("2026-01-01", "2026-01-02", "2026-01-03")
@@ -70,21 +73,40 @@ versions = st.builds(
 deletions = st.builds(lambda number, day: f"{URL}W{number},{day}".encode(), st.sampled_from(IDS), st.sampled_from(DAYS))
 
 
+papers = st.builds(
+    lambda number, **more: line(paper(number, **more)),
+    st.sampled_from((1, 2)),
+    author=st.sampled_from(("A;B", "A, B, C", "A")),
+    aff=st.sampled_from((f"{FRANCE};{CHINA}", FRANCE, f"Hong Kong;{CHINA};{FRANCE}", None)),
+    status=st.sampled_from(("Poster", "Poster", None, "Withdraw")),
+    year=st.sampled_from((2020, 2020, "x")),
+    doi=st.sampled_from((None, "10.1234/a")),
+    title=st.sampled_from(("Robots", "Soup", "Preface")),
+)
+
+
 @dataclass(frozen=True)
 class Arrival:
-    """Records that arrive together."""
+    """Records that arrive together; `brought_at`: lines of a venue list that is landed then, whenever it is loaded."""
 
     kind: str
     lines: tuple[bytes, ...]
+    brought_at: datetime | None = None
 
 
 @st.composite
 def histories(draw: st.DrawFn) -> tuple[list[Arrival], list[list[Arrival]]]:
-    """The same records once in one piece (works, then deletions), and in two other orders and groupings."""
+    """The same records once in one piece (works, then deletions), and in two other orders and groupings; with up to
+    two venue lists."""
+    brought = st.tuples(st.lists(papers, min_size=1, max_size=4), st.sampled_from(DAYS))
+    lists = [
+        Arrival(WORKS, tuple(lines), datetime.fromisoformat(day))
+        for lines, day in draw(st.lists(brought, max_size=2, unique_by=lambda one: one[1]))
+    ]
     works = draw(st.lists(versions, min_size=1, max_size=8)) + draw(st.lists(st.sampled_from(MALFORMED), max_size=2))
     gone = draw(st.lists(deletions, max_size=3))
-    others = [draw(arrangements(works, gone)) for _ in range(2)]
-    return arrange(works, gone, [], []), others
+    others = [draw(st.permutations(draw(arrangements(works, gone)) + lists)) for _ in range(2)]
+    return arrange(works, gone, [], []) + lists, others
 
 
 @st.composite
@@ -153,14 +175,11 @@ def _played(arrivals: list[Arrival], home: Path) -> dict[str, list[tuple]]:
 def take_in(arrival: Arrival, name: str, warehouse: Warehouse, deriver: Deriver, settings: Settings) -> None:
     packed = gzip.compress(b"".join(raw + b"\n" for raw in arrival.lines), compresslevel=1)
     workspace = settings.staging / "test"
-    landing = land(
-        settings.landing,
-        workspace,
-        Landing(name, "test", name, arrival.kind, False, ()),
-        [Incoming(name, [packed], None, None)],
-        1000,
-    )
-    for batch in batches.batches_of(landing, settings.landing / "test" / name, 0, 100):
+    identity = Landing(name, "test", name, arrival.kind, False, ())
+    if arrival.brought_at:
+        identity = Landing(name, LISTS, name, arrival.kind, False, (), corpus="venues", brought_at=arrival.brought_at)
+    landing = land(settings.landing, workspace, identity, [Incoming(name, [packed], None, None)], 1000)
+    for batch in batches.batches_of(landing, settings.landing / landing.source / name, 0, 100):
         folder = batches.stage(batch, deriver, workspace, settings)
         outcome = batches.load(warehouse, batch, folder, batches.validate(folder), settings)
         assert outcome is not None

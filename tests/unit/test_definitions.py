@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from schemas import openalex
 from schemas.errors import UsageError
 from schemas.evidence import RULES, Evidence
-from schemas.fields import ADMITTING_KINDS, PATTERN_KINDS, load_definitions, read_abstract
+from schemas.fields import ADMITTING_KINDS, PATTERN_KINDS, WorkSubject, load_definitions, read_abstract
 from schemas.gazetteer import Kind, load_gazetteer
 from schemas.overrides import shipped_overrides
 from schemas.reviewed import DATA, read_caption
@@ -40,7 +40,7 @@ PATTERNS = [
 
 def fields_of(scope: str = "ai", **more) -> dict[str, str]:
     record = openalex.work_decoder.decode(line(work(11, **more)))
-    (found,) = load_definitions().classify([record], scope=scope)
+    (found,) = load_definitions().classify([WorkSubject(record)], scope=scope)
     return dict(found)
 
 

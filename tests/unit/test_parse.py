@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from tasks.derive import Line, Reading, derive_lines
 from tasks.parse import BadRecord, clean, parse_work, read_version, read_work, tie_hash
+from tasks.readers import OpenAlexReader
 from tests.factory import URL, author, institution, line, work
 
-READING = Reading("all", lists_cut=False, max_record_bytes=20_000_000)
+READING = Reading(OpenAlexReader(), "all", max_record_bytes=20_000_000)
 
 
 def parse(record, **kwargs):
@@ -148,7 +149,7 @@ def test_a_record_with_any_byte_changed_is_read_or_refused(at, byte):
 
 
 def test_a_version_from_the_future_is_refused_because_it_would_hide_all_that_follow():
-    reading = Reading("all", lists_cut=False, max_record_bytes=20_000_000, newest=datetime(2026, 1, 2))
+    reading = Reading(OpenAlexReader(), "all", max_record_bytes=20_000_000, newest=datetime(2026, 1, 2))
     found = derive_lines([Line(0, "x:1", line(work(11, updated="2026-01-02T00:00:01")))], reading)
     (problem,) = found["problem"].to_pylist()
     assert (problem["rule"], problem["source_key"]) == ("updated_date_future", "W11")

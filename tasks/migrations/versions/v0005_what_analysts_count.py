@@ -46,6 +46,7 @@ TABLES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "mention_pair_year": ({"mention": TEXT, **PAIR}, PAPERS),
 }
 ADDED: dict[tuple[str, str], dict[str, tuple[Any, str]]] = {
+    ("core", "work"): {"is_unassigned": (sa.Boolean(), "false")},
     ("core", "work_territory"): {
         "is_first": (sa.Boolean(), "false"),
         "is_corresponding": (sa.Boolean(), "false"),

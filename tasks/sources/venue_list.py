@@ -1,0 +1,76 @@
+"""Venue lists that somebody brings: a file, or a folder of files, on disk or at an address that fsspec knows.
+
+Files are copied into the folder of the run first, so that everything after works on the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import fsspec
+from fsspec.core import url_to_fs
+
+from schemas.errors import SourceError, UsageError
+from schemas.settings import Settings
+from tasks.sources.files import BLOCK, failure, protocols
+
+SOURCE = "venue-list"
+ENDINGS = (".jsonl", ".ndjson", ".csv", ".tsv")
+COMPRESSED = ".gz"
+
+
+@dataclass(frozen=True)
+class Brought:
+    """A file of a list: its name, the copy of it, and the digest of its bytes as they were brought."""
+
+    name: str
+    copy: Path
+    sha256: str
+
+
+def bring(settings: Settings, folder: Path) -> list[Brought]:
+    """Copy the files of the list that the settings name into a folder, in order of their names.
+
+    Raises:
+        UsageError: they name none, or a kind of address that nothing is installed for.
+        SourceError: it is not there, may not be read, or is a folder without lists.
+        SourceUnavailable: the connection broke.
+    """
+    if not settings.venue_list:
+        raise UsageError("source venue-list needs a list of papers", "give --list FILE or set COLLAB_VENUE_LIST")
+    address = settings.venue_list
+    try:
+        fs, base = url_to_fs(address, **({"anon": True} if address.startswith("s3://") else {}))
+    except (ValueError, ImportError) as exc:
+        raise UsageError(f"cannot open {address}: {exc}", "use a file, a folder, s3://... or https://...") from None
+    try:
+        paths = _paths(fs, base)
+    except OSError as exc:
+        raise failure(address, exc) from None
+    if not paths:
+        raise SourceError(f"no lists in folder {address}", f"their names end in {', '.join(ENDINGS)}, also with .gz")
+    folder.mkdir(parents=True, exist_ok=True)
+    return [_copy(fs, path, folder / f"{number:04d}") for number, path in enumerate(paths)]
+
+
+def _paths(fs: fsspec.AbstractFileSystem, base: str) -> Sequence[str]:
+    if not {"http", "https"}.isdisjoint(protocols(fs)) or not fs.isdir(base):
+        return [base]
+    found = [entry["name"] for entry in fs.ls(base, detail=True) if entry["type"] == "file"]
+    return sorted(path for path in found if path.removesuffix(COMPRESSED).endswith(ENDINGS))
+
+
+def _copy(fs: fsspec.AbstractFileSystem, path: str, copy: Path) -> Brought:
+    name = path.partition("?")[0].rstrip("/").rsplit("/", 1)[-1]
+    digest = hashlib.sha256()
+    try:
+        with fs.open(path, "rb") as source, copy.open("wb") as out:
+            while block := source.read(BLOCK):
+                digest.update(block)
+                out.write(block)
+    except (OSError, ValueError) as exc:
+        raise failure(path, exc) from None
+    return Brought(name, copy, digest.hexdigest())
