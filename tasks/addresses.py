@@ -44,7 +44,6 @@ _POSTAL: tuple[tuple[re.Pattern[str], str], ...] = (
 )
 _zip = re.compile(r"\d{5}(?:\d{4})?")
 _OVERSEAS = frozenset("GP MQ GF RE YT NC PF PM WF BL MF".split())  # French postal words are used there too
-_OVERSEAS = frozenset("GP MQ GF RE YT NC PF PM WF BL MF".split())  # French postal words are used there too
 
 
 class Named(NamedTuple):
