@@ -155,7 +155,7 @@ VENUES = [
 def test_a_venue_is_its_main_conference_whatever_the_year(venue, field):
     found = fields_of(primary_location={"source": {"display_name": venue}})
     groups = {field.id: field.group for field in load_definitions().fields}
-    assert [id for id in found if groups[id] == "venue"] == ([field] if field else [])
+    assert [one for one in found if groups[one] == "venue"] == ([field] if field else [])
 
 
 @pytest.mark.parametrize(("rule", "value"), PATTERNS)
