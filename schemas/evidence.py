@@ -39,6 +39,7 @@ class Evidence(StrEnum):
     COUNTRY_IN_NAME = "country_in_name"
     CITY_IN_NAME = "city_in_name"
     SUBDIVISION_IN_NAME = "subdivision_in_name"
+    HEADQUARTERS = "headquarters"
     ROR_PRINTED = "ror_printed"
     ROR_SIMILAR = "ror_similar"
     RECORD = "record"
@@ -73,6 +74,7 @@ RULES: dict[Evidence, Rule] = {
     Evidence.COUNTRY_IN_NAME: Rule("string", 96, "a country inside a name, and no other"),
     Evidence.CITY_IN_NAME: Rule("string", 97, "a city inside a name, and none of another country"),
     Evidence.SUBDIVISION_IN_NAME: Rule("string", 97, "a state or province inside a name, and no other"),
+    Evidence.HEADQUARTERS: Rule("string", 90, "no place is named: the seat of an organisation of headquarters.csv"),
     Evidence.ROR_PRINTED: Rule("ror_name", 97, "the name of an organisation in ROR stands in the string"),
     Evidence.ROR_SIMILAR: Rule("ror_name", 95, "a name like that of an organisation in ROR stands in the string"),
     Evidence.RECORD: Rule("institution", 93, "country of the linked institution"),

@@ -11,7 +11,7 @@ import re
 import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from typing import Any
 
 import msgspec
@@ -22,9 +22,16 @@ from schemas import openalex
 from schemas.reviewed import DATA
 
 ADMITTING_KINDS = frozenset({"subfield", "topic"})  # expressible as OpenAlex filters, so that API and snapshot agree
-KINDS = ADMITTING_KINDS | {"any_topic", "keyword", "title", "text", "venue"}
+KINDS = ADMITTING_KINDS | {"any_topic", "keyword", "title", "text", "venue", "venue_pattern"}
+GROUPS = frozenset({"topic", "venue"})
 PATTERN_KINDS = frozenset({"title", "text"})
 ALL = "all"
+AI = "ai"
+_ORDINAL = r"(?:\d+(?:st|nd|rd|th)|(?:[a-z]+-)?(?:first|second|third|[a-z]+th|[a-z]+ieth))"
+_BEFORE = rf"(?:proceedings of )?(?:the )?(?:(?:\d{{4}}|{_ORDINAL}|annual) )*"
+_BEHIND = r"(?:,? \d{4}| \((?![^()]*(?:workshop|[a-vx-z]w\b))[^()]*\))*"
+"""What yearly proceedings add to the name of a conference. An acronym in brackets that ends in W ("CVPRW", not "WWW")
+is that of its workshops."""
 
 
 @dataclass(frozen=True)
@@ -67,10 +74,17 @@ class Rule:
             "any_topic": lambda subject: not values.isdisjoint(subject.topics),
             "keyword": lambda subject: not values.isdisjoint(subject.keywords),
             "venue": lambda subject: subject.venue in values,
+            "venue_pattern": lambda subject: self._is_venue(subject.venue),
             "title": self._in_title,
             "text": lambda subject: self._in_title(subject) or self._in_abstract(subject),
         }
         return tests[self.kind]
+
+    @cached_property
+    def _is_venue(self) -> Callable[[str], bool]:
+        """Test of a venue's name in lower case; few venues hold most works, so the answers are kept."""
+        whole = re.compile(f"{_BEFORE}(?:{'|'.join(self.values)}){_BEHIND}")
+        return lru_cache(maxsize=10_000)(lambda venue: whole.fullmatch(venue) is not None)
 
     def _in_title(self, subject: Subject) -> bool:
         return self.may_match(subject.lower_title) and self.pattern.search(subject.title) is not None
@@ -81,13 +95,14 @@ class Rule:
 
 @dataclass(frozen=True)
 class Field:
-    """A field of research with its rules, in order."""
+    """A field of research, or a venue (`group`), with its rules, in order."""
 
     id: str
     name: str
     admits: bool
     rules: tuple[Rule, ...]
     exclude_topics: frozenset[str]
+    group: str = "topic"
 
     def first_match(self, subject: Subject) -> str | None:
         """Id of the first rule that holds."""
@@ -149,7 +164,7 @@ class WorkSubject(Subject):
 class PaperSubject(Subject):
     """A paper of a venue list: title, venue and abstract. Who brings the list says that it is about AI."""
 
-    admitted = (("ai", "venue-list"),)
+    admitted = ((AI, "venue-list"),)
 
     def __init__(self, title: str | None, venue: str, abstract: str | None) -> None:
         self.title, self.venue = title or "", venue.lower()
@@ -227,8 +242,8 @@ def load_definitions() -> Definitions:
     """Read and check fields.toml.
 
     Raises:
-        ValueError: a rule is of an unknown kind, has no source or hints, or admits by something OpenAlex cannot filter
-            on.
+        ValueError: a field is of an unknown group, or a rule is of an unknown kind, has no source or hints, or admits
+            by something OpenAlex cannot filter on.
     """
     document = tomllib.loads((DATA / "fields.toml").read_text(encoding="utf-8"))
     fields = []
@@ -236,11 +251,15 @@ def load_definitions() -> Definitions:
         rules = tuple(
             Rule(r["id"], r["kind"], tuple(r["values"]), r["source"], tuple(r.get("hints", ()))) for r in entry["rule"]
         )
-        admits = entry.get("admits", False)
+        admits, group = entry.get("admits", False), entry.get("group", "topic")
+        if group not in GROUPS:
+            raise ValueError(f"fields.toml, field {entry['id']}: unknown group {group}")
         for rule in rules:
             if rule.kind not in KINDS or not rule.source or (admits and rule.kind not in ADMITTING_KINDS):
                 raise ValueError(f"fields.toml, rule {rule.id}: unknown kind, no source, or a kind that cannot admit")
             if (rule.kind in PATTERN_KINDS) != bool(rule.hints):
                 raise ValueError(f"fields.toml, rule {rule.id}: patterns, and only they, need hints")
-        fields.append(Field(entry["id"], entry["name"], admits, rules, frozenset(entry.get("exclude_topics", ()))))
+        fields.append(
+            Field(entry["id"], entry["name"], admits, rules, frozenset(entry.get("exclude_topics", ())), group)
+        )
     return Definitions(document["version"], tuple(fields))

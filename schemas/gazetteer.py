@@ -31,6 +31,10 @@ class Kind(IntEnum):
     CITY = 6
     TOWN = 7
     """A city that decides only where it stands alone: its name is a word or a person's in names of organisations."""
+    SEAT = 8
+    """An organisation with several sites: in the country of its seat where the address names no place."""
+    LONE_SEAT = 9
+    """The same where the name fills its segment: it is a word, a person or a part of other names."""
 
 
 class Name(NamedTuple):
@@ -81,6 +85,9 @@ def load_gazetteer() -> Gazetteer:
             abbreviations.setdefault(short, {})[row["country"]] = None
     for row in read_table("organizations.csv"):
         add(row["name"], Kind.ORGANIZATION if row["country"] else Kind.NOTHING, row["country"])
+    for row in read_table("headquarters.csv"):
+        seat = Kind.LONE_SEAT if row["use"] else Kind.SEAT
+        add(row["name"], seat if row["country"] else Kind.NOTHING, row["country"])
     _qualify(names)
     return Gazetteer(
         names=names,

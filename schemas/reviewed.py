@@ -33,10 +33,10 @@ def read_caption(name: str) -> str:
 # What countries are decided by, with the version of the code that reads it: another one is applied to stored works by
 # `collab relocate`. Everything else says what is counted: a warehouse keeps to one state of it.
 LOCATING = frozenset(
-    "aliases cities historical_codes names organizations overrides risky_names subdivisions supranational"
+    "aliases cities headquarters historical_codes names organizations overrides risky_names subdivisions supranational"
     " territories".split()
 )
-LOCATING_VERSION = 1
+LOCATING_VERSION = 2
 # What a record is classified by: another state needs the records again. The rest of what is counted (policies, blocs)
 # follows from stored works.
 CLASSIFYING = frozenset("fields mentions languages work_types".split())

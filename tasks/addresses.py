@@ -17,6 +17,7 @@ from typing import NamedTuple
 from schemas.evidence import Evidence
 from schemas.gazetteer import Kind, Name, load_gazetteer
 from schemas.territories import named_before, sovereigns, territory_codes3, territory_names
+from schemas.words import fold
 from tasks.segments import CITIES, COUNTRIES, GLUED, LOCAL, PLACES, Address, Hit, Segment, addresses_of, clean
 
 _POSTAL: tuple[tuple[re.Pattern[str], str], ...] = (
@@ -42,7 +43,6 @@ _POSTAL: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\b[Cc](?:edex|EDEX)\b"), "FR"),
 )
 _zip = re.compile(r"\d{5}(?:\d{4})?")
-_OVERSEAS = frozenset("GP MQ GF RE YT NC PF PM WF BL MF".split())  # French postal words are used there too
 _OVERSEAS = frozenset("GP MQ GF RE YT NC PF PM WF BL MF".split())  # French postal words are used there too
 
 
@@ -154,7 +154,7 @@ def _plain_end(address: Address, seen: list[_Seen]) -> list[Named]:
     return [Named(country, Evidence.COUNTRY, address[number].text(end))]
 
 
-_LESS = (Kind.CITY, Kind.TOWN, Kind.ORGANIZATION, Kind.NOTHING)
+_LESS = (Kind.CITY, Kind.TOWN, Kind.ORGANIZATION, Kind.NOTHING, Kind.SEAT, Kind.LONE_SEAT)
 
 
 def _tiers(address: Address, text: str, seen: list[_Seen], states: list[_At]) -> Iterator[list[Named]]:
@@ -167,6 +167,7 @@ def _tiers(address: Address, text: str, seen: list[_Seen], states: list[_At]) ->
     yield _of_kind(address, seen, Kind.COUNTRY, Evidence.COUNTRY_IN_NAME)
     yield _of_kind(address, seen, Kind.CITY, Evidence.CITY_IN_NAME)
     yield _of_kind(address, seen, Kind.SUBDIVISION, Evidence.SUBDIVISION_IN_NAME)
+    yield _seats(address, seen)
 
 
 def _country_ends(address: Address, seen: list[_Seen], states: list[_At]) -> list[Named]:
@@ -399,6 +400,34 @@ def _organization(address: Address, seen: list[_Seen]) -> list[Named]:
     ]
     places = places or _of_kind(address, seen, Kind.CITY, Evidence.CITY_IN_NAME)
     return places if {place.country for place in places} - {named.country for named in found} else found
+
+
+def _seats(address: Address, seen: list[_Seen]) -> list[Named]:
+    """Where organisations have their seats ("Google", "Apple Inc."), unless a word beside them speaks of another place:
+    "Microsoft Research, Asia", "Qualcomm Korea YH"."""
+    found = [
+        Named(hit.name.country, Evidence.HEADQUARTERS, address[number].text(hit))
+        for number, hit in seen
+        if hit.name.kind == Kind.SEAT or (hit.name.kind == Kind.LONE_SEAT and _is_alone(address[number], hit))
+    ]
+    if not found:
+        return []
+    named = {hit.name.country for _, hit in seen if hit.name.kind not in (Kind.NOTHING, Kind.SEAT, Kind.LONE_SEAT)}
+    words = {word for segment in address for word in segment.words}
+    told = {word for one in found for word in fold(one.words).split()}
+    return [] if named - {one.country for one in found} or (words - told) & _ELSEWHERE else found
+
+
+_ELSEWHERE = frozenset("africa america americas apac asia cambridge emea europe international overseas".split())
+"""Words that place a laboratory outside of the seat, or may, and say no country."""
+
+
+def _is_alone(segment: Segment, hit: Hit) -> bool:
+    """Whether nothing but numbers and the form of a company stands beside a name."""
+    return hit.is_whole or (hit.is_start and all(word in _FORMS for word in segment.words[hit.end :]))
+
+
+_FORMS = frozenset("inc ltd limited llc corp corporation co company group gmbh ag plc".split())
 
 
 def _meant(address: Address, seen: list[_Seen], words: str, name: Name) -> Named:

@@ -22,7 +22,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from schemas.fields import Subject, load_definitions
+from schemas.fields import AI, Subject, load_definitions
+from schemas.mentions import load_mentions
 from schemas.staging import STAGED, arrow_schema
 from schemas.tables import OF_WORK
 from schemas.work_ids import shown_id
@@ -76,11 +77,7 @@ def derive_lines(lines: Iterable[Line], reading: Reading) -> dict[str, pa.Record
     gc.disable()  # the rows are a million small tuples, and none of them is in a cycle
     try:
         outlines = [_outline(line, reading) for line in lines]
-        subjects = [outline.subject for outline in outlines if outline.subject]
-        found = iter(load_definitions().classify(subjects, scope=reading.scope))
-        for outline in outlines:
-            if outline.subject:
-                outline.fields = next(found)
+        _classify([outline for outline in outlines if outline.subject], reading.scope)
         for outline in outlines:
             _derive_one(outline, reading, rows)
     finally:
@@ -112,6 +109,17 @@ def _outline(line: Line, reading: Reading) -> Outline:
     except BadRecord as bad:
         outline.bad = bad
     return outline
+
+
+def _classify(outlines: Sequence[Outline], scope: str) -> None:
+    """Fields of works, and what those of AI name."""
+    subjects = [outline.subject for outline in outlines if outline.subject]
+    for outline, fields in zip(outlines, load_definitions().classify(subjects, scope=scope), strict=True):
+        outline.fields = fields
+    of_ai = [outline for outline in outlines if any(field == AI for field, _ in outline.fields)]
+    named = load_mentions().find_in([outline.subject for outline in of_ai if outline.subject])
+    for outline, mentions in zip(of_ai, named, strict=True):
+        outline.mentions = mentions
 
 
 def _derive_one(outline: Outline, reading: Reading, rows: Rows) -> None:

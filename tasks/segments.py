@@ -26,7 +26,8 @@ _between_segments = re.compile(r"[,，、()\[\]{}<>:：/。]|(?<=\s)[-‐-―](?
 _junk = re.compile(r"#(?:TAB|N|R)#|<[^<>]{0,200}>|https?://[^\s;,]+|[^\s;,]+@[^\s;,]+", re.IGNORECASE)
 _contact = re.compile(r"\b(?:e-?mails?|electronic address|correo electr\w+)\b.*", re.IGNORECASE | re.DOTALL)
 _invisible = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-GLUED = re.compile(r"(?<=[a-zà-ÿ0-9])(?=[A-Z][a-zà-ÿ]{3})|(?<=\d)(?=[A-Z]{2,}\b)")
+GLUED = re.compile(r"(?<=[a-zà-ÿ0-9])(?=[A-Z][a-zà-ÿ]{3})|(?<=\d)(?=[A-Z]{2,}\b)|(?<=[A-Za-z]{4})(?=\d{1,2}\b)")
+"""Where blanks are missing: "LeidenUniversity", "2SSE", and before a footnote's number, "KAIST1"."""
 _split_accent = re.compile(r"(?<=\w) ?[´¨`ˆ˜](?=[a-z])|[´¨ˆ˜]")  # PDFs print an accent apart: "F ´ed´erale"
 _mojibake = re.compile("[ÃÂ][\x80-\xbf]|â€")
 _NEXT_ADDRESS = frozenset(

@@ -6,6 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from schemas.gazetteer import Kind, load_gazetteer
+from schemas.reviewed import read_table
+from schemas.territories import UNKNOWN, territory_names
+from schemas.words import fold
 from tasks.addresses import countries_in, places_in, read_addresses
 
 NAMED = """
@@ -96,7 +100,7 @@ Universidad del Quindio, Armenia, Colombia | CO
 Yerevan, Armenia | AM
 Aristotle University of Thessaloniki, Macedonia, Greece | GR
 Chad, University of Minnesota | US
-Cornell Tech, Roosevelt Island |
+Cornell Tech, Roosevelt Island | US
 University of Idaho, Moscow |
 University of Georgia, Athens |
 Florida Tech, Melbourne |
@@ -133,7 +137,6 @@ Chad Smith Lab |
 Department of Chad Studies |
 Prince of Wales Hospital |
 New England |
-Microsoft Research Asia |
 University of Macedonia | GR
 Skopje, FYR Macedonia | MK
 Cambridge |
@@ -179,6 +182,42 @@ Ecole Polytechnique F ´ed´erale de Lausanne | CH
 Monash University Malaysia Campus | MY
 """
 
+SEATS = """
+Google | US
+Google DeepMind | GB
+Robotics at Google‡ | US
+Microsoft Research Asia | CN
+Microsoft Research Cambridge | GB
+Microsoft Research, New England | US
+Huawei Noah’s Ark Lab | CN
+Meta AI (FAIR) | US
+Apple Inc. | US
+AT&T Labs | US
+NAVER LABS Europe | FR
+Bosch Center for Artificial Intelligence | DE
+Department of Brain and Cognitive Sciences, MIT | US
+MBZUAI | AE
+KAIST1 | KR
+Google, Zurich | CH
+Google Zurich | CH
+Microsoft Research, Beijing | CN
+Microsoft Research, Bangalore, India | IN
+Tencent AI Lab, Bellevue, WA | US
+Samsung AI Center Moscow | RU
+NVIDIA, Helsinki, Finland | FI
+IBM Research - Brazil | BR
+Microsoft Research and Tel Aviv University | IL
+University of Toronto and NVIDIA | CA
+Microsoft Research, Cambridge |
+Microsoft, Asia |
+Qualcomm Korea YH |
+Google, Tencent |
+IBM Research Europe |
+Northeastern University |
+Apple Valley Research Farm |
+Villa Bosch Foundation |
+"""
+
 
 def cases(*blocks: str) -> list[tuple[str, tuple[str, ...]]]:
     found = []
@@ -190,7 +229,7 @@ def cases(*blocks: str) -> list[tuple[str, tuple[str, ...]]]:
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"), cases(NAMED, LANGUAGES, STATES, ABROAD, AMBIGUOUS, TERRITORIES, SEVERAL, IMPLIED)
+    ("text", "expected"), cases(NAMED, LANGUAGES, STATES, ABROAD, AMBIGUOUS, TERRITORIES, SEVERAL, IMPLIED, SEATS)
 )
 def test_a_string_says_its_countries(text, expected):
     assert countries_in(text) == expected
@@ -208,6 +247,7 @@ def test_a_string_says_its_countries(text, expected):
         ("Chinese Academy of Sciences", "organization", "Chinese Academy of Sciences"),
         ("Munich, DE", "code", "DE"),
         ("Universität Wien", "city_in_name", "Wien"),
+        ("Brain Team, Google Research", "headquarters", "Google Research"),
     ],
 )
 def test_the_rule_and_the_words_that_decided_are_told(text, rule, words):
@@ -218,6 +258,20 @@ def test_the_rule_and_the_words_that_decided_are_told(text, rule, words):
 def test_places_in_a_string_are_found_whatever_it_says_as_a_whole():
     assert places_in("University of California, San Diego and Tsinghua University, China") == {"US", "CN"}
     assert places_in("ANDRA, France") == frozenset()  # a country is no place that speaks for an institution
+
+
+def test_a_seat_is_no_place_and_hides_none():
+    """A bare company must not outvote the site that a string names, nor a row swallow the name of a place."""
+    assert places_in("Microsoft Research, Beijing, China") == {"CN"}
+    places = (Kind.AMONG, Kind.COUNTRY, Kind.RISKY_COUNTRY, Kind.SUBDIVISION, Kind.CITY)
+    names = load_gazetteer().names
+    for row in read_table("headquarters.csv"):
+        words = fold(row["name"]).split()
+        parts = {" ".join(words[at:end]) for at in range(len(words)) for end in range(at + 1, len(words) + 1)}
+        assert row["use"] in ("", "alone")
+        assert row["country"] in {"", *territory_names()} - {UNKNOWN}
+        hidden = {part for part in parts if part in names and names[part].kind in places}
+        assert hidden <= {"seattle", "petersburg", "st petersburg"}, row
 
 
 HOSTILE = {

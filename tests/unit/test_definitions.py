@@ -104,6 +104,60 @@ def test_large_language_models_in_title_or_abstract(title, text, is_llm):
     assert ("large-language-models" in fields_of(title=title, abstract_inverted_index=abstract(text))) is is_llm
 
 
+VENUES = [
+    ("nips", "neurips"),
+    ("Neural Information Processing Systems", "neurips"),
+    ("Advances in Neural Information Processing Systems 32", "neurips"),
+    ("Proceedings of the 40th International Conference on Machine Learning", "icml"),
+    ("International Conference on Learning Representations", "iclr"),
+    ("Proceedings of the AAAI Conference on Artificial Intelligence", "aaai"),
+    ("Proceedings of the Thirty-Third International Joint Conference on Artificial Intelligence", "ijcai"),
+    ("2023 IEEE/CVF Conference on Computer Vision and Pattern Recognition (CVPR)", "cvpr"),
+    ("Computer Vision and Pattern Recognition", "cvpr"),
+    ("2021 IEEE/CVF International Conference on Computer Vision (ICCV)", "iccv"),
+    ("2024 IEEE/CVF Winter Conference on Applications of Computer Vision (WACV)", "wacv"),
+    ("2024 International Conference on 3D Vision (3DV)", "3dv"),
+    (
+        "Proceedings of the 60th Annual Meeting of the Association for Computational Linguistics"
+        " (Volume 1: Long Papers)",
+        "acl",
+    ),
+    ("Proceedings of the 2021 Conference on Empirical Methods in Natural Language Processing", "emnlp"),
+    ("Empirical Methods in Natural Language Processing", "emnlp"),
+    (
+        "Proceedings of the 2018 Conference of the North American Chapter of the Association for Computational"
+        " Linguistics: Human Language Technologies, Volume 1 (Long Papers)",
+        "naacl",
+    ),
+    ("Proceedings of the 26th ACM SIGKDD International Conference on Knowledge Discovery & Data Mining", "kdd"),
+    ("Proceedings of the ACM Web Conference 2023", "www"),
+    ("The Web Conference", "www"),
+    ("2022 International Conference on Robotics and Automation (ICRA)", "icra"),
+    ("2021 IEEE/RSJ International Conference on Intelligent Robots and Systems (IROS)", "iros"),
+    ("Robotics: Science and Systems XIX", "rss"),
+    ("Proceedings of the 31st ACM International Conference on Multimedia", "acm-mm"),
+    ("siggraphasia", "siggraph-asia"),
+    ("ICML Workshop on Machine Learning for Earth System Modeling", None),
+    ("2023 IEEE/CVF Conference on Computer Vision and Pattern Recognition Workshops (CVPRW)", None),
+    ("2021 IEEE/CVF International Conference on Computer Vision (ICCVW)", None),
+    ("Findings of the Association for Computational Linguistics: EMNLP 2020", None),
+    ("Asian Conference on Computer Vision", None),
+    ("European Conference on Machine Learning", None),
+    ("International Conference on Machine Learning and Applications", None),
+    ("International Conference on Computer Vision Theory and Applications", None),
+    ("Computational Linguistics", None),
+    ("Machine Learning", None),
+    ("arXiv (Cornell University)", None),
+]
+
+
+@pytest.mark.parametrize(("venue", "field"), VENUES)
+def test_a_venue_is_its_main_conference_whatever_the_year(venue, field):
+    found = fields_of(primary_location={"source": {"display_name": venue}})
+    groups = {field.id: field.group for field in load_definitions().fields}
+    assert [one for one in found if groups[one] == "venue"] == ([field] if field else [])
+
+
 @pytest.mark.parametrize(("rule", "value"), PATTERNS)
 def test_hints_miss_nothing_that_the_pattern_matches(rule, value):
     @given(st.from_regex(rf"\A(?:{value})\Z"))
