@@ -225,12 +225,12 @@ def test_fields_of_a_paper(scope, more):
         (found,) = load_definitions().classify([read(paper(1, **columns)).subject], scope=scope)
         return dict(found)
 
-    assert fields(title="Soup") == more | {"ai": "venue-list"}
+    assert fields(title="Soup") == more | {"ai": "venue-list", "neurips": "neurips-name"}
     by_title = fields(title="Neural networks")
     assert by_title.items() >= {"ai": "venue-list", "machine-learning": "ml-title"}.items()
     rules = [rule for field in load_definitions().fields for rule in field.rules if rule.kind == "text"]
     assert rules
-    assert len(fields(title="Soup", abstract="We chat with large language models.")) > len(more) + 1
+    assert len(fields(title="Soup", abstract="We chat with large language models.")) > len(more) + 2
 
 
 def test_shares_of_untied_affiliations_are_unknown():

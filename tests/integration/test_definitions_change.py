@@ -1,0 +1,188 @@
+"""Other fields, mentions, policies and blocs: stored works are decided again, and end as if they had been loaded so."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+from uuid import uuid4
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+import tasks.again as again
+import tasks.batch as batches
+import tasks.definitions as definitions
+import tasks.derive as derive
+import tasks.rederive as rederiving
+import tasks.shares as shares
+import tasks.warehouse as warehouses
+from schemas import tables as t
+from schemas.blocs import members_by_year
+from schemas.errors import WarehouseError
+from schemas.fields import load_definitions
+from schemas.mentions import load_mentions
+from schemas.settings import load_settings
+from schemas.territories import Policy, policies
+from tasks.derive import Deriver
+from tasks.ledger import changes_since
+from tasks.rederive import is_outdated, rederive
+from tasks.verify import verify
+from tasks.warehouse import Warehouse
+from tasks.workers import LocalWorkers
+from tests.factory import URL, author, contents, line, rows, work
+from tests.integration.test_properties import (
+    Arrival,
+    arrange,
+    deletions,
+    fast_rules,  # noqa: F401
+    papers,
+    take_in,
+    versions,
+)
+from tests.lists import paper
+
+WORKS = [
+    line(work(11, [author("US"), author("FR", corresponding=True)], title="Robots", referenced_works=[f"{URL}W12"])),
+    line(work(12, [author("DE"), author("FR")], title="Soup in PyTorch", referenced_works=[f"{URL}W11"])),
+    line(work(13, [author("GB")], title="Patients", publication_year=2019, referenced_works=[f"{URL}W12"])),
+    line(work(11, [author("US"), author("CN")], title="Robots in TensorFlow", updated="2026-01-02")),
+]
+LIST = Arrival("works", (line(paper(1)), line(paper(2, title="Robots"))), datetime(2026, 1, 3))
+
+
+@pytest.fixture
+def other(monkeypatch) -> Callable[[], None]:
+    """Puts other definitions in place of ours: a field less and a rule more, a mention less, a policy more and one of
+    another fold, and Germany out of its blocs."""
+
+    def put() -> None:
+        ours = load_definitions()
+        healthcare = next(field for field in ours.fields if field.id == "healthcare")
+        rule = replace(healthcare.rules[-1], id="other", values=("soup", "patients?"), hints=("soup", "patient"))
+        kept = tuple(field for field in ours.fields if field.id not in ("healthcare", "robotics"))
+        others = replace(ours, fields=(*kept, replace(healthcare, rules=(rule,))))
+        named = load_mentions()
+        fewer = replace(named, mentions=tuple(one for one in named.mentions if one.id != "pytorch"))
+        folds = (*policies()[:-1], replace(policies()[-1], counts_as={"FR": "DE"}), Policy("more", {"GB": "US"}, ""))
+        left = tuple(member for member in members_by_year() if member.territory != "DE")
+        monkeypatch.setattr(derive, "load_definitions", lambda: others)
+        monkeypatch.setattr(derive, "load_mentions", lambda: fewer)
+        monkeypatch.setattr(shares, "policies", lambda: folds)
+        monkeypatch.setattr(definitions, "members_by_year", lambda: left)
+        for module in (definitions, rederiving, warehouses):
+            for digest in ("counting_digest", "classifying_digest"):
+                monkeypatch.setattr(module, digest, lambda: "other", raising=False)
+        shares.credit.cache_clear()
+
+    yield put
+    shares.credit.cache_clear()
+
+
+def load(arrivals: list[Arrival], settings) -> None:
+    with Warehouse.open(settings) as warehouse:
+        for number, arrival in enumerate(arrivals):
+            take_in(arrival, f"arrival-{number}", warehouse, Deriver(LocalWorkers(1)), settings)
+
+
+def applied(settings) -> tuple[dict[str, list[tuple]], int]:
+    """Content after the definitions in place are applied, and how many works keep an older classification."""
+    with Warehouse.open(settings, any_definitions=True) as warehouse:
+        done = rederive(warehouse, settings)
+        with warehouse.reading() as conn:
+            assert not is_outdated(conn)
+            assert [finding for finding in verify(conn) if finding.differences] == []
+            assert {row.reason for row in conn.execute(changes_since(None))} >= {"definition"}
+        assert rederive(warehouse, settings).changed == 0
+        return contents(warehouse), done.partial
+
+
+def test_works_end_as_if_they_had_been_loaded_by_the_new_definitions(tmp_path, other, monkeypatch):
+    old, new = (load_settings(home=tmp_path / name, scope="all", workers=1) for name in ("old", "new"))
+    arrivals = [Arrival("works", tuple(WORKS)), LIST]
+    load(arrivals, old)
+    other()
+    with pytest.raises(WarehouseError, match="counted by definitions .*`collab rebuild`"):
+        Warehouse.open(old)
+    load(arrivals, new)
+    with Warehouse.open(new) as warehouse:
+        expected = contents(warehouse)
+    assert {row[4] for row in expected["mention_year"]} == {"tensorflow"}
+    found, partial = applied(old)
+    assert found == expected
+    assert partial == 0
+
+
+def test_works_whose_records_are_gone_keep_their_classification(tmp_path, other):
+    settings = load_settings(home=tmp_path / "home", scope="all", workers=1)
+    load([Arrival("works", tuple(WORKS)), LIST], settings)
+    shutil.rmtree(settings.landing / "test")
+    other()
+    found, partial = applied(settings)
+    assert partial == 3  # the works of OpenAlex; the papers' records are still there
+    mentions, policy_rows = {row[1] for row in found["work_mention"]}, {row[1] for row in found["work_policy"]}
+    assert mentions == {"tensorflow", "pytorch"}
+    assert policy_rows == {"iso", "mainland-sar", "greater-china", "more"} - {policies()[-1].id} | {policies()[-1].id}
+    with Warehouse.open(settings) as warehouse:
+        noted = rows(warehouse, sa.select(t.meta.c.value).where(t.meta.c.name == definitions.PARTIAL))
+        assert noted == [{"value": "3"}]
+
+
+def test_a_change_of_policies_alone_needs_no_records(tmp_path, other, monkeypatch):
+    settings = load_settings(home=tmp_path / "home", scope="all", workers=1)
+    load([Arrival("works", tuple(WORKS))], settings)
+    shutil.rmtree(settings.landing / "test")
+    with monkeypatch.context() as context:
+        folds = (*policies(), Policy("more", {"GB": "US"}, ""))
+        context.setattr(shares, "policies", lambda: folds)
+        for module in (definitions, rederiving, warehouses):
+            context.setattr(module, "counting_digest", lambda: "other")
+        shares.credit.cache_clear()
+        found, partial = applied(settings)
+    assert partial == 0
+    assert ("US", "more") in {(row[4], row[1]) for row in found["country_year"]}
+
+
+@pytest.mark.engines("duckdb")
+@pytest.mark.long
+@hypothesis_settings(
+    max_examples=5,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+@given(
+    works=st.lists(versions, min_size=1, max_size=6),
+    listed=st.lists(papers, max_size=3),
+    gone=st.lists(deletions, max_size=2),
+    is_kept=st.booleans(),
+)
+def test_any_corpus_under_other_definitions(works, listed, gone, is_kept, tmp_path, other, fast_rules, monkeypatch):  # noqa: F811
+    home = tmp_path / uuid4().hex
+    arrivals = arrange(works, gone, [], [])
+    arrivals += [Arrival("works", tuple(listed), datetime(2026, 1, 3))] if listed else []
+    old, new = (load_settings(home=home / name, scope="all", workers=1) for name in ("old", "new"))
+    monkeypatch.setattr(again, "check_gates", batches.check_gates)
+    with monkeypatch.context():
+        load(arrivals, old)
+        other()
+        if not is_kept:
+            shutil.rmtree(old.landing)
+        found, partial = applied_by_any(old)
+        if is_kept:
+            load(arrivals, new)
+            with Warehouse.open(new) as warehouse:
+                assert found == contents(warehouse)
+            assert partial == 0
+    monkeypatch.undo()
+
+
+def applied_by_any(settings) -> tuple[dict[str, list[tuple]], int]:
+    with Warehouse.open(settings, any_definitions=True) as warehouse:
+        done = rederive(warehouse, settings)
+        with warehouse.reading() as conn:
+            assert [finding for finding in verify(conn) if finding.differences] == []
+        return contents(warehouse), done.partial
