@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Table
 
 from schemas import tables as t
-from schemas.indices import VIEWS
+from schemas.indices import VIEWS, View
 
 _INTRODUCTION = """# Data dictionary
 
@@ -32,7 +32,7 @@ def render_dictionary() -> str:
         parts.append(f"## {title}\n")
         parts += [_render(table) for table in t.metadata.tables.values() if table.schema == schema]
         if schema == "mart":
-            parts += [f"### view {name}\n\n{view.text}\n" for name, view in VIEWS.items()]
+            parts += [_render_view(name, view) for name, view in VIEWS.items()]
     return "\n".join(parts)
 
 
@@ -48,4 +48,25 @@ def _render(table: Table) -> str:
         rules = "; ".join(f"{rule.id} ({rule.severity})" for rule in column.info.get("rules", ()))
         kind = str(column.type) + ("" if not column.nullable else ", can be null")
         lines.append(f"| {column.name} | {kind} | {column.info.get('unit', '')} | {column.comment} | {rules} |")
+    return "\n".join(lines) + "\n"
+
+
+def _render_view(name: str, view: View) -> str:
+    lines = [
+        f"### view {name}\n",
+        f"{view.text} One row for each: {', '.join(view.key)}.\n",
+        "| column | type | unit | meaning | denominator | caveat | source of the formula |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for column in view.columns:
+        cells = (
+            column.name,
+            str(column.type_),
+            column.unit,
+            column.text,
+            column.denominator,
+            column.caveat,
+            column.source,
+        )
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines) + "\n"

@@ -136,6 +136,7 @@ def _queries(conn: Connection, since: datetime | None) -> dict[str, Select[Any]]
     queries["batch"] = sa.select(t.batch).order_by(t.batch.c.finished_at)
     queries["validation_result"] = sa.select(t.validation_result).where(t.validation_result.c.batch_id.in_(newest))
     queries["change"] = changes_since(since)
+    queries |= {name: sa.select(view.table(name)) for name, view in VIEWS.items() if view.is_released_as_table}
     return queries
 
 
@@ -156,12 +157,13 @@ def _write(
         native = native_names()
         named = [(code, name, native.get(code)) for code, name in sorted(territory_names().items())]
         atlas.executemany("INSERT INTO territory VALUES (?, ?, ?)", named)
-        for name, view in VIEWS.items():
-            atlas.execute(f"CREATE VIEW {name} AS {view.over()}")
         for table in t.MART:
-            atlas.execute(f"COMMENT ON TABLE {table.name} IS {_quoted(table.comment or '')}")
-            for column in table.columns:
-                atlas.execute(f"COMMENT ON COLUMN {table.name}.{column.name} IS {_quoted(column.comment or '')}")
+            _describe(atlas, "TABLE", table.name, table.comment or "", {c.name: c.comment or "" for c in table.columns})
+        for name, view in VIEWS.items():
+            kind = "TABLE" if view.is_released_as_table else "VIEW"
+            if kind == "VIEW":
+                atlas.execute(f"CREATE VIEW {name} AS {view.over()}")
+            _describe(atlas, kind, name, view.text, {column.name: column.comment for column in view.columns})
     (folder / DICTIONARY).write_text(render_dictionary(), encoding="utf-8")
     files = {path.name: {"bytes": path.stat().st_size, "sha256": _sha256(path)} for path in sorted(folder.iterdir())}
     failed = conn.execute(
@@ -191,6 +193,13 @@ def _write(
     for path in folder.iterdir():
         path.chmod(0o444)
     return rows, hashlib.sha256(raw).hexdigest()
+
+
+def _describe(atlas: duckdb.DuckDBPyConnection, kind: str, name: str, text: str, columns: dict[str, str]) -> None:
+    """Say in the database itself what a table or view and its columns mean."""
+    atlas.execute(f"COMMENT ON {kind} {name} IS {_quoted(text)}")
+    for column, comment in columns.items():
+        atlas.execute(f"COMMENT ON COLUMN {name}.{column} IS {_quoted(comment)}")
 
 
 def _warehouse(conn: Connection) -> dict[str, Any]:
