@@ -1,5 +1,6 @@
-"""Views over the counts, by theme in schemas/indices_*.py. Basis and bounds are in the name; undefined is null, never 0 or
-infinity. Floats only here.
+"""Views over the counts, by theme in schemas/indices_*.py.
+
+Basis and bounds are in the name; undefined is null, never 0 or infinity. Floats only here.
 
 The order is that of making them: a view stands after those it reads.
 """

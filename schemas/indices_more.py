@@ -121,7 +121,7 @@ VIEWS = {
         f"FROM {{mart}}bloc_year c\n{_WORLD}",
     ),
     "sector_rates": View(
-        "Per territory and sector (type of institution) its part in the territory's papers and how international it is.",
+        "Per territory and sector (type of institution) its part in the territory's papers; how international it is.",
         (*CELL, "territory", "sector"),
         (
             *cell("c", "territory"),
@@ -146,8 +146,8 @@ VIEWS = {
         "FROM {mart}sector_year c\n" + join("{mart}country_year", "a", "c", territory="c.territory"),
     ),
     "flow_rates": View(
-        "Per territory what its papers cite and who cites them, inside the corpus: how much of it is the territory's own"
-        " work, and how much of what the world cites is known at all. Year and field are those of the citing work.",
+        "Per territory what its papers cite and who cites them, inside the corpus: how much of it is the territory's"
+        " own work, and how much of what the world cites is known at all. Year and field are those of the citing work.",
         (*CELL, "territory"),
         (
             *cell("c", "territory"),
@@ -235,8 +235,8 @@ VIEWS = {
         + "\nWHERE c.territory <> 'ZZ'",
     ),
     "mention_share": View(
-        "Per building block named in titles or abstracts and territory: how common it is there, and the territory's part"
-        " in all papers that name it.",
+        "Per building block named in titles or abstracts and territory: how common it is there, and the territory's"
+        " part in all papers that name it.",
         (*CELL, "mention", "territory"),
         (
             *cell("c"),

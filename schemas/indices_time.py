@@ -1,21 +1,21 @@
 """Views over years: which are complete, and growth between those that are.
 
-**When a year is complete.** Publications of a year reach the source late, for months after its end. The ledger knows how
-many papers of a year were counted on any day, so the lag is measured, not assumed:
+**When a year is complete.** Publications of a year reach the source late, for months after its end. The ledger knows
+how many papers of a year were counted on any day, so the lag is measured, not assumed:
 
 1. The day of a batch is what its source knew: the last partition date of a snapshot window, else the day it was loaded
    (the live API answers with today's state).
 2. A corpus is watched from the day its first release was published: what came in before that is a first load and says
    nothing about lag, because works that a snapshot or a backfill brings at once became known at different times.
 3. For a year that has been over for d days, look at the earlier years of the same corpus and field, of at least LOW_N
-   papers, that were already watched when they had been over for d days. Of each, the share of its papers of today that was
-   counted at that age.
+   papers, that were already watched when they had been over for d days. Of each, the share of its papers of today that
+   was counted at that age.
 4. The year is complete when the median of these shares is at least 0.95 (basis `observed`). Where no earlier year was
    watched at that age, it is complete when it has been over for 18 months (basis `assumed`). A year that is not over is
    never complete.
 
-Ages are counted to the newest day of the corpus's own sources, not to the clock: a copy of an old snapshot does not grow
-complete by lying about. Nothing is stored in a cell; a release holds the state of its day as a table.
+Ages are counted to the newest day of the corpus's own sources, not to the clock: a copy of an old snapshot does not
+grow complete by lying about. Nothing is stored in a cell; a release holds the state of its day as a table.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ SPANS = (5, 10)  # years of compound growth
 _OVER = "CAST(make_date({0}.year + 1, 1, 1) AS DATE)"  # the first day on which a year is over
 _NAMED_DAY = "right(split_part(b.window_name, '.', 1), 10)"
 _LAG = f"""WITH batch_day AS (
-    SELECT b.batch_id, b.source, b.finished_at, b.kind IN ('works', 'deletions') AS is_fetched,
+    SELECT b.batch_id, b.source, b.finished_at, b.kind = 'works' AND b.source <> 'quarantine' AS is_fetched,
         CASE WHEN right(b.source, 9) = '-snapshot' AND {_NAMED_DAY} LIKE '____-__-__' THEN CAST({_NAMED_DAY} AS DATE)
             ELSE CAST(b.finished_at AS DATE) END AS day
     FROM {{ops}}batch b
@@ -121,14 +121,15 @@ VIEWS = {
             ),
             flag(
                 "is_complete",
-                f"CASE WHEN y.days_over < 0 THEN false WHEN s.years_observed > 0 THEN s.share_counted >= {COMPLETE_SHARE}"
-                f" ELSE y.days_over >= {ASSUMED_DAYS} END",
+                "CASE WHEN y.days_over < 0 THEN false WHEN s.years_observed > 0"
+                f" THEN s.share_counted >= {COMPLETE_SHARE} ELSE y.days_over >= {ASSUMED_DAYS} END",
                 f"whether the year counts as complete: share_counted is at least {COMPLETE_SHARE}, or, with no earlier"
                 " year to tell, the year has been over for 18 months; never before it is over",
             ),
             ViewColumn(
                 "basis",
-                "CASE WHEN y.days_over < 0 THEN 'not over' WHEN s.years_observed > 0 THEN 'observed' ELSE 'assumed' END",
+                "CASE WHEN y.days_over < 0 THEN 'not over' WHEN s.years_observed > 0 THEN 'observed'"
+                " ELSE 'assumed' END",
                 sa.String(),
                 "what is_complete rests on: observed (share_counted), assumed (18 months), or not over",
             ),

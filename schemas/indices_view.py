@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import BigInteger, Boolean, Double, Integer, Table
@@ -27,7 +28,7 @@ class ViewColumn:
 
     name: str
     sql: str
-    type_: TypeEngine[object]
+    type_: TypeEngine[Any]
     text: str
     unit: str = ""
     denominator: str = ""

@@ -1,6 +1,7 @@
 """Releases: a read-only copy of the mart with its definitions and quality report, switched to in one step.
 
-`published/<release>/` holds `atlas.duckdb`, one Parquet file per table, the data dictionary and `manifest.json`;
+`published/<release>/` holds `atlas.duckdb`, one Parquet file per table, files for other tools in `exports/`, the data
+dictionary and `manifest.json`;
 `published/current` is a link that is replaced by rename. Readers open the copy, never the file that is written at
 night; whoever holds an old release open keeps it.
 Order: write aside, rename, switch the link, commit the release row, remove what is not needed any more. A run killed in
@@ -32,12 +33,14 @@ from schemas.reviewed import code_version, definitions_digest
 from schemas.settings import Settings
 from schemas.territories import native_names, policies, territory_names
 from tasks.dictionary import render_dictionary
+from tasks.exports import write_exports
 from tasks.land import WORKS
 from tasks.ledger import changes_since, has_changed, next_moment, releases_in
 from tasks.registry import describe_reference
+from tasks.releases import DATABASE, opened
 from tasks.warehouse import Warehouse, export_parquet
 
-DATABASE, MANIFEST, DICTIONARY = "atlas.duckdb", "manifest.json", "DICTIONARY.md"
+MANIFEST, DICTIONARY, EXPORTS = "manifest.json", "DICTIONARY.md", "exports"
 
 
 @dataclass(frozen=True)
@@ -165,7 +168,12 @@ def _write(
                 atlas.execute(f"CREATE VIEW {name} AS {view.over()}")
             _describe(atlas, kind, name, view.text, {column.name: column.comment for column in view.columns})
     (folder / DICTIONARY).write_text(render_dictionary(), encoding="utf-8")
-    files = {path.name: {"bytes": path.stat().st_size, "sha256": _sha256(path)} for path in sorted(folder.iterdir())}
+    with opened(folder / DATABASE, release_id) as release:
+        write_exports(release, folder / EXPORTS)
+    files = {
+        path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": _sha256(path)}
+        for path in _files_in(folder)
+    }
     failed = conn.execute(
         sa.select(t.validation_result.c.rule, t.validation_result.c.severity, sa.func.count().label("batches"))
         .where(t.validation_result.c.success.is_(False))
@@ -190,9 +198,13 @@ def _write(
     }
     raw = json.dumps(manifest, indent=1).encode()
     (folder / MANIFEST).write_bytes(raw)
-    for path in folder.iterdir():
+    for path in _files_in(folder):
         path.chmod(0o444)
     return rows, hashlib.sha256(raw).hexdigest()
+
+
+def _files_in(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 def _describe(atlas: duckdb.DuckDBPyConnection, kind: str, name: str, text: str, columns: dict[str, str]) -> None:
