@@ -20,30 +20,35 @@ from tasks.releases import Release, Slice, world_sums
 README = "README.txt"
 NETWORK_FIELDS = ("ai", ALL)  # of which a release holds networks and matrices; any other by `collab export`
 
-_MATRIX_TEXT = """{stem}.csv: papers with authors in both territories; codes across and down, most papers first. The
-    diagonal is empty. Row sums are not the international papers of a territory: a paper with three countries is in
-    three cells. Take papers_international_a and _b of pairs-*.csv as n in an index.
+_MATRIX_TEXT = """\
+{stem}.csv: papers with authors in both territories; codes across and down, most papers first. The diagonal is
+    empty. Row sums are not the international papers of a territory: a paper with three countries is in three cells.
+    Take papers_international_a and _b of pairs-*.csv as n in an index.
 """
-_PAIRS_TEXT = """{stem}.csv: the same in long form. papers_with_unknown: those with an author whose country is not
-    known. score: sum of both territories' shares (Nature Index bilateral collaboration score). citations: of these papers,
-    whole. papers_international_*: papers of the territory with another known one. salton_intl: papers divided by the
-    root of the product of the two.
+_PAIRS_TEXT = """\
+{stem}.csv: the same in long form. papers_with_unknown: those with an author whose country is not known. score: sum
+    of both territories' shares (Nature Index bilateral collaboration score). citations: of these papers, whole.
+    papers_international_*: papers of the territory with another known one. salton_intl: papers divided by the root
+    of the product of the two.
 """
-_NETWORK_TEXT = """{stem}.graphml, {stem}.gexf (Gephi), {stem}.net (Pajek, VOSviewer): the network. Nodes: known
-    territories, with papers and papers_international. Edges: pairs; weight and papers are the joint papers, score and
-    salton as in pairs-*.csv. Pajek holds names and weights only. VOSviewer normalises by links, not by papers: what it
-    shows as association strength is vosviewer_strength of the view pair_indices.
+_NETWORK_TEXT = """\
+{stem}.graphml, {stem}.gexf (Gephi), {stem}.net (Pajek, VOSviewer): the network. Nodes: known territories, with
+    papers and papers_international. Edges: pairs; weight and papers are the joint papers, score and salton as in
+    pairs-*.csv. Pajek holds names and weights only. VOSviewer normalises by links, not by papers: what it shows as
+    association strength is vosviewer_strength of the view pair_indices.
 """
-_ETO_TEXT = """publications_*.csv: the column layout of ETO's Country AI Activity Metrics, with ETO's names of
-    countries where it has one ("China (mainland)" only where Hong Kong and Macao count for themselves). Field All is all of AI, each
-    paper once; fields overlap, never sum over them. complete: whether nearly all papers of the year can be expected to
-    be counted (table completeness). All years. The numbers are ours: other corpus, other definition of AI; the row
-    Unknown counts papers with an author whose country is not known. No groups of countries are mixed in.
+_ETO_TEXT = """\
+publications_*.csv: the column layout of ETO's Country AI Activity Metrics, with ETO's names of countries where it
+    has one ("China (mainland)" only where Hong Kong and Macao count for themselves). Field All is all of AI, each
+    paper once; fields overlap, never sum over them. complete: whether nearly all papers of the year can be expected
+    to be counted (table completeness). All years. The numbers are ours: other corpus, other definition of AI; the
+    row Unknown counts papers with an author whose country is not known. No groups of countries are mixed in.
 """
-_COMMON = """Whole counting: a paper counts 1 for each territory and each pair it has. Counted: works that are not
-retracted, of counted types, one for each DOI. Counts of pairs and international papers are lower bounds: an author without a known
-country may add one. Small pairs stay; below 25 papers a rate says little. Text that a spreadsheet would take for a
-formula has an apostrophe in front.
+_COMMON = """\
+Whole counting: a paper counts 1 for each territory and each pair it has. Counted: works that are not retracted, of
+counted types, one for each DOI. Counts of pairs and international papers are lower bounds: an author without a
+known country may add one. Small pairs stay; below 25 papers a rate says little. Text that a spreadsheet would take
+for a formula has an apostrophe in front.
 """
 
 

@@ -95,8 +95,8 @@ class Release:
         return self.rows(sa.select(world.corpus, world.policy, world.field).where(world.papers > 0).distinct())
 
     def names(self, kind: str) -> list[str]:
-        """Values that `corpus`, `policy` or `field` has in the release, in order."""
-        return sorted({getattr(row, kind) for row in self._cells})
+        """Values that `corpus`, `policy` or `field` has in the release, in order, policy `iso` first."""
+        return sorted({getattr(row, kind) for row in self._cells}, key=lambda name: (name != "iso", name))
 
     def has_works(self, corpus: str, policy: str, field: str) -> bool:
         """Whether there is a counted work."""
