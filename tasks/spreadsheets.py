@@ -32,4 +32,5 @@ def harmless(value: object) -> object:
     if isinstance(value, Decimal):
         return f"{value:f}"
     text = str(value)
-    return f"'{text}" if text.startswith(FORMULA) else text
+    text = f"'{text}" if text.startswith(FORMULA) else text
+    return text.replace("\r\n", "\n").replace("\r", "\n")  # the csv module leaves a lone \r unquoted: a new row

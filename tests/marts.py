@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import duckdb
-import sqlalchemy as sa
+from sqlalchemy.types import TypeEngine
 
 from schemas import tables as t
 from schemas.indices import VIEWS, VIEWS_OF_COMING_TABLES
@@ -37,7 +37,7 @@ COMING_TABLES = {
 def make_mart(atlas: duckdb.DuckDBPyConnection, *, coming: bool = False) -> None:
     """Empty tables and all views of a release; with `coming` those that are not declared yet too."""
     for mart in t.MART:
-        columns = [f"{c.name} {_type(c)}" for c in mart.columns]
+        columns = [f"{c.name} {sql_type(c.type)}" for c in mart.columns]
         if coming:
             columns += [c for c in COMING_COLUMNS.get(mart.name, ()) if c.split()[0] not in mart.c]
         atlas.execute(f"CREATE TABLE {mart.name} ({', '.join(columns)})")
@@ -48,23 +48,27 @@ def make_mart(atlas: duckdb.DuckDBPyConnection, *, coming: bool = False) -> None
                 atlas.execute(f"CREATE TABLE {name} ({_KEY}, {columns})")
     for name, view in (VIEWS | VIEWS_OF_COMING_TABLES if coming else VIEWS).items():
         if view.is_released_as_table:
-            columns = [f"{c.name} {_type(sa.Column(c.name, c.type_))}" for c in view.columns]
+            columns = [f"{c.name} {sql_type(c.type_)}" for c in view.columns]
             atlas.execute(f"CREATE TABLE {name} ({', '.join(columns)})")
         else:
             atlas.execute(f"CREATE VIEW {name} AS {view.over()}")
 
 
-def _type(column: sa.Column[Any]) -> str:
-    kind = str(column.type)
-    return "DECIMAL(38,9)" if kind == "NUMERIC(38, 9)" else kind
+def sql_type(of: TypeEngine[Any]) -> str:
+    """Type as DuckDB writes it."""
+    kind = str(of)
+    return "DECIMAL(38,9)" if kind == "NUMERIC(38, 9)" else {"DATETIME": "TIMESTAMP", "TEXT": "VARCHAR"}.get(kind, kind)
 
 
 def put(atlas: duckdb.DuckDBPyConnection, table: str, rows: Iterable[Mapping[str, Any]]) -> None:
     """Insert rows; what a row leaves out is the common cell, or 0 for a measure."""
     names = [row[0] for row in atlas.execute(f"DESCRIBE {table}").fetchall()]
     values = [[({name: Decimal(0) for name in names} | CELL | dict(row))[name] for name in names] for row in rows]
-    if values:
-        atlas.executemany(f"INSERT INTO {table} VALUES ({', '.join('?' * len(names))})", values)
+    row = f"({', '.join('?' * len(names))})"
+    for at in range(0, len(values), 500):  # one statement a row takes seconds
+        block = values[at : at + 500]
+        flat = [value for line in block for value in line]
+        atlas.execute(f"INSERT INTO {table} VALUES {', '.join([row] * len(block))}", flat)
 
 
 def read(atlas: duckdb.DuckDBPyConnection, query: str) -> list[dict[str, Any]]:
