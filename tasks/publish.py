@@ -151,6 +151,7 @@ def _write(
     }
     definitions = _definitions()
     with duckdb.connect(str(folder / DATABASE)) as atlas:
+        atlas.begin()  # some 250 comments, each a commit of its own otherwise
         for name in rows:
             source = str(folder / f"{name}.parquet").replace("'", "''")
             atlas.execute(f"CREATE TABLE {name} AS SELECT * FROM read_parquet('{source}')")
@@ -167,6 +168,7 @@ def _write(
             if kind == "VIEW":
                 atlas.execute(f"CREATE VIEW {name} AS {view.over()}")
             _describe(atlas, kind, name, view.text, {column.name: column.comment for column in view.columns})
+        atlas.commit()
     (folder / DICTIONARY).write_text(render_dictionary(), encoding="utf-8")
     with opened(folder / DATABASE, release_id) as release:
         write_exports(release, folder / EXPORTS)
