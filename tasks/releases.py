@@ -112,10 +112,16 @@ class Release:
 
     def complete_years(self, corpus: str, field: str) -> list[int]:
         """Years with works that count as complete, in order."""
+        return self._complete.get((corpus, field), [])
+
+    @cached_property
+    def _complete(self) -> dict[tuple[str, str], list[int]]:
         self.table(COMPLETENESS.name)
-        of = COMPLETENESS.c
-        wanted = sa.select(of.year).where(of.corpus == corpus, of.field == field, of.is_complete, of.papers > 0)
-        return sorted(row.year for row in self.rows(wanted))
+        of, found = COMPLETENESS.c, dict[tuple[str, str], list[int]]()
+        query = sa.select(of.corpus, of.field, of.year).where(of.is_complete, of.papers > 0).order_by(of.year)
+        for row in self.rows(query):
+            found.setdefault((row.corpus, row.field), []).append(row.year)
+        return found
 
     def slice(self, corpus: str, policy: str, field: str, first: int | None = None, last: int | None = None) -> Slice:
         """A checked slice; without years, the last ten that are complete (any, if none is).
