@@ -13,7 +13,9 @@ from typing import Annotated, Any
 
 import typer
 
-import flows.country_commands  # noqa: F401  (registers its commands)
+import flows.ask_commands
+import flows.country_commands
+import flows.export_commands  # noqa: F401
 from flows import show
 from flows.commands import app, command, console, log_to_stderr, quarantine_app
 from flows.interrupts import interrupts, start_temporary_server

@@ -26,7 +26,19 @@ ror_app = typer.Typer(no_args_is_help=True, help="The Research Organization Regi
 app.add_typer(ror_app, name="ror")
 override_app = typer.Typer(no_args_is_help=True, help="Corrections of countries.")
 app.add_typer(override_app, name="override")
-GROUPS = {id(quarantine_app): "quarantine ", id(ror_app): "ror ", id(override_app): "override "}
+ask_app = typer.Typer(help="Ready questions to a release, answered with numerator, denominator and unknown.")
+app.add_typer(ask_app, name="ask")
+export_app = typer.Typer(
+    no_args_is_help=True, help="Files for Gephi, VOSviewer, spreadsheets and readers of ETO's layout."
+)
+app.add_typer(export_app, name="export")
+GROUPS = {
+    id(quarantine_app): "quarantine ",
+    id(ror_app): "ror ",
+    id(override_app): "override ",
+    id(ask_app): "ask ",
+    id(export_app): "export ",
+}
 
 WIDTH_OF_A_FILE = 130  # columns where nobody looks on, such as in a log
 console = Console() if sys.stdout.isatty() else Console(width=WIDTH_OF_A_FILE)

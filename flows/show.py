@@ -18,6 +18,7 @@ from schemas.settings import PREFIX, Settings
 from schemas.territories import territory_names
 from tasks.intake import Expected
 from tasks.parse import CORPUS
+from tasks.questions.answer import Answer
 from tasks.rederive import Rederived
 from tasks.report import Report, Status
 from tasks.sources.openalex_api import SOURCE, bounds_of
@@ -318,3 +319,18 @@ def _percent(part: int, whole: int) -> str:
 def _bounds(international: int, undetermined: int, papers: int) -> str:
     low, high = _percent(international, papers), _percent(international + undetermined, papers)
     return low if low == high else f"{low} to {high}"
+
+
+def answer(console: Console, found: Answer) -> None:
+    """An answer with what must be said with it."""
+    rows = [[_number(cell) for cell in row] for row in found.rows]
+    _table(console, found.title, found.columns, rows, text_columns=found.text_columns)
+    if not rows:
+        console.print("nothing found\n")
+    for note in found.notes:
+        console.print(note, style="dim", markup=False, highlight=False, soft_wrap=True)
+
+
+def _number(value: object) -> object:
+    """A number as people read it: three digits that tell."""
+    return f"{value:.3g}" if isinstance(value, float) and abs(value) < 1000 else value

@@ -68,6 +68,7 @@ def country_contributions(rel: Relations) -> Select[Any]:
             cast(case((known, of.territories - 1), else_=0), BigInteger).label("links"),
             rel.work.c.cited_by_count.label("citations"),
             one_if(part.is_first).label("papers_first"),
+            one_if(and_(part.is_first, of.territories >= 2)).label("papers_first_international"),
             one_if(part.is_corresponding).label("papers_corresponding"),
         )
         .select_from(base(rel).join(rel.work_territory, same_work(rel, rel.work_territory)))

@@ -790,7 +790,13 @@ world_year = mart_table(
     _papers("papers_with_unknown", "works with an unknown part"),
     _papers("papers_without_country", "works of which no country is known"),
     column("fractional_unknown", Numeric(38, 9), "sum of the unknown shares", unit="works"),
-    column("links", BigInteger, "pairs of known territories, summed over works: |T|(|T|-1)/2", unit="pairs"),
+    column(
+        "links",
+        BigInteger,
+        "pairs of known territories, summed over works: a work with three has 3; T in RIC, half the sum of the"
+        " territories' links",
+        unit="pairs",
+    ),
     column("citations", BigInteger, "citations of the counted works", unit="citations"),
     _papers("excluded_retracted", "stored works not counted because retracted"),
     _papers("excluded_type", "stored works not counted because of their type"),
@@ -817,9 +823,23 @@ country_year = mart_table(
     _papers("papers_international", "works with another known territory: a lower bound"),
     _papers("papers_domestic", "works with no other territory and every author located"),
     _papers("papers_undetermined", _UNDETERMINED),
-    column("links", BigInteger, "other known territories, summed over works: |T|-1", unit="pairs"),
-    column("citations", BigInteger, "citations of the territory's works, whole", unit="citations"),
+    column(
+        "links",
+        BigInteger,
+        "other known territories, summed over the territory's works: a work with three adds 2; C_a in RIC",
+        unit="pairs",
+    ),
+    column(
+        "citations",
+        BigInteger,
+        "citations that the source counts for the territory's works, each work whole; not to be added over territories",
+        unit="citations",
+    ),
     _papers("papers_first", "works whose first author is linked to the territory"),
+    _papers(
+        "papers_first_international",
+        "those of them with another known territory: the numerator of the MCP ratio of bibliometrix",
+    ),
     _papers(
         "papers_corresponding",
         "works with a corresponding author linked to the territory; many records name none, so compare territories,"
@@ -838,14 +858,23 @@ pair_year = mart_table(
     _papers("papers_with_unknown", "those of them with an unknown part"),
     _papers("papers_bilateral", "those with no third known territory"),
     _papers("papers_multilateral", "those with a third known territory"),
-    _papers("papers_dual_only", "those in which one single author links both territories"),
+    _papers(
+        "papers_dual_only",
+        "those in which one single author, with addresses in both, is all that links the two: one person's posts, not"
+        " necessarily two groups",
+    ),
     column(
         "score",
         Numeric(38, 9),
-        "sum of both territories' shares (Nature Index bilateral collaboration score)",
+        "sum of both territories' shares of these works (Nature Index bilateral collaboration score); at most papers",
         unit="works",
     ),
-    column("citations", BigInteger, "citations of these works, whole", unit="citations"),
+    column(
+        "citations",
+        BigInteger,
+        "citations that the source counts for these works, each work whole; not to be added over pairs",
+        unit="citations",
+    ),
     _papers("papers_first_a", "those whose first author is linked to territory_a; of both, if to both"),
     _papers("papers_first_b", "those whose first author is linked to territory_b"),
 )

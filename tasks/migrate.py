@@ -61,7 +61,7 @@ def upgrade(conn: Connection) -> tuple[int, int]:
 
     have = read_version(conn)
     before = set(_tables(conn))
-    for name in VIEWS:
+    for name in reversed(VIEWS):  # those that read others first
         conn.exec_driver_sql(f"DROP VIEW IF EXISTS mart.{name}")
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))

@@ -1,6 +1,7 @@
 """Releases: a read-only copy of the mart with its definitions and quality report, switched to in one step.
 
-`published/<release>/` holds `atlas.duckdb`, one Parquet file per table, the data dictionary and `manifest.json`;
+`published/<release>/` holds `atlas.duckdb`, one Parquet file per table, files for other tools in `exports/`, the data
+dictionary and `manifest.json`;
 `published/current` is a link that is replaced by rename. Readers open the copy, never the file that is written at
 night; whoever holds an old release open keeps it.
 Order: write aside, rename, switch the link, commit the release row, remove what is not needed any more. A run killed in
@@ -32,12 +33,14 @@ from schemas.reviewed import code_version, definitions_digest
 from schemas.settings import Settings
 from schemas.territories import native_names, policies, territory_names
 from tasks.dictionary import render_dictionary
+from tasks.exports import write_exports
 from tasks.land import WORKS
 from tasks.ledger import changes_since, has_changed, next_moment, releases_in
 from tasks.registry import describe_reference
+from tasks.releases import DATABASE, opened
 from tasks.warehouse import Warehouse, export_parquet
 
-DATABASE, MANIFEST, DICTIONARY = "atlas.duckdb", "manifest.json", "DICTIONARY.md"
+MANIFEST, DICTIONARY, EXPORTS = "manifest.json", "DICTIONARY.md", "exports"
 
 
 @dataclass(frozen=True)
@@ -137,6 +140,7 @@ def _queries(conn: Connection, since: datetime | None) -> dict[str, Select[Any]]
     queries["validation_result"] = sa.select(t.validation_result).where(t.validation_result.c.batch_id.in_(newest))
     queries["change"] = changes_since(since)
     queries["bloc_member"] = sa.select(t.bloc_member).order_by(*(t.bloc_member.c[n] for n in t.bloc_member.info["key"]))
+    queries |= {name: sa.select(view.table(name)) for name, view in VIEWS.items() if view.is_released_as_table}
     return queries
 
 
@@ -148,6 +152,7 @@ def _write(
     }
     definitions = _definitions()
     with duckdb.connect(str(folder / DATABASE)) as atlas:
+        atlas.begin()  # some 250 comments, each a commit of its own otherwise
         for name in rows:
             source = str(folder / f"{name}.parquet").replace("'", "''")
             atlas.execute(f"CREATE TABLE {name} AS SELECT * FROM read_parquet('{source}')")
@@ -157,14 +162,21 @@ def _write(
         native = native_names()
         named = [(code, name, native.get(code)) for code, name in sorted(territory_names().items())]
         atlas.executemany("INSERT INTO territory VALUES (?, ?, ?)", named)
-        for name, view in VIEWS.items():
-            atlas.execute(f"CREATE VIEW {name} AS {view.over()}")
         for table in t.MART:
-            atlas.execute(f"COMMENT ON TABLE {table.name} IS {_quoted(table.comment or '')}")
-            for column in table.columns:
-                atlas.execute(f"COMMENT ON COLUMN {table.name}.{column.name} IS {_quoted(column.comment or '')}")
+            _describe(atlas, "TABLE", table.name, table.comment or "", {c.name: c.comment or "" for c in table.columns})
+        for name, view in VIEWS.items():
+            kind = "TABLE" if view.is_released_as_table else "VIEW"
+            if kind == "VIEW":
+                atlas.execute(f"CREATE VIEW {name} AS {view.over()}")
+            _describe(atlas, kind, name, view.text, {column.name: column.comment for column in view.columns})
+        atlas.commit()
     (folder / DICTIONARY).write_text(render_dictionary(), encoding="utf-8")
-    files = {path.name: {"bytes": path.stat().st_size, "sha256": _sha256(path)} for path in sorted(folder.iterdir())}
+    with opened(folder / DATABASE, release_id) as release:
+        write_exports(release, folder / EXPORTS)
+    files = {
+        path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": _sha256(path)}
+        for path in _files_in(folder)
+    }
     failed = conn.execute(
         sa.select(t.validation_result.c.rule, t.validation_result.c.severity, sa.func.count().label("batches"))
         .where(t.validation_result.c.success.is_(False))
@@ -189,9 +201,20 @@ def _write(
     }
     raw = json.dumps(manifest, indent=1).encode()
     (folder / MANIFEST).write_bytes(raw)
-    for path in folder.iterdir():
+    for path in _files_in(folder):
         path.chmod(0o444)
     return rows, hashlib.sha256(raw).hexdigest()
+
+
+def _files_in(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def _describe(atlas: duckdb.DuckDBPyConnection, kind: str, name: str, text: str, columns: dict[str, str]) -> None:
+    """Say in the database itself what a table or view and its columns mean."""
+    atlas.execute(f"COMMENT ON {kind} {name} IS {_quoted(text)}")
+    for column, comment in columns.items():
+        atlas.execute(f"COMMENT ON COLUMN {name}.{column} IS {_quoted(comment)}")
 
 
 def _warehouse(conn: Connection) -> dict[str, Any]:

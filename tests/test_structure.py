@@ -114,11 +114,11 @@ def test_documented_commands_exist(document):
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"`make ([a-z]+)`", text)) <= targets
     for found in re.findall(
-        r"collab ((?:quarantine |ror |override )?[a-z]+)((?: [^\n`|]*)?)",
+        r"collab ((?:quarantine |ror |override |ask |export )?[a-z-]+)((?: [^\n`|]*)?)",
         "\n".join(re.findall(r"`[^`]*`|^    .*|^collab .*", text, re.MULTILINE)),
     ):
         name, rest = found
-        assert name in known or name in ("quarantine", "ror", "override"), f"{document}: collab {name}"
+        assert name in known or name in ("quarantine", "ror", "override", "ask", "export"), f"{document}: collab {name}"
         assert set(re.findall(r"--[a-z-]+", rest)) <= known.get(name, set()) | {"--help"}, (
             f"{document}: collab {name}{rest}"
         )

@@ -124,3 +124,9 @@ def _file(url: sa.URL) -> Path:
 
 def _driver(conn: Connection) -> Any:
     return conn.connection.driver_connection
+
+
+def open_read_only(file: Path) -> sa.Engine:
+    """An engine that reads a published copy; any number of processes may, also while a night writes elsewhere."""
+    url = sa.URL.create("duckdb", database=str(file))
+    return sa.create_engine(url, connect_args={"read_only": True}, poolclass=sa.NullPool)

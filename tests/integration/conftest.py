@@ -23,7 +23,7 @@ ENGINES = (
 
 
 # The modules whose statements reach every table in every way; the others repeat them and take minutes.
-ON_POSTGRESQL = {f"test_{name}.py" for name in ("citus", "foreign_servers", "migrate", "properties", "side_by_side")}
+ON_POSTGRESQL = {f"test_{name}.py" for name in "citus foreign_servers migrate properties side_by_side views".split()}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -56,7 +56,7 @@ ADDED: dict[tuple[str, str], dict[str, tuple[Any, str]]] = {
         (schema, f"{name}{suffix}"): dict.fromkeys(columns, (COUNT, "0"))
         for name, columns in (
             ("world_year", ("references_listed",)),
-            ("country_year", ("papers_first", "papers_corresponding")),
+            ("country_year", ("papers_first", "papers_first_international", "papers_corresponding")),
             ("pair_year", ("papers_first_a", "papers_first_b")),
         )
         for schema, suffix in (("mart", ""), ("ops", "_change"))

@@ -1,0 +1,35 @@
+"""An answer: rows with their numerators, denominators and unknown parts, and what must be said with them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tasks.releases import Release, Slice
+
+LOWER_BOUND = "counts of pairs and international papers are lower bounds: an author without a known country may add one"
+WHOLE = "whole counting: a paper counts 1 for each of its countries"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Rows in order; `text_columns` of them, from the left, hold words."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: Sequence[tuple[object, ...]]
+    notes: tuple[str, ...]
+    text_columns: int = 1
+
+
+def share(part: int, whole: int) -> float | None:
+    """A quotient; None where the whole is 0."""
+    return part / whole if whole else None
+
+
+def about(release: Release, of: Slice) -> str:
+    """Where the numbers come from, with the years that are not complete."""
+    said = f"release {release.release_id}, corpus {of.corpus}, policy {of.policy}, field {of.field}, {of.years}"
+    complete = set(release.complete_years(of.corpus, of.field))
+    lacking = [str(year) for year in range(of.first, of.last + 1) if year not in complete]
+    return f"{said}; years not complete or without works: {', '.join(lacking)}" if lacking else said

@@ -1,0 +1,386 @@
+"""Views: every column is documented, formulas are right on figures worked by hand and on NSF's tables, undefined is
+null."""
+
+from __future__ import annotations
+
+import csv
+import datetime
+from decimal import Decimal
+from fractions import Fraction
+from math import log, sqrt
+from pathlib import Path
+
+import duckdb
+import pytest
+import sqlalchemy as sa
+from scipy.stats.contingency import relative_risk
+
+from schemas import tables as t
+from schemas.indices import VIEWS
+from schemas.intensity import relative_intensity
+from tasks.dictionary import render_dictionary
+from tests.marts import make_mart, put, read, sql_type
+
+
+@pytest.fixture
+def atlas():
+    with duckdb.connect() as conn:
+        make_mart(conn)
+        yield conn
+
+
+def countries(**papers: tuple[int, int, int]):
+    """Territory -> papers, international papers, links."""
+    return [
+        {"territory": code, "papers": n, "papers_international": i, "links": links, "fractional": Decimal(n)}
+        for code, (n, i, links) in papers.items()
+    ]
+
+
+def pair(a: str, b: str, papers: int, **more):
+    return {"territory_a": a, "territory_b": b, "papers": papers} | more
+
+
+# 30 papers AB, 5 AC, 10 BC, 2 ABC as pairs: A 37, B 42, C 17 international; links: each |T|-1 per paper
+SMALL = {
+    "world_year": [{"papers": 100, "papers_international": 47, "links": 51, "papers_with_unknown": 10}],
+    "country_year": countries(A=(60, 37, 39), B=(50, 42, 44), C=(20, 17, 19)),
+    "pair_year": [pair("A", "B", 32), pair("A", "C", 7), pair("B", "C", 12)],
+}
+
+
+def fill(atlas, rows=SMALL):
+    for table, content in rows.items():
+        put(atlas, table, content)
+
+
+def test_every_column_of_every_view_is_documented_as_it_is(atlas):
+    for name, view in VIEWS.items():
+        found = [(row[0], row[1]) for row in atlas.execute(f"DESCRIBE {name}").fetchall()]
+        assert found == [(c.name, sql_type(c.type_)) for c in view.columns], name
+        assert view.text
+        assert set(view.key) <= {column for column, _ in found}
+        for column in view.columns:
+            assert len(column.text) > 5, f"{name}.{column.name}"
+            if isinstance(column.type_, sa.Double):
+                assert column.unit, f"{name}.{column.name}"
+                assert column.denominator, f"{name}.{column.name}"
+
+
+def test_the_dictionary_has_every_column_of_every_view():
+    text = render_dictionary()
+    for name, view in VIEWS.items():
+        section = text.split(f"### view {name}\n")[1].split("\n### ")[0]
+        listed = [line.split(" | ")[0].removeprefix("| ") for line in section.splitlines() if line.startswith("| ")]
+        assert listed[1:] == [column.name for column in view.columns]
+
+
+def test_indices_as_worked_by_hand(atlas):
+    fill(atlas)
+    (row,) = read(atlas, "FROM pair_indices WHERE territory_a = 'A' AND territory_b = 'B'")
+    expected = {
+        "salton_intl": 32 / sqrt(37 * 42),
+        "salton_all": 32 / sqrt(60 * 50),
+        "jaccard_intl": 32 / 47,
+        "jaccard_all": 32 / 78,
+        "inclusion_intl": 32 / 37,
+        "inclusion_all": 32 / 50,
+        "association_strength_intl": 32 * 47 / (37 * 42),
+        "association_strength_all": 32 * 100 / (60 * 50),
+        "vosviewer_strength": 32 / (39 * 44 / (2 * 51)),
+    }
+    assert {name: row[name] for name in expected} == pytest.approx(expected, rel=1e-14)
+    assert row["low_n"] is False
+    assert read(atlas, "SELECT low_n FROM pair_indices WHERE territory_a = 'B'") == [{"low_n": True}]
+
+
+@pytest.mark.parametrize(("territory", "partner"), [("A", "B"), ("B", "A"), ("A", "C"), ("C", "B")])
+def test_the_interval_of_ric_is_that_of_a_relative_risk(atlas, territory, partner):
+    """RIC is the risk ratio of a fourfold table; scipy computes it and its interval (Katz) in its own way."""
+    fill(atlas)
+    joint = {frozenset((p["territory_a"], p["territory_b"])): p["papers"] for p in SMALL["pair_year"]}
+    links = {c["territory"]: c["links"] for c in SMALL["country_year"]}
+    c, own, other, world = joint[frozenset((territory, partner))], links[territory], links[partner], 51
+    (row,) = read(atlas, f"FROM pair_ric WHERE territory = '{territory}' AND partner = '{partner}'")
+    found = relative_risk(c, own, other - c, world - own)
+    interval = found.confidence_interval(0.95)
+    expected = (found.relative_risk, interval.low, interval.high)
+    assert (row["ric"], row["ric_low"], row["ric_high"]) == pytest.approx(expected, rel=1e-12)
+    assert row["ric_log_error"] == pytest.approx(log(interval.high / found.relative_risk) / 1.959963984540054, rel=1e-9)
+    assert tuple(relative_intensity(c, own, other, world)) == pytest.approx(expected, rel=1e-12)
+
+
+def test_ric_is_directed_and_lists_both_directions(atlas):
+    fill(atlas)
+    rows = read(atlas, "SELECT territory, partner, ric FROM pair_ric ORDER BY ALL")
+    assert len(rows) == 6
+    values = {(row["territory"], row["partner"]): row["ric"] for row in rows}
+    assert values["A", "B"] == pytest.approx((32 / 39) / ((44 - 32) / (51 - 39)))
+    assert values["A", "B"] != pytest.approx(values["B", "A"])
+
+
+def test_undefined_is_null(atlas):
+    """One single pair in the world: nobody else to compare with. And a cell of nothing but zeros."""
+    put(atlas, "world_year", [{"papers": 3, "papers_international": 3, "links": 3}, {"year": 2021}])
+    put(atlas, "country_year", [*countries(A=(3, 3, 3), B=(3, 3, 3)), {"territory": "A", "year": 2021}])
+    put(atlas, "country_year", [{"territory": "B", "year": 2021}])
+    put(atlas, "pair_year", [pair("A", "B", 3), pair("A", "B", 0, year=2021)])
+    for row in read(atlas, "FROM pair_ric"):
+        assert (row["ric"], row["ric_log_error"], row["ric_low"], row["ric_high"]) == (None,) * 4
+        assert relative_intensity(row["papers"], row["links"], row["links_partner"], row["links_world"]) is None
+    for name, view in VIEWS.items():
+        for row in read(atlas, f"FROM {name}"):
+            for column in view.columns:
+                value = row[column.name]
+                assert not isinstance(value, float) or abs(value) < 1e9, (name, column.name)
+            if row.get("year") == 2021 and name in ("pair_indices", "pair_rates", "country_rates", "partner_rank"):
+                rates = [row[c.name] for c in view.columns if isinstance(c.type_, sa.Double)]
+                assert rates == [None] * len(rates), name
+
+
+def test_partners_are_ranked_with_ties(atlas):
+    fill(atlas)
+    put(atlas, "pair_year", [pair("A", "D", 7)])
+    rows = read(atlas, "FROM partner_rank WHERE territory = 'A' ORDER BY rank, partner")
+    assert [(row["partner"], row["rank"]) for row in rows] == [("B", 1), ("C", 2), ("D", 2)]
+    assert rows[0]["share_of_international"] == pytest.approx(32 / 37)
+
+
+def test_growth_is_between_complete_years_only(atlas):
+    for year, papers in ((2015, 100), (2019, 150), (2020, 180), (2021, 90)):
+        put(atlas, "world_year", [{"year": year, "papers": 1000}])
+        put(atlas, "country_year", [{"territory": "A", "year": year, "papers": papers}])
+        put(atlas, "pair_year", [pair("A", "B", papers, year=year)])
+        done = {"year": year, "is_complete": year < 2021, "as_of": datetime.date(2022, 1, 1), "basis": "assumed"}
+        put(atlas, "completeness", [done])
+    for view in ("country_growth", "pair_growth"):
+        rows = {row["year"]: row for row in read(atlas, f"FROM {view}")}
+        assert rows[2020]["growth"] == pytest.approx(0.2)
+        assert rows[2020]["compound_growth_5"] == pytest.approx(1.8 ** (1 / 5) - 1)
+        assert rows[2020]["compound_growth_10"] is None
+        assert (rows[2021]["growth"], rows[2021]["papers_before"]) == (None, None)
+        assert rows[2019]["growth"] is None
+
+
+def test_sums_reconcile(atlas):
+    fill(atlas)
+    (row,) = read(atlas, "FROM reconciliation")
+    assert (row["links_gap"], row["pairs_gap"], row["territories"]) == (0, 0, 3)
+    assert row["fractional_gap"] == 30
+
+
+# When a year is complete
+
+
+@pytest.fixture
+def ledger():
+    """A DuckDB with the tables that completeness is computed from."""
+    with duckdb.connect() as conn:
+        conn.execute("CREATE SCHEMA ops")
+        conn.execute("CREATE SCHEMA mart")
+        for table in (t.batch, t.release, t.ledger_of(t.world_year), t.world_year):
+            columns = ", ".join(f"{c.name} {sql_type(c.type)}" for c in table.columns)
+            conn.execute(f"CREATE TABLE {table.schema}.{table.name} ({columns})")
+        conn.execute(f"CREATE VIEW mart.completeness AS {VIEWS['completeness'].over('mart')}")
+        yield conn
+
+
+def load(ledger, window: str, papers: dict[int, int], source: str = "openalex-snapshot", released: bool = True):
+    """A batch that adds papers to years, on the last date of its window's name."""
+    day = datetime.datetime.fromisoformat(window.split(".", maxsplit=1)[0].rsplit("_", maxsplit=1)[-1])
+    batch = {"batch_id": window, "source": source, "window_name": window, "kind": "works", "finished_at": day}
+    columns = {c.name: None for c in t.batch.columns} | batch
+    ledger.execute(f"INSERT INTO ops.batch VALUES ({', '.join('?' * len(columns))})", list(columns.values()))
+    for year, count in papers.items():
+        cell = {"corpus": "openalex", "policy": "iso", "field": "ai", "year": year, "papers": count}
+        names = [c.name for c in t.ledger_of(t.world_year).columns]
+        row = dict.fromkeys(names, 0) | cell | {"batch_id": window, "reason": "new"}
+        ledger.execute(f"INSERT INTO ops.world_year_change VALUES ({', '.join('?' * len(names))})", list(row.values()))
+    ledger.execute("DELETE FROM mart.world_year")
+    ledger.execute(
+        "INSERT INTO mart.world_year BY NAME SELECT corpus, policy, field, year, sum(papers)::BIGINT AS papers"
+        " FROM ops.world_year_change GROUP BY ALL"
+    )
+    if released:
+        names = [c.name for c in t.release.columns]
+        row = dict.fromkeys(names, window) | {"published_at": day}
+        ledger.execute(f"INSERT INTO ops.release VALUES ({', '.join('?' * len(names))})", [row[n] for n in names])
+
+
+def completeness(ledger) -> dict[int, tuple]:
+    return {
+        row["year"]: (row["is_complete"], row["basis"], row["years_observed"])
+        for row in read(ledger, "FROM mart.completeness")
+    }
+
+
+def test_without_a_past_a_year_is_complete_after_18_months(ledger):
+    load(ledger, "2018-01-01_2026-07-02.0000", {2023: 100, 2024: 100, 2025: 100, 2026: 50})
+    assert completeness(ledger) == {
+        2023: (True, "assumed", 0),
+        2024: (False, "assumed", 0),
+        2025: (False, "assumed", 0),
+        2026: (False, "not over", 0),
+    }
+    load(ledger, "2026-07-03.0000", {2024: 1})
+    assert completeness(ledger)[2024] == (True, "assumed", 0)  # 548 days
+
+
+def test_a_first_load_in_many_windows_says_nothing_of_lag(ledger):
+    """Partitions are named by the last change of a work, not by the day it became known."""
+    for window, papers in (("2023-01-01.0000", {2021: 1, 2022: 1}), ("2024-06-01.0000", {2021: 99, 2022: 99})):
+        load(ledger, window, papers, released=False)
+    load(ledger, "2024-07-01.0000", {2023: 50})
+    assert {basis for _, basis, _ in completeness(ledger).values()} == {"assumed"}
+
+
+@pytest.mark.parametrize(("late", "is_complete"), [(4, True), (40, False)])
+def test_the_lag_of_earlier_years_tells(ledger, late, is_complete):
+    """90 days after the end of 2022 and of 2023 all but `late` of 100 papers were counted; 2024 has been over for as
+    long."""
+    load(ledger, "2022-06-01.0000", {2022: 10, 2021: 100})
+    load(ledger, "2023-03-31.0000", {2022: 90 - late})
+    load(ledger, "2024-01-15.0000", {2022: late, 2023: 60})
+    load(ledger, "2024-03-30.0000", {2023: 40 - late})
+    load(ledger, "2025-01-15.0000", {2023: late, 2024: 60})
+    load(ledger, "2025-04-01.0000", {2024: 40})
+    found = completeness(ledger)
+    assert found[2024] == (is_complete, "observed", 2)
+    assert found[2021] == (True, "assumed", 0)
+
+
+def test_lag_is_counted_to_the_newest_day_of_the_corpus_own_sources(ledger):
+    load(ledger, "2024-06-01.0000", {2023: 100})
+    load(ledger, "2026-06-01", {}, source="venue-list")  # adds nothing to openalex
+    (row,) = read(ledger, "FROM mart.completeness")
+    assert (row["as_of"], row["days_over"]) == (datetime.date(2024, 6, 1), 152)
+
+
+# NSF NCSES: tables 10059 (papers by country) and 10060 (matrix of international papers), as mart counts
+
+WORLD_INTERNATIONAL = 153_630
+
+
+@pytest.fixture(scope="module")
+def nsf(shared: Path):
+    """The two tables in a mart; names of countries stand for codes."""
+    papers, matrix = (
+        shared / "tables" / name
+        for name in ("nsf_10059_ai_articles_by_country.csv", "nsf_10060_ai_coauthorship_matrix.csv")
+    )
+    with papers.open() as file:
+        listed = {row["region_country_or_economy"]: row for row in csv.DictReader(file)}
+    whole, international = "number_of_papers_whole_", "papers_involving_international_institutions_whole_"
+    with matrix.open() as file:
+        joint = {row["region_country_or_economy"]: row for row in csv.DictReader(file)}
+    with duckdb.connect() as atlas:
+        make_mart(atlas)
+        world = listed.pop("World")
+        put(atlas, "world_year", [{"papers": int(world[whole]), "papers_international": int(world[international])}])
+        counts = [
+            {"territory": name, "papers": int(row[whole]), "papers_international": int(row[international])}
+            for name, row in listed.items()
+        ]
+        put(atlas, "country_year", counts)
+        column = {name: name.lower().replace(" ", "_") for name in joint}
+        pairs = [(a, b, int(joint[a][column[b]])) for a in joint for b in joint if a < b]
+        assert all(int(joint[b][column[a]]) == c for a, b, c in pairs)
+        put(atlas, "pair_year", [pair(a, b, c) for a, b, c in pairs])
+        yield atlas, {row["territory"]: row["papers_international"] for row in counts}, pairs
+
+
+def test_the_view_is_the_ncses_index_for_every_pair(nsf):
+    """(c / n_a) / (n_b / W) in exact fractions, W being the world's papers with international institutions."""
+    atlas, international, pairs = nsf
+    rows = read(atlas, "SELECT territory_a, territory_b, association_strength_intl AS index FROM pair_indices")
+    found = {(row["territory_a"], row["territory_b"]): row["index"] for row in rows}
+    assert len(found) == len(pairs) == 60 * 59 // 2
+    for a, b, c in pairs:
+        exact = Fraction(c, international[a]) / Fraction(international[b], WORLD_INTERNATIONAL)
+        assert found[a, b] == pytest.approx(float(exact), rel=1e-12), (a, b)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "worked"),
+    [
+        ("China", "United States", "{c} x 153630 / (43814 x 44356)"),
+        ("Australia", "China", "5273 x 153630 / ({n} x 43814)"),
+    ],
+)
+def test_the_ncses_index_as_worked_by_hand(nsf, a, b, worked):
+    atlas, international, pairs = nsf
+    assert (international["China"], international["United States"]) == (43_814, 44_356)
+    (c,) = [papers for x, y, papers in pairs if (x, y) == (a, b)]
+    numbers = worked.format(c=c, n=international["Australia"]).replace("x", "*")
+    (row,) = read(atlas, f"FROM pair_indices WHERE territory_a = '{a}' AND territory_b = '{b}'")
+    assert row["papers"] == c
+    assert row["association_strength_intl"] == pytest.approx(eval(numbers), rel=1e-12)  # a product, as written above
+
+
+def test_row_sums_of_the_matrix_are_not_international_papers(nsf):
+    """The trap: a paper with three countries is in two cells of each row, and 60 countries are not the world."""
+    atlas, international, pairs = nsf
+    sums = dict.fromkeys(international, 0)
+    for a, b, c in pairs:
+        sums[a] += c
+        sums[b] += c
+    (row,) = read(atlas, "FROM pair_indices WHERE territory_a = 'United Kingdom' AND territory_b = 'United States'")
+    wrong = row["papers"] * WORLD_INTERNATIONAL / (sums["United Kingdom"] * sums["United States"])
+    assert sums["United Kingdom"] > 1.2 * international["United Kingdom"]
+    assert row["association_strength_intl"] > 1.2 * wrong
+    assert row["papers_international_a"] == international["United Kingdom"]
+
+
+# Views over tables that are still to come
+
+
+def test_lead_blocs_sectors_flows_and_mentions(atlas):
+    put(atlas, "world_year", [{"papers": 100, "papers_international": 40, "references_listed": 50}])
+    put(
+        atlas,
+        "country_year",
+        [
+            {"territory": "US", "papers": 50, "papers_first": 30, "papers_corresponding": 10},
+            {"territory": "ZZ", "papers": 5},
+        ],
+    )
+    put(atlas, "pair_year", [pair("CN", "US", 8, papers_first_a=5, papers_first_b=2)])
+    bloc = {"bloc": "eu", "papers": 20, "papers_internal": 8, "papers_external": 5, "fractional": Decimal(15)}
+    put(atlas, "bloc_year", [bloc])
+    put(atlas, "sector_year", [{"territory": "US", "sector": "company", "papers": 10, "papers_international": 4}])
+    edges = [("US", "US", 6, "5.5"), ("US", "CN", 3, "2.5"), ("CN", "US", 2, "1.5"), ("US", "ZZ", 0, "0.5")]
+    flows = [
+        {"territory_citing": a, "territory_cited": b, "citations": n, "fractional": Decimal(f)} for a, b, n, f in edges
+    ]
+    put(atlas, "flow_year", flows)
+    named = [("US", 5, "2.5"), ("ZZ", 1, "0.5"), ("CN", 3, "2")]
+    mentions = [{"mention": "qwen", "territory": code, "papers": n, "fractional": Decimal(f)} for code, n, f in named]
+    put(atlas, "mention_year", mentions)
+
+    (lead,) = read(atlas, "FROM lead_rates")
+    assert (lead["territory"], lead["first_share"], lead["corresponding_share"], lead["world_share_first"]) == (
+        "US",
+        0.6,
+        0.2,
+        0.3,
+    )
+    (sides,) = read(atlas, "FROM pair_lead")
+    assert (sides["first_share_a"], sides["first_share_b"]) == (5 / 8, 2 / 8)
+    (rates,) = read(atlas, "FROM bloc_rates")
+    assert [rates[n] for n in ("world_share", "internal_share", "external_share", "world_share_fractional")] == [
+        0.2,
+        0.4,
+        0.25,
+        0.15,
+    ]
+    (sector,) = read(atlas, "FROM sector_rates")
+    assert (sector["sector_share"], sector["international_rate_low"]) == (0.2, 0.4)
+    (flow,) = read(atlas, "FROM flow_rates WHERE territory = 'US'")
+    assert (flow["citations_made"], flow["citations_received"], flow["citations_self"]) == (9, 8, 6)
+    assert flow["self_share"] == pytest.approx(6 / 9)
+    assert flow["self_share_fractional"] == pytest.approx(5.5 / 8.5)
+    assert flow["received_self_share_fractional"] == pytest.approx(5.5 / 7)
+    assert flow["known_edge_share"] == pytest.approx(10 / 50)
+    shares = {row["territory"]: row for row in read(atlas, "FROM mention_share")}
+    assert shares["US"]["territory_share"] == 0.1
+    assert sum(row["mention_share"] for row in shares.values()) == pytest.approx(1)
