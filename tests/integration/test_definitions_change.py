@@ -106,7 +106,7 @@ def test_works_end_as_if_they_had_been_loaded_by_the_new_definitions(tmp_path, o
     arrivals = [Arrival("works", tuple(WORKS)), LIST]
     load(arrivals, old)
     other()
-    with pytest.raises(WarehouseError, match="counted by definitions .*`collab rebuild`"):
+    with pytest.raises(WarehouseError, match=r"counted by definitions .*`collab rebuild`"):
         Warehouse.open(old)
     load(arrivals, new)
     with Warehouse.open(new) as warehouse:
