@@ -302,7 +302,7 @@ def check() -> None:
             f"OpenAlex API: {told.remaining:,} of {told.limit:,} credits left today;"
             f" COLLAB_OPENALEX_DAILY_CREDITS allows {settings.openalex_daily_credits:,}"
         )
-    if not settings.snapshot and not settings.openalex_api_key:
+    if not settings.snapshot and not settings.openalex_api_key and not settings.venue_list:
         console.print("no source; `collab run` needs COLLAB_SNAPSHOT or COLLAB_OPENALEX_API_KEY", style="yellow")
     try:
         with Warehouse.connect(settings, create=False) as warehouse:

@@ -48,8 +48,8 @@ Strings = tuple[str, ...]
 _comma = re.compile(r"[,，、]")
 _entity = re.compile(r"&(?:#(\d{1,7})|#[xX]([0-9a-fA-F]{1,6})|([A-Za-z][A-Za-z0-9]{1,8}));")
 _MOST_ESCAPES = 3  # `&amp;amp;#x27;` was escaped by three programs in a row
-_and = re.compile(r"\s*,?\sand\s+")
 _suffix = re.compile(r"(jr|sr|ii|iii|iv|phd|ph\.d|md)\.?", re.IGNORECASE)
+_doi_in_address = re.compile(r"https?://(?!(?:dx\.)?doi\.org/)[^/\s]+/(?:\w+/)*(10\.\d{4,9}/[^\s?#]+)(?:[?#].*)?")
 _year = re.compile(r"\s*(\d{1,9})(?:\.0*)?\s*")
 _HEADER, _HEADER_END = b'{"venue_list":', b"}\t"
 
@@ -179,7 +179,7 @@ def parse_paper(paper: Paper, version: Version, corpus: str) -> ParsedWork:
     title = _squeezed(paper.title)
     return ParsedWork(
         version=version,
-        doi=parse_doi(paper.doi, repairs),
+        doi=_doi_of(paper.doi, repairs),
         title=bounded(title, TITLE_LIMIT, "work.title", repairs) if title else None,
         publication_date=None,
         year=_year_of(paper),
@@ -196,6 +196,15 @@ def parse_paper(paper: Paper, version: Version, corpus: str) -> ParsedWork:
         corpus=corpus,
         common=common,
     )
+
+
+def _doi_of(raw: str | None, repairs: list[Repair]) -> str | None:
+    """DOI as in parse_doi; one in a publisher's address (link.springer.com/chapter/10.1007/...) is taken."""
+    found = _doi_in_address.fullmatch(raw.strip()) if raw else None
+    if raw is None or found is None:
+        return parse_doi(raw, repairs)
+    repairs.append(Repair("work.doi", "doi_in_address", _shown(raw), _shown(found[1])))
+    return parse_doi(found[1], repairs)
 
 
 def _year_of(paper: Paper) -> int:
@@ -249,15 +258,9 @@ def _says_something(string: str, repairs: list[Repair]) -> bool:
 
 def _each_once(names: list[str], slots: list[Strings], repairs: list[Repair]) -> list[str]:
     """Names as they are if there is an affiliation for each. Else once where the whole list stands there twice (ICRA,
-    IROS), two names of "Ada Lovelace and Alan Turing" where affiliations ask for it, and without empty ones."""
+    IROS), and without empty ones."""
     if len(names) == len(slots):
         return names
-    parted = [part for name in names for part in _and.split(name)]
-    if len(parted) == len(slots):
-        repairs.append(
-            Repair("authorship.position", "authors_joined", _shown("; ".join(names)), f"{len(parted)} authors")
-        )
-        return parted
     half, is_odd = divmod(len(names), 2)
     if half and not is_odd and names[:half] == names[half:]:
         written = _shown("; ".join(names))

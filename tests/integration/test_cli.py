@@ -380,7 +380,7 @@ def test_a_visit_to_the_live_api(collab, openalex, monkeypatch):
 def test_what_the_live_api_needs_is_said_before_anything_is_made(collab, openalex, monkeypatch, tmp_path):
     api = ("run", "--source", "openalex-api", "--no-prefect")
     assert "belongs to a snapshot" in error(*collab(*api, "--until", "2026-01-01"), 2)
-    assert "belong to a snapshot" in error(*collab(*api, "--each-night"), 2)
+    assert "belongs to source openalex-snapshot" in error(*collab(*api, "--each-night"), 2)
     assert "known: openalex-snapshot, openalex-api" in error(*collab("run", "--source", "openalex"), 2)
     assert "is not a date" in error(*collab("backfill", "--from", "2020", "--to", "2020-02-28"), 2)
     assert "is no range" in error(*collab("backfill", "--from", "2021-01-01", "--to", "2020-02-28"), 2)

@@ -8,9 +8,11 @@ import json
 
 import pytest
 import sqlalchemy as sa
+from typer.testing import CliRunner
 
 import tasks.batch as batches
 import tasks.registry as registry
+from flows.cli import app
 from flows.progress import Lines
 from flows.steps import Summary, directly, run_retry
 from schemas import tables as t
@@ -287,3 +289,28 @@ def test_real_papers(tmp_path, settings_for, shared):
         (told,) = rows(warehouse, sa.select(sa.func.count().filter(t.work.c.is_unassigned).label("n")))
     assert 150 < told["n"] < 250  # 19,600 of all
     held(settings)
+
+
+def test_the_commands(tmp_path, monkeypatch):
+    monkeypatch.setenv("COLLAB_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("COLLAB_WORKERS", "1")
+
+    def collab(*arguments: object) -> tuple[int, str]:
+        result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+        assert result.exception is None or isinstance(result.exception, SystemExit)
+        return result.exit_code, result.output
+
+    listed = write_csv(tmp_path / "list.csv", [plain(1), plain(2, affiliations=FRANCE)])
+    bring_it = ("run", "--no-prefect", "--source", "venue-list", "--list", listed, "--corpus", "mine")
+    code, said = collab(*bring_it, "--dry-run")
+    assert (code, "mine/list.csv" in said) == (0, True)
+    assert collab(*bring_it)[0] == 0
+    code, said = collab("report", "--corpus", "mine")
+    assert (code, "mine: ai, 2020, policy iso: 2 works" in said) == (0, True)
+    untied = identify("mine", Paper(venue="My Conference", year=2020, title="Paper 2", authors="Ann A"))
+    code, said = collab("explain", shown_id(untied))
+    assert (code, "which author has which affiliation is not known" in said, "FR France" in said) == (0, True, True)
+    assert collab("report", "--corpus", "yours")[0] == 2
+    for wrong in (("--corpus", "openalex"), ("--until", "2026-01-01"), ("--snapshot", tmp_path), ("--each-night",)):
+        assert collab(*bring_it, *wrong)[0] == 2
+    assert collab("run", "--no-prefect", "--source", "openalex-snapshot", "--list", listed)[0] == 2
