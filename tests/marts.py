@@ -34,6 +34,17 @@ def sql_type(of: TypeEngine[Any]) -> str:
     return {"DATETIME": "TIMESTAMP", "TEXT": "VARCHAR"}.get(kind, kind)
 
 
+def put(atlas: duckdb.DuckDBPyConnection, table: str, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Insert rows; what a row leaves out is the common cell, or 0 for a measure."""
+    names = [row[0] for row in atlas.execute(f"DESCRIBE {table}").fetchall()]
+    values = [[({name: Decimal(0) for name in names} | CELL | dict(row))[name] for name in names] for row in rows]
+    row = f"({', '.join('?' * len(names))})"
+    for at in range(0, len(values), 500):  # one statement a row takes seconds
+        block = values[at : at + 500]
+        flat = [value for line in block for value in line]
+        atlas.execute(f"INSERT INTO {table} VALUES {', '.join([row] * len(block))}", flat)
+
+
 def read(atlas: duckdb.DuckDBPyConnection, query: str) -> list[dict[str, Any]]:
     """Rows of a query by column name."""
     found = atlas.execute(query)
