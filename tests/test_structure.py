@@ -24,7 +24,7 @@ CLIENTS = {"requests", "httpx", "urllib", "http", "socket", "aiohttp", "fsspec",
 DIALECTS = re.compile(r"""["'](?:duckdb|postgresql|postgres|sqlite|citus)["':/+]""")
 KNOW_DIALECTS = {
     Path("schemas/settings.py"),  # the default
-    Path("schemas/tables.py"),  # on which engine keys are cheap
+    Path("schemas/declare.py"),  # on which engine keys are cheap
     Path("tasks/publish.py"),  # builds the DuckDB file that is published, whatever the engine of the warehouse
     Path("tasks/migrations/env.py"),  # tells Alembic what DuckDB is like
     Path("tasks/migrations/versions/v0004_country_truth.py"),  # on which engine keys are cheap
