@@ -68,6 +68,7 @@ def share(
     corpus: CorpusOption = "openalex",
     policy: Annotated[str | None, typer.Option(help="One territory policy; default: each of them.")] = None,
     field: FieldOption = "ai",
+    venues: Annotated[bool, typer.Option("--venues", help="Every venue of the corpus instead of one field.")] = False,
     first: FromOption = None,
     last: ToOption = None,
     release: ReleaseOption = None,
@@ -78,7 +79,8 @@ def share(
     def ask(of: Release) -> Answer:
         every = [of.check("policy", policy)] if policy else [name for name in of.names("policy") if _has(name, a, b)]
         shown = every or of.names("policy")[:1]  # no policy tells them apart: the error of the first says so
-        return pairs.joint_share(of, of.slice(corpus, shown[0], field, first, last), a, b, shown)
+        fields = of.venues(corpus, first, last) if venues else [field]
+        return pairs.joint_share(of, [of.slice(corpus, shown[0], name, first, last) for name in fields], a, b, shown)
 
     _answer(release, form, ask)
 

@@ -21,6 +21,7 @@ from sqlalchemy.exc import DBAPIError
 
 from schemas import tables as t
 from schemas.errors import UsageError
+from schemas.fields import load_definitions
 from schemas.indices import VIEWS
 from schemas.settings import Settings
 from tasks.engines.duckdb import open_read_only
@@ -97,6 +98,22 @@ class Release:
     def names(self, kind: str) -> list[str]:
         """Values that `corpus`, `policy` or `field` has in the release, in order, policy `iso` first."""
         return sorted({getattr(row, kind) for row in self._cells}, key=lambda name: (name != "iso", name))
+
+    def venues(self, corpus: str, first: int | None = None, last: int | None = None) -> list[str]:
+        """Fields that are venues and have counted works in a span of years.
+
+        Raises:
+            UsageError: there are none.
+        """
+        known = {field.id for field in load_definitions().fields if field.group == "venue"}
+        world = t.world_year.c
+        span = [world.year >= first] if first is not None else []
+        span += [world.year <= last] if last is not None else []
+        held = sa.select(world.field).where(world.corpus == corpus, world.papers > 0, *span).distinct()
+        found = sorted(known & {row.field for row in self.rows(held)})
+        if not found:
+            raise UsageError(f"no venues in corpus {corpus} in these years", "give a --field, or another --corpus")
+        return found
 
     def has_works(self, corpus: str, policy: str, field: str) -> bool:
         """Whether there is a counted work."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -30,30 +31,41 @@ def two_countries(a: str, b: str, policy: str) -> tuple[str, str]:
     return first, second
 
 
-def joint_share(release: Release, of: Slice, a: str, b: str, policies: list[str]) -> Answer:
-    """Share of the papers of a field that have authors in both countries, by year, under each policy, with bounds."""
+def joint_share(release: Release, slices: Sequence[Slice], a: str, b: str, policies: list[str]) -> Answer:
+    """Share of the papers of each field or venue that have authors in both countries, by year, under each policy, with
+    bounds; slices differ in their field and years."""
     rows: list[tuple[object, ...]] = []
-    for policy in policies:
-        ends = two_countries(a, b, policy)
-        under = Slice(of.corpus, policy, of.field, of.first, of.last)
-        for row in release.rows(_with_world(under, ends)):
-            located = row.world - row.world_with_unknown
-            at_most = row.papers + row.world_with_unknown - row.papers_with_unknown
-            among = share(row.papers - row.papers_with_unknown, located)
-            bounds = (share(row.papers, row.world), share(at_most, row.world))
-            rows.append((policy, str(row.year), row.papers, row.world, row.world_with_unknown, *bounds, among))
+    for of in slices:
+        for policy in policies:
+            ends = two_countries(a, b, policy)
+            under = Slice(of.corpus, policy, of.field, of.first, of.last)
+            rows += [
+                (of.field, policy, str(row.year), *_share_of(row)) for row in release.rows(_with_world(under, ends))
+            ]
     ends = two_countries(a, b, policies[0])
+    said = about(release, slices[0]) if len(slices) == 1 else f"release {release.release_id}, corpus {slices[0].corpus}"
     return Answer(
-        f"Papers with authors in {name_of(ends[0])} and in {name_of(ends[1])}, of all papers of field {of.field}",
-        ("policy", "year", "papers", "of", "with_unknown", "share_low", "share_high", "share_of_located"),
+        f"Papers with authors in {name_of(ends[0])} and in {name_of(ends[1])}, of all papers of a field or venue",
+        ("field", "policy", "year", "papers", "of", "with_unknown", "share_low", "share_high", "share_of_located"),
         rows,
         (
-            about(release, of).replace(f"policy {of.policy}", "policies " + ", ".join(policies)),
+            said.replace(f"policy {slices[0].policy}", "policies " + ", ".join(policies)),
             "share_low: papers / of; share_high: if every paper with an unknown author had both; share_of_located: of"
-            " the papers with every author located, empty where there are none",
+            " the papers with every author located; papers and shares are empty where no country of any paper is known:"
+            " unknown, not 0",
         ),
-        text_columns=2,
+        text_columns=3,
     )
+
+
+def _share_of(row: sa.Row[Any]) -> tuple[object, ...]:
+    """Papers, all papers, those with an unknown part, both bounds of the share, and the share of the located ones."""
+    if row.world_without_country == row.world:  # 0 would say that there were none
+        return None, row.world, row.world_with_unknown, None, None, None
+    at_most = row.papers + row.world_with_unknown - row.papers_with_unknown
+    among = share(row.papers - row.papers_with_unknown, row.world - row.world_with_unknown)
+    bounds = share(row.papers, row.world), share(at_most, row.world)
+    return row.papers, row.world, row.world_with_unknown, *bounds, among
 
 
 def _with_world(of: Slice, ends: tuple[str, str]) -> sa.Select[Any]:
@@ -67,6 +79,7 @@ def _with_world(of: Slice, ends: tuple[str, str]) -> sa.Select[Any]:
             sa.func.coalesce(pair.c.papers_with_unknown, 0).label("papers_with_unknown"),
             world.c.papers.label("world"),
             world.c.papers_with_unknown.label("world_with_unknown"),
+            world.c.papers_without_country.label("world_without_country"),
         )
         .select_from(world.outerjoin(pair, is_pair))
         .where(of.holds(world), world.c.papers > 0)

@@ -82,7 +82,7 @@ def test_share_has_numerator_denominator_unknown_and_bounds_under_each_policy(as
         row["policy"]: row
         for row in ask("share", "--a", "us", "--b", "China", "--from", 2020, "--to", 2020, "--field", "all")
     }
-    iso = {"policy": "iso", "year": "2020", "papers": 5, "of": 8, "with_unknown": 1}
+    iso = {"field": "all", "policy": "iso", "year": "2020", "papers": 5, "of": 8, "with_unknown": 1}
     assert rows["iso"] == iso | {"share_low": 5 / 8, "share_high": 6 / 8, "share_of_located": 5 / 7}
     assert {policy: row["papers"] for policy, row in rows.items()} == {"iso": 5, "mainland-sar": 6, "greater-china": 6}
     shown = ask("share", "--a", "US", "--b", "HK", "--from", 2020, "--to", 2020, "--field", "all")
@@ -146,6 +146,7 @@ def test_formats(collab):
         (["partners", "--country", "US", "--release", "../../etc"], "unknown release"),
         (["partners", "--country", "US", "--format", "xml"], "unknown --format 'xml'"),
         (["share", "--a", "US", "--b", "usa"], "US and usa are the same country"),
+        (["share", "--a", "US", "--b", "CN", "--venues", "--from", "2030"], "no venues in corpus openalex in these"),
         (["changes", "--of", "pairs"], "unknown --of 'pairs' -> did you mean pair?"),
     ],
 )

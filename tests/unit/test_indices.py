@@ -9,6 +9,7 @@ from decimal import Decimal
 from fractions import Fraction
 from math import log, sqrt
 from pathlib import Path
+from types import SimpleNamespace
 
 import duckdb
 import pytest
@@ -19,6 +20,7 @@ from schemas import tables as t
 from schemas.indices import VIEWS
 from schemas.intensity import relative_intensity
 from tasks.dictionary import render_dictionary
+from tasks.questions import pairs
 from tests.marts import make_mart, put, read, sql_type
 
 
@@ -384,3 +386,9 @@ def test_lead_blocs_sectors_flows_and_mentions(atlas):
     shares = {row["territory"]: row for row in read(atlas, "FROM mention_share")}
     assert shares["US"]["territory_share"] == 0.1
     assert sum(row["mention_share"] for row in shares.values()) == pytest.approx(1)
+
+
+def test_a_year_without_any_country_is_unknown_and_not_zero():
+    counted = {"papers": 0, "papers_with_unknown": 0, "world": 9, "world_with_unknown": 9}
+    assert pairs._share_of(SimpleNamespace(**counted, world_without_country=9)) == (None, 9, 9, None, None, None)
+    assert pairs._share_of(SimpleNamespace(**counted, world_without_country=8)) == (0, 9, 9, 0, 1, None)
