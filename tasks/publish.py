@@ -25,13 +25,16 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Select
 
 from schemas import tables as t
+from schemas.blocs import blocs
 from schemas.errors import PublishError
 from schemas.evidence import RULES
 from schemas.fields import load_definitions
 from schemas.indices import VIEWS
+from schemas.mentions import load_mentions
 from schemas.reviewed import code_version, definitions_digest
 from schemas.settings import Settings
 from schemas.territories import native_names, policies, territory_names
+from tasks.definitions import PARTIAL, read_definitions
 from tasks.dictionary import render_dictionary
 from tasks.exports import write_exports
 from tasks.land import WORKS
@@ -190,7 +193,10 @@ def _write(
         "definitions": {
             "digest": definitions_digest(),
             "fields": load_definitions().version,
+            "mentions": load_mentions().version,
             "policies": [policy.id for policy in policies()],
+            "blocs": [bloc.id for bloc in blocs()],
+            "partial": int(read_definitions(conn).get(PARTIAL, 0)),  # works that keep an older classification
         },
         "countries": describe_reference(conn),
         "warehouse": _warehouse(conn),
@@ -227,12 +233,18 @@ def _warehouse(conn: Connection) -> dict[str, Any]:
 
 
 def _definitions() -> list[tuple[str, str, str, str]]:
-    fields = load_definitions()
     rows = [
-        ("field", field.id, field.name, "; ".join(f"{rule.id} ({rule.kind}): {rule.source}" for rule in field.rules))
-        for field in fields.fields
+        (
+            "venue" if field.group == "venue" else "field",
+            field.id,
+            field.name,
+            "; ".join(f"{rule.id} ({rule.kind}): {rule.source}" for rule in field.rules),
+        )
+        for field in load_definitions().fields
     ]
     rows += [("policy", policy.id, policy.id, policy.text) for policy in policies()]
+    rows += [("bloc", bloc.id, bloc.name, f"{bloc.text} ({bloc.source})") for bloc in blocs()]
+    rows += [("mention", one.id, one.name, f"{one.kind}: {one.source}") for one in load_mentions().mentions]
     rows += [("evidence", str(name), rule.source, f"{rule.text} ({rule.confidence} %)") for name, rule in RULES.items()]
     rows += [("table", mart.name, mart.name, mart.comment or "") for mart in t.MART]
     return rows + [("view", name, name, view.text) for name, view in VIEWS.items()]
