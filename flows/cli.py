@@ -19,6 +19,7 @@ import flows.export_commands  # noqa: F401
 from flows import show
 from flows.commands import app, command, console, log_to_stderr, quarantine_app
 from flows.interrupts import interrupts, start_temporary_server
+from flows.progress import progress_for_this_terminal
 from flows.steps import SOURCES, directly, opening_of, run_night, run_retry, with_night
 from schemas.errors import NoWarehouse, UsageError, VerifyFailed
 from schemas.fields import load_definitions
@@ -199,13 +200,15 @@ def rebuild() -> None:
         with warehouse.reading() as conn:
             is_other = is_outdated(conn)
         if is_other:
-            done = rederive(warehouse, settings)
+            with progress_for_this_terminal() as progress:
+                done = rederive(warehouse, settings, progress.start, progress.advance)
             show.rederived(console, done)
             changed = done.cells
         else:
             with warehouse.transaction() as conn:
                 changed = tables.rebuild(conn)
-    console.print("rebuilt; cells that differed: " + ", ".join(f"{name} {count}" for name, count in changed.items()))
+    differed = ", ".join(f"{name} {count}" for name, count in changed.items())
+    console.print(f"rebuilt; cells that differed: {differed}; `collab publish` brings it to readers", soft_wrap=True)
 
 
 @command(app, "upgrade")

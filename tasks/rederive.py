@@ -58,11 +58,17 @@ def is_outdated(conn: Connection) -> bool:
     return read_definitions(conn).get(COUNTED_BY) != counting_digest()
 
 
-def rederive(warehouse: Warehouse, settings: Settings, on_records: Callable[[int], None] = lambda _: None) -> Rederived:
+def rederive(
+    warehouse: Warehouse,
+    settings: Settings,
+    on_plan: Callable[[int], None] = lambda _: None,
+    on_records: Callable[[int], None] = lambda _: None,
+) -> Rederived:
     """Bring a warehouse to the definitions of this package; see the module.
 
     Args:
-        on_records: told how many records were parsed since the last call.
+        on_plan: told how many landed records are to be looked at.
+        on_records: told how many were parsed since the last call.
 
     Raises:
         GateStopped: a stop rule failed; batches before are loaded, call again after a fix.
@@ -76,6 +82,7 @@ def rederive(warehouse: Warehouse, settings: Settings, on_records: Callable[[int
         if noted.get(CLASSIFIED_BY) != classifying_digest():
             workers.provide(folder)
             deriver = Deriver(workers, on_records)
+            on_plan(sum(records for _, records in landings))
             for landing, records in landings:
                 replay.landing(landing, records, deriver)
         replay.rest()
