@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DEMO := .demo
 SHARED := ../shared
 
-.PHONY: run test setup lint faults bench accuracy scale lock dictionary gazetteer clean
+.PHONY: run test setup lint faults bench accuracy venues scale lock dictionary gazetteer clean
 
 run: setup
 	rm -rf $(DEMO)
@@ -30,6 +30,10 @@ bench: setup .bench/dlt/.ready
 # How right the countries are, on the truth sets in ../shared/data; half a minute.
 accuracy: setup
 	$(BIN)/python tests/bench/accuracy.py
+
+# Countries of conference papers beside those of the list in ../shared/data/venues; two minutes.
+venues: setup
+	$(BIN)/python -m tests.bench.venues
 
 # What grows with the number of stored works: up to three million on DuckDB, one million on PostgreSQL; about an hour.
 scale: setup
