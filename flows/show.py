@@ -214,6 +214,11 @@ def status(console: Console, found: Status, settings: Settings) -> None:
             "OLDER RULES: stored works were decided by other rules, corrections or ROR; `collab relocate`",
             style="yellow",
         )
+    if found.partial:
+        console.print(
+            f"{found.partial:,} works keep the fields and mentions of older definitions: their landed records are gone",
+            style="yellow",
+        )
     if not found.is_published:
         console.print(
             "UNPUBLISHED: the newest release lacks what was counted since; `collab publish`", style="bold red"
@@ -323,7 +328,8 @@ def _bounds(international: int, undetermined: int, papers: int) -> str:
 
 def answer(console: Console, found: Answer) -> None:
     """An answer with what must be said with it."""
-    rows = [[_number(cell) for cell in row] for row in found.rows]
+    words = found.text_columns  # a year among them is not written 2,024
+    rows = [[*map(str, row[:words]), *map(_number, row[words:])] for row in found.rows]
     _table(console, found.title, found.columns, rows, text_columns=found.text_columns)
     if not rows:
         console.print("nothing found\n")
@@ -332,5 +338,7 @@ def answer(console: Console, found: Answer) -> None:
 
 
 def _number(value: object) -> object:
-    """A number as people read it: three digits that tell."""
+    """A number as people read it: three digits that tell; a mark where something is so."""
+    if isinstance(value, bool):
+        return "*" if value else ""
     return f"{value:.3g}" if isinstance(value, float) and abs(value) < 1000 else value

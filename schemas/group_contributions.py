@@ -8,7 +8,6 @@ from sqlalchemy import FromClause, Integer, Select, String, Values, and_, column
 
 from schemas import tables as t
 from schemas.relations import Relations, base, cell, one_if, pairs_of, same_work, sum_type, whole
-from schemas.territories import UNKNOWN
 
 
 def bloc_contributions(rel: Relations) -> Select[Any]:
@@ -121,7 +120,7 @@ def sector_contributions(rel: Relations) -> Select[Any]:
             part.c.territory,
             sector.c.sector,
             whole().label("papers"),
-            one_if(and_(part.c.territory != UNKNOWN, rel.work_policy.c.territories >= 2)).label("papers_international"),
+            one_if(rel.work_policy.c.territories >= 2).label("papers_international"),
             rel.work.c.cited_by_count.label("citations"),
         )
         .select_from(base(rel).join(part, same_work(rel, part)).join(sector, _has(part, sector)))

@@ -15,19 +15,27 @@ def _text(name: str, alias: str, text: str) -> ViewColumn:
 
 
 def _lead(name: str, who: str, caveat: str) -> list[ViewColumn]:
-    """Count and shares of the papers that a territory leads by its first or corresponding author."""
+    """Count and shares of the papers that a territory leads by its first or corresponding author; null where no paper
+    of the cell says who that is."""
+    papers = f"CASE WHEN l.papers_{name} > 0 THEN c.papers_{name} END"
+    unknown = f"coalesce(u.papers_{name}, 0)"
     return [
-        count(f"papers_{name}", f"c.papers_{name}", f"papers of which {who} is in the territory", caveat=caveat),
+        count(f"papers_{name}", papers, f"papers of which {who} is in the territory", caveat=caveat),
+        count(
+            f"world_{name}_unknown",
+            unknown,
+            f"papers of the world of which {who} has an unknown part: any territory may have more by so many",
+        ),
         rate(
             f"{name}_share",
-            ratio(f"c.papers_{name}", "c.papers"),
+            ratio(papers, "c.papers"),
             f"papers of which {who} is in the territory",
             of="papers of the territory",
             caveat=caveat,
         ),
         rate(
             f"world_share_{name}",
-            ratio(f"c.papers_{name}", "w.papers"),
+            ratio(papers, "w.papers"),
             f"papers of which {who} is in the territory",
             of="papers of the world",
             caveat=caveat,
@@ -56,7 +64,23 @@ VIEWS = {
             *_lead("corresponding", "a corresponding author", _MARKED),
             low_n("c.papers"),
         ),
-        f"FROM {{mart}}country_year c\n{_WORLD}\nWHERE c.territory <> 'ZZ'",
+        f"FROM {{mart}}country_year c\n{_WORLD}\n"
+        + join(
+            "(SELECT corpus, policy, field, year, sum(papers_first) AS papers_first,"
+            " sum(papers_corresponding) AS papers_corresponding"
+            " FROM {mart}country_year GROUP BY corpus, policy, field, year)",
+            "l",
+            "c",
+        )
+        + "\n"
+        + join(
+            "(SELECT corpus, policy, field, year, papers_first, papers_corresponding"
+            " FROM {mart}country_year WHERE territory = 'ZZ')",
+            "u",
+            "c",
+            "LEFT JOIN",
+        )
+        + "\nWHERE c.territory <> 'ZZ'",
     ),
     "pair_lead": View(
         "Per pair which side leads its papers, by the first author.",
@@ -151,7 +175,9 @@ VIEWS = {
             ),
             low_n("c.papers"),
         ),
-        "FROM {mart}sector_year c\n" + join("{mart}country_year", "a", "c", territory="c.territory"),
+        "FROM {mart}sector_year c\n"
+        + join("{mart}country_year", "a", "c", territory="c.territory")
+        + "\nWHERE c.territory <> 'ZZ'",
     ),
     "flow_rates": View(
         "Per territory what its papers cite and who cites them, inside the corpus: how much of it is the territory's"

@@ -118,7 +118,7 @@ country_year = mart_table(
         "sum of the territory's shares; over all territories with ZZ it equals the world's papers",
         unit="works",
     ),
-    _papers("papers_international", "works with another known territory: a lower bound"),
+    _papers("papers_international", "works with two or more known territories: a lower bound"),
     _papers("papers_domestic", "works with no other territory and every author located"),
     _papers("papers_undetermined", _UNDETERMINED),
     column(
@@ -228,7 +228,7 @@ sector_year = mart_table(
     "Works of a territory by the sector of its institutions. A work counts under every sector that links it.",
     [column("territory", String, "code; ZZ is unknown"), column("sector", String, _SECTOR)],
     _papers("papers", "works with an institution of the sector in the territory"),
-    _papers("papers_international", "those with another known territory: a lower bound"),
+    _papers("papers_international", "those with two or more known territories: a lower bound"),
     column("citations", BigInteger, "citations of these works, whole", unit="citations"),
 )
 

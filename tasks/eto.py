@@ -67,10 +67,11 @@ def write_eto(release: Release, corpus: str, policy: str, folder: Path) -> list[
         total = totals.setdefault((name, field), [0, 0])
         total[0] += row.papers
         total[1] += row.citations
+    is_cited = any(row.citations for _, _, row in rows)  # a source that counts none says nothing, not 0
     contents: tuple[tuple[tuple[str, ...], list[tuple[object, ...]]], ...] = (
         (ARTICLES, [(name, field, row.year, row.papers, bool(row.complete)) for name, field, row in rows]),
-        (CITATIONS, [(name, field, row.year, row.citations) for name, field, row in rows]),
-        (SUMMARY, [(*key, *total) for key, total in totals.items()]),
+        (CITATIONS, [(name, field, row.year, row.citations if is_cited else None) for name, field, row in rows]),
+        (SUMMARY, [(*key, papers, cited if is_cited else None) for key, (papers, cited) in totals.items()]),
     )
     written = [folder / name for name in FILES]
     for path, (columns, lines) in zip(written, contents, strict=True):

@@ -43,6 +43,7 @@ publications_*.csv: the column layout of ETO's Country AI Activity Metrics, with
     paper once; fields overlap, never sum over them. complete: whether nearly all papers of the year can be expected
     to be counted (table completeness). All years. The numbers are ours: other corpus, other definition of AI; the
     row Unknown counts papers with an author whose country is not known. No groups of countries are mixed in.
+    num_citations is empty where the source of the corpus counts no citations (venue lists).
 """
 _COMMON = """\
 Whole counting: a paper counts 1 for each territory and each pair it has. Counted: works that are not retracted, of

@@ -8,6 +8,7 @@ territories follow the new policies, fields and mentions stay as they were, and 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from schemas import tables as t
+from schemas.errors import LandingError
 from schemas.reviewed import classifying_digest, counting_digest
 from schemas.settings import Settings
 from tasks import batch as batches
@@ -26,7 +28,7 @@ from tasks.again import Again, close_batch
 from tasks.batch import Batch
 from tasks.definitions import CLASSIFIED_BY, COUNTED_BY, PARTIAL, put_definitions, read_definitions
 from tasks.derive import Deriver
-from tasks.land import MANIFEST, WORKS, Landing, read_landing
+from tasks.land import MANIFEST, WORKS, Landing, check_landing, read_landing
 from tasks.load import load_works
 from tasks.locate import Locator
 from tasks.reference import load_reference
@@ -39,6 +41,7 @@ from tasks.workers import workers_for
 from tasks.workspace import Workspace
 
 KIND, REASON = "definitions", "definition"
+log = logging.getLogger("collab")
 Ids = np.ndarray[tuple[int], np.dtype[np.int64]]
 
 
@@ -107,8 +110,15 @@ def _landings(conn: Connection, settings: Settings) -> Iterator[tuple[Landing, i
     )
     for source, landing_id, records in conn.execute(loaded).tuples():
         folder = settings.landing / source / landing_id
-        if (folder / MANIFEST).exists():
-            yield read_landing(folder), records
+        if not (folder / MANIFEST).exists():
+            continue
+        try:
+            landing = read_landing(folder)
+            check_landing(folder, landing)
+        except LandingError as exc:  # what it held is decided from what is stored, and counted as partial
+            log.warning("%s; its works keep their classification", exc)
+        else:
+            yield landing, records
 
 
 class _Replay:

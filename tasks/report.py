@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 from schemas import tables as t
 from schemas.errors import UsageError
 from schemas.settings import Settings
+from tasks.definitions import PARTIAL, read_definitions
 from tasks.gates import COMPLETE_AFTER_YEARS
 from tasks.ledger import changes_since, has_changed, releases_in, unfinished_landings
 from tasks.parse import CORPUS
@@ -44,6 +45,8 @@ class Status:
     is_stale: bool
     is_located_anew: bool
     """Whether every stored work was decided by the rules, corrections and ROR in force."""
+    partial: int
+    """Works that keep an older classification, because their landed records were gone."""
     is_published: bool
     """Whether the newest release holds everything that was counted."""
 
@@ -92,6 +95,7 @@ def read_status(conn: Connection, settings: Settings, now: datetime) -> Status:
         release=release,
         is_published=release is not None and not has_changed(conn, release.published_at),
         is_located_anew=is_located_anew(conn),
+        partial=int(read_definitions(conn).get(PARTIAL, 0)),
         is_stale=last is None or now - last.finished_at > timedelta(hours=settings.stale_hours),
     )
 

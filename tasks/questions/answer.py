@@ -13,7 +13,7 @@ WHOLE = "whole counting: a paper counts 1 for each of its countries"
 
 @dataclass(frozen=True)
 class Answer:
-    """Rows in order; `text_columns` of them, from the left, hold words."""
+    """Rows in order; `text_columns` of them, from the left, are read as words, years among them."""
 
     title: str
     columns: tuple[str, ...]
@@ -33,3 +33,11 @@ def about(release: Release, of: Slice) -> str:
     complete = set(release.complete_years(of.corpus, of.field))
     lacking = [str(year) for year in range(of.first, of.last + 1) if year not in complete]
     return f"{said}; years not complete or without works: {', '.join(lacking)}" if lacking else said
+
+
+def about_many(release: Release, slices: Sequence[Slice]) -> str:
+    """The same for slices of one corpus and policy that differ in their fields."""
+    if len(slices) == 1:
+        return about(release, slices[0])
+    first = slices[0]
+    return f"release {release.release_id}, corpus {first.corpus}, policy {first.policy}, {len(slices)} fields"

@@ -10,16 +10,16 @@ from schemas import tables as t
 from schemas.errors import UsageError
 from schemas.indices_view import LOW_N
 from schemas.intensity import relative_intensity
-from schemas.territories import UNKNOWN
 from tasks.places import name_of, territory_of
 from tasks.questions.answer import LOWER_BOUND, WHOLE, Answer, about, share
 from tasks.releases import Release, Slice, closest, country_sums, pair_sums, world_sums
 
 NON_WESTERN = "non-western"
 PARTNERS_SHOWN = 3
+RIC_COLUMNS = ("of_international", "ric", "ric_low", "ric_high", "low_n")
 RIC_NOTE = (
     "ric: relative intensity (Fuchs and others 2021), 1 is neutral, with its 95 % interval; empty where undefined;"
-    f" a star marks fewer than {LOW_N} papers"
+    f" low_n marks fewer than {LOW_N} papers"
 )
 
 
@@ -39,12 +39,7 @@ def non_western(release: Release, of: Slice, top: int = 10, bloc: str = NON_WEST
     """The members of a bloc with most international papers over a span, each with its first three partners: the table
     of Rest of World for `non-western`."""
     member, country = members_of(release, bloc), t.country_year
-    is_member = sa.and_(
-        member.c.bloc == bloc,
-        member.c.territory == country.c.territory,
-        country.c.year >= sa.func.coalesce(member.c.first_year, 0),
-        country.c.year <= sa.func.coalesce(member.c.last_year, 9999),
-    )
+    is_member = _is_member(member, bloc, country.c.territory, country.c.year)
     names = ("papers_international", "papers_undetermined", "papers")
     sums = [sa.cast(sa.func.sum(country.c[name]), sa.BigInteger).label(name) for name in names]
     ranked = release.rows(
@@ -54,7 +49,7 @@ def non_western(release: Release, of: Slice, top: int = 10, bloc: str = NON_WEST
         .order_by(sa.desc("papers_international"), country.c.territory)
         .limit(top)
     )
-    found = _partners(release, of, {row.territory for row in ranked})
+    found = _partners(release, of, member, bloc, {row.territory for row in ranked})
     rows = [
         (
             rank,
@@ -70,7 +65,11 @@ def non_western(release: Release, of: Slice, top: int = 10, bloc: str = NON_WEST
         f"Members of bloc {bloc} by international papers, with their first three partners",
         ("rank", "country", "international", "papers", "undetermined", "first", "second", "third"),
         rows,
-        (about(release, of), WHOLE, "undetermined: may be international or not; " + LOWER_BOUND),
+        (
+            about(release, of),
+            WHOLE + "; a country counts in the years in which it is a member of the bloc, its partners too",
+            "undetermined: may be international or not; " + LOWER_BOUND,
+        ),
         text_columns=2,
     )
 
@@ -88,17 +87,17 @@ def partners(release: Release, of: Slice, country: str, top: int = 10) -> Answer
         partner = row.territory_b if row.territory_a == code else row.territory_a
         found = relative_intensity(row.papers, own.links, every[partner].links, world.links)
         ric = (found.ric, found.low, found.high) if found else (None, None, None)
-        few = "*" if row.papers < LOW_N else ""
         portion = share(row.papers, own.papers_international)
-        rows.append((place, name_of(partner) + few, row.papers, row.papers_with_unknown, portion, *ric))
+        figures = (row.papers, row.papers_with_unknown, portion, *ric, row.papers < LOW_N)
+        rows.append((place, name_of(partner), partner, *figures))
     name = name_of(code)
     return Answer(
         f"Partners of {name}: {own.papers_international:,} international papers of {own.papers:,},"
         f" {own.papers_undetermined:,} undetermined",
-        ("rank", "partner", "papers", "with_unknown", "of_international", "ric", "ric_low", "ric_high"),
+        ("rank", "partner", "code", "papers", "with_unknown", *RIC_COLUMNS),
         rows,
         (about(release, of), WHOLE + "; a paper can have several partners", RIC_NOTE, LOWER_BOUND),
-        text_columns=2,
+        text_columns=3,
     )
 
 
@@ -119,8 +118,9 @@ def partners_by_year(release: Release, of: Slice, country: str, top: int = 10) -
     )
     rows = [
         (
-            str(row.year),
-            name_of(row.partner) + ("*" if row.low_n else ""),
+            row.year,
+            name_of(row.partner),
+            row.partner,
             row.rank,
             row.papers,
             row.papers_with_unknown,
@@ -128,15 +128,16 @@ def partners_by_year(release: Release, of: Slice, country: str, top: int = 10) -
             row.ric,
             row.ric_low,
             row.ric_high,
+            row.low_n,
         )
         for row in found
     ]
     return Answer(
         f"Partners of {name_of(code)} by year (the first {len(first)} over the span)",
-        ("year", "partner", "rank", "papers", "with_unknown", "of_international", "ric", "ric_low", "ric_high"),
+        ("year", "partner", "code", "rank", "papers", "with_unknown", *RIC_COLUMNS),
         rows,
         (about(release, of), WHOLE + "; a paper can have several partners", RIC_NOTE, LOWER_BOUND),
-        text_columns=2,
+        text_columns=3,
     )
 
 
@@ -148,7 +149,7 @@ def _first_three(partners: list[tuple[str, int]]) -> list[str | None]:
 def _own(every: dict[str, sa.Row[Any]], code: str, of: Slice) -> sa.Row[Any]:
     if code not in every:
         raise UsageError(
-            f"no papers of {name_of(code)} in field {of.field}, {of.years}", "try --field ai or more years"
+            f"no papers of {name_of(code)} in field {of.field}, {of.years}", "try another --field or more years"
         )
     return every[code]
 
@@ -159,11 +160,23 @@ def _pairs_of(release: Release, of: Slice, code: str) -> list[sa.Row[Any]]:
     return [row for row in release.rows(pair_sums(of).where(with_it)) if row.papers]
 
 
-def _partners(release: Release, of: Slice, wanted: set[str]) -> dict[str, list[tuple[str, int]]]:
-    """Partners of each wanted territory with papers, most first."""
+def _is_member(member: sa.Table, bloc: str, territory: Any, year: Any) -> sa.ColumnElement[bool]:
+    in_year = year.between(member.c.first_year, member.c.last_year)
+    return sa.and_(member.c.bloc == bloc, member.c.territory == territory, in_year)
+
+
+def _partners(
+    release: Release, of: Slice, member: sa.Table, bloc: str, wanted: set[str]
+) -> dict[str, list[tuple[str, int]]]:
+    """Partners of each wanted territory in the years of its membership, with papers, most first."""
+    pair = t.pair_year
+    papers = sa.cast(sa.func.sum(pair.c.papers), sa.BigInteger).label("papers")
     found: dict[str, list[tuple[str, int]]] = {}
-    for row in release.rows(pair_sums(of)):
-        for own, other in ((row.territory_a, row.territory_b), (row.territory_b, row.territory_a)):
-            if own in wanted and other != UNKNOWN and row.papers:
-                found.setdefault(own, []).append((other, row.papers))
-    return found
+    for own, other in ((pair.c.territory_a, pair.c.territory_b), (pair.c.territory_b, pair.c.territory_a)):
+        is_member = sa.exists(
+            sa.select(1).select_from(member).where(_is_member(member, bloc, own, pair.c.year)).correlate(pair)
+        )
+        query = sa.select(own.label("own"), other.label("other"), papers).where(of.holds(pair), is_member)
+        for row in release.rows(query.where(own.in_(wanted)).group_by(own, other)):
+            found.setdefault(row.own, []).append((row.other, row.papers))
+    return {own: sorted(others, key=lambda one: (-one[1], one[0])) for own, others in found.items()}

@@ -6,12 +6,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from schemas import tables as t
 from tasks.places import name_of, territory_of
 from tasks.questions.answer import WHOLE, Answer, about, share
 from tasks.questions.pairs import two_countries
 from tasks.releases import Release, Slice, closest
 
-AGGREGATES = {"world": "world_year", "country": "country_year", "pair": "pair_year"}
+AGGREGATES = {mart.name.removesuffix("_year"): mart.name for mart in t.MART if "policy" in mart.c}
 
 
 def changes(release: Release, corpus: str, policy: str, field: str, aggregate: str = "pair", top: int = 20) -> Answer:
@@ -20,7 +21,7 @@ def changes(release: Release, corpus: str, policy: str, field: str, aggregate: s
         release.check(kind, value)
     table = AGGREGATES[closest("--of", aggregate, sorted(AGGREGATES))]
     moved = release.table("change")
-    cell = ("year", "territory_a", "territory_b")
+    cell = ("year", "territory_a", "territory_b", "detail")
     wanted = {"corpus": corpus, "policy": policy, "field": field, "aggregate": table}
     found = release.rows(
         sa.select(moved)
@@ -31,22 +32,30 @@ def changes(release: Release, corpus: str, policy: str, field: str, aggregate: s
     for row in found:
         cells.setdefault(tuple(getattr(row, name) for name in cell), []).append(row)
     rows: list[tuple[object, ...]] = []
-    for (year, *ends), parts in cells.items():
+    for (year, *ends, detail), parts in cells.items():
         reasons = ", ".join(f"{part.papers:+,} {part.reason}" for part in parts if part.papers)
-        named = " - ".join(name_of(code) for code in ends if code) or "World"
+        named = " ".join(filter(None, (" - ".join(_named(code) for code in ends if code) or "World", detail)))
         sums = (sum(part.papers for part in parts), sum(part.citations for part in parts))
-        rows.append((named, str(year), reasons, *sums))
+        rows.append((named, year, reasons, *sums))
     rows.sort(key=lambda row: (-abs(int(str(row[3]))), -abs(int(str(row[4]))), str(row[1]), str(row[0])))
+    elsewhere = sorted({row.field for row in release.rows(sa.select(moved.c.field).distinct())} - {field})
     return Answer(
         f"What moved since the release before: {len(rows):,} cells of {table}, the first {min(top, len(rows))}",
         ("cell", "year", "papers_by_reason", "papers", "citations"),
         rows[:top],
         (
             f"release {release.release_id}, corpus {corpus}, policy {policy}, field {field}",
-            "one reason per work and batch; a cell whose papers are +0 moved in citations or shares only",
+            "one reason per work and batch; a cell whose papers are +0 moved in citations or shares only; in a first"
+            " release everything is new",
+            f"other fields that moved: {', '.join(elsewhere) or 'none'}",
         ),
         text_columns=3,
     )
+
+
+def _named(code: str) -> str:
+    """Name of a territory; blocs have ids."""
+    return name_of(code) if code.isupper() else code
 
 
 def flows(release: Release, of: Slice, country: str, top: int = 10) -> Answer:
@@ -92,7 +101,7 @@ def flows(release: Release, of: Slice, country: str, top: int = 10) -> Answer:
         (
             about(release, of),
             "year and field are the citing work's; fractional: each citation split by the shares of both papers,"
-            " Unknown included; whole: 1 for each country of either side",
+            " Unknown included; whole: 1 for each country of either side; in order of both fractional figures together",
             f"known edges: {int(edges.known or 0):,} of {int(listed.listed or 0):,} references listed by counted works"
             + (f" ({known:.1%})" if known is not None else "")
             + "; what is cited outside the corpus is not seen",
@@ -110,7 +119,7 @@ def mentions(release: Release, of: Slice, mention: str | None, country: str, par
     name."""
     table = release.table("mention_pair_year" if partner else "mention_year")
     if mention is not None:
-        known = release.table("mention_year")
+        known, mention = release.table("mention_year"), mention.casefold()
         closest("mention", mention, sorted(row.mention for row in release.rows(sa.select(known.c.mention).distinct())))
     if partner:
         ends = two_countries(country, partner, of.policy)
@@ -132,7 +141,7 @@ def mentions(release: Release, of: Slice, mention: str | None, country: str, par
     rows = [
         (
             row.mention,
-            str(row.year),
+            row.year,
             row.papers,
             papers.get(row.year, 0),
             share(row.papers, papers.get(row.year, 0)),

@@ -10,12 +10,12 @@ import sqlalchemy as sa
 from schemas import tables as t
 from schemas.errors import UsageError
 from tasks.places import name_of, territory_of
-from tasks.questions.answer import LOWER_BOUND, Answer, about, share
+from tasks.questions.answer import LOWER_BOUND, Answer, about_many, share
 from tasks.releases import Release, Slice
 
 INDEX_NOTE = (
     "ncses: NSF collaboration index (c / n_a) / (n_b / W) on international papers, 1 is neutral; salton:"
-    " c / sqrt(n_a n_b) on the same; a star marks fewer than 25 papers"
+    " c / sqrt(n_a n_b) on the same; low_n marks fewer than 25 papers"
 )
 
 
@@ -39,17 +39,14 @@ def joint_share(release: Release, slices: Sequence[Slice], a: str, b: str, polic
         for policy in policies:
             ends = two_countries(a, b, policy)
             under = Slice(of.corpus, policy, of.field, of.first, of.last)
-            rows += [
-                (of.field, policy, str(row.year), *_share_of(row)) for row in release.rows(_with_world(under, ends))
-            ]
+            rows += [(of.field, policy, row.year, *_share_of(row)) for row in release.rows(_with_world(under, ends))]
     ends = two_countries(a, b, policies[0])
-    said = about(release, slices[0]) if len(slices) == 1 else f"release {release.release_id}, corpus {slices[0].corpus}"
     return Answer(
         f"Papers with authors in {name_of(ends[0])} and in {name_of(ends[1])}, of all papers of a field or venue",
         ("field", "policy", "year", "papers", "of", "with_unknown", "share_low", "share_high", "share_of_located"),
         rows,
         (
-            said.replace(f"policy {slices[0].policy}", "policies " + ", ".join(policies)),
+            about_many(release, slices).replace(f"policy {slices[0].policy}", "policies " + ", ".join(policies)),
             "share_low: papers / of; share_high: if every paper with an unknown author had both; share_of_located: of"
             " the papers with every author located; papers and shares are empty where no country of any paper is known:"
             " unknown, not 0",
@@ -105,7 +102,7 @@ def pair_by_field(release: Release, slices: list[Slice], a: str, b: str) -> Answ
         rows += [
             (
                 of.field,
-                f"{row.year}{'*' if row.low_n else ''}",
+                row.year,
                 row.papers,
                 row.papers_with_unknown,
                 row.papers_bilateral,
@@ -113,6 +110,7 @@ def pair_by_field(release: Release, slices: list[Slice], a: str, b: str) -> Answ
                 row.papers_international_b,
                 row.salton_intl,
                 row.association_strength_intl,
+                row.low_n,
             )
             for row in release.rows(query)
         ]
@@ -120,8 +118,8 @@ def pair_by_field(release: Release, slices: list[Slice], a: str, b: str) -> Answ
     own = tuple(f"international_{code}" for code in ends)
     return Answer(
         f"{names[0]} and {names[1]} by field and year",
-        ("field", "year", "papers", "with_unknown", "bilateral", *own, "salton", "ncses"),
+        ("field", "year", "papers", "with_unknown", "bilateral", *own, "salton", "ncses", "low_n"),
         rows,
-        (about(release, first), INDEX_NOTE, "fields overlap: never sum over them; " + LOWER_BOUND),
+        (about_many(release, slices), INDEX_NOTE, "fields overlap: never sum over them; " + LOWER_BOUND),
         text_columns=2,
     )
