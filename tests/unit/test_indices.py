@@ -333,9 +333,6 @@ def test_row_sums_of_the_matrix_are_not_international_papers(nsf):
     assert row["papers_international_a"] == international["United Kingdom"]
 
 
-# Views over tables that are still to come
-
-
 def test_lead_blocs_sectors_flows_and_mentions(atlas):
     put(atlas, "world_year", [{"papers": 100, "papers_international": 40, "references_listed": 50}])
     put(
@@ -343,7 +340,7 @@ def test_lead_blocs_sectors_flows_and_mentions(atlas):
         "country_year",
         [
             {"territory": "US", "papers": 50, "papers_first": 30, "papers_corresponding": 10},
-            {"territory": "ZZ", "papers": 5},
+            {"territory": "ZZ", "papers": 5, "papers_first": 3},
         ],
     )
     put(atlas, "pair_year", [pair("CN", "US", 8, papers_first_a=5, papers_first_b=2)])
@@ -366,6 +363,7 @@ def test_lead_blocs_sectors_flows_and_mentions(atlas):
         0.2,
         0.3,
     )
+    assert (lead["world_first_unknown"], lead["world_corresponding_unknown"]) == (3, 0)
     (sides,) = read(atlas, "FROM pair_lead")
     assert (sides["first_share_a"], sides["first_share_b"]) == (5 / 8, 2 / 8)
     (rates,) = read(atlas, "FROM bloc_rates")
@@ -392,3 +390,11 @@ def test_a_year_without_any_country_is_unknown_and_not_zero():
     counted = {"papers": 0, "papers_with_unknown": 0, "world": 9, "world_with_unknown": 9}
     assert pairs._share_of(SimpleNamespace(**counted, world_without_country=9)) == (None, 9, 9, None, None, None)
     assert pairs._share_of(SimpleNamespace(**counted, world_without_country=8)) == (0, 9, 9, 0, 1, None)
+
+
+def test_leads_that_no_paper_tells_are_unknown_and_not_zero(atlas):
+    put(atlas, "world_year", [{"papers": 100}])
+    put(atlas, "country_year", [{"territory": "US", "papers": 50, "papers_first": 30}])
+    (lead,) = read(atlas, "FROM lead_rates")
+    assert (lead["papers_first"], lead["first_share"]) == (30, 0.6)
+    assert (lead["papers_corresponding"], lead["corresponding_share"], lead["world_share_corresponding"]) == (None,) * 3
