@@ -24,6 +24,7 @@ from sqlalchemy import Connection, FromClause, Select, Table
 from schemas import tables as t
 from schemas.relations import Relations
 from schemas.territories import work_types
+from schemas.work_ids import FIRST_OF_LISTS
 from tasks.aggregate import Side, apply_increment
 from tasks.citations import Citing
 from tasks.duplicates import settle_dois
@@ -171,9 +172,11 @@ def _pick(stage: Mapping[str, FromClause], known: Table, stored: Table) -> Selec
 
 
 def _remember(conn: Connection, picked: Table) -> None:
-    """Advance `seen`. A work that never was in scope is not remembered."""
+    """Advance `seen`. A work of OpenAlex that never was in scope is not remembered; a paper of a list is, because an
+    older list that accepts it may be loaded after the one that withdraws it."""
     p = picked.c
-    to_remember = sa.and_(p.is_last, p.is_newer, p.action != "superseded", sa.or_(p.is_known, p.was_in_scope == 1))
+    is_ours = sa.or_(p.is_known, p.was_in_scope == 1, p.work_id >= FIRST_OF_LISTS)
+    to_remember = sa.and_(p.is_last, p.is_newer, p.action != "superseded", is_ours)
     conn.execute(sa.delete(t.seen).where(t.seen.c.work_id.in_(sa.select(p.work_id).where(to_remember))))
     state = sa.case((p.in_scope, "stored"), else_="out_of_scope")
     rows = sa.select(p.work_id, p.source_updated_at, p.tie_hash, state).where(to_remember).order_by(p.work_id)

@@ -72,9 +72,10 @@ def live_through_everything(root, monkeypatch) -> None:
 
     other = {"id": f"{URL}T11276", "subfield": {"id": f"{URL}subfields/2105"}}
     doi = "https://doi.org/10.1234/a"
+    cited = [f"{URL}W1", f"{URL}W11", f"{URL}W12"]
     days = {
         "2026-01-01": [
-            *(work(n, referenced_works=[f"{URL}W1"]) for n in (11, 12, 14, 15, 19)),
+            *(work(n, referenced_works=cited, title="Learning in PyTorch") for n in (11, 12, 14, 15, 19)),
             work(13, doi=doi),
             work(18, primary_topic=other),
             work(20, publication_year=2999),

@@ -252,7 +252,7 @@ def test_a_correction_looks_at_every_work_if_those_before_were_not_up_to_date(se
 
 def test_a_relocation_that_was_killed_is_finished_by_the_next(settings, monkeypatch):
     small = settings.model_copy(update={"batch_works": 1})
-    original, calls = relocation._relocate_some, []
+    original, calls = relocation.relocate_some, []
 
     def die_second(*args):
         calls.append(args)
@@ -260,7 +260,7 @@ def test_a_relocation_that_was_killed_is_finished_by_the_next(settings, monkeypa
             raise KeyboardInterrupt
         return original(*args)
 
-    monkeypatch.setattr(relocation, "_relocate_some", die_second)
+    monkeypatch.setattr(relocation, "relocate_some", die_second)
     with pytest.raises(KeyboardInterrupt):
         update_ror(small)
     monkeypatch.undo()

@@ -14,7 +14,13 @@ from tests.factory import author, run, work, write_snapshot
 
 MIXES = [("US", "CN"), ("US", "CN", "DE"), ("US",), ("DE", "FR"), ("US", None), ("CN",), ("FR", "US", "IN"), (None,)]
 WORKS = [
-    work(11 + at, [author(country) for country in MIXES[at % len(MIXES)]], publication_year=2014 + at % 7)
+    work(
+        11 + at,
+        [author(country) for country in MIXES[at % len(MIXES)]],
+        publication_year=2014 + at % 7,
+        title="Learning in PyTorch" if at % 3 else None,
+        referenced_works=[f"https://openalex.org/W{11 + at // 2}"],
+    )
     for at in range(60)
 ]
 
