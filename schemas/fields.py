@@ -27,7 +27,7 @@ GROUPS = frozenset({"topic", "venue"})
 PATTERN_KINDS = frozenset({"title", "text"})
 ALL = "all"
 AI = "ai"
-_ORDINAL = r"(?:\d+(?:st|nd|rd|th)|(?:[a-z]+-)?(?:first|second|third|[a-z]+th|[a-z]+ieth))"
+_ORDINAL = r"(?:\d+(?:st|nd|rd|th)|(?:[a-z]+-)?(?:first|second|third|[a-z]+th))"
 _BEFORE = rf"(?:proceedings of )?(?:the )?(?:(?:\d{{4}}|{_ORDINAL}|annual) )*"
 _BEHIND = r"(?:,? \d{4}| \((?![^()]*(?:workshop|[a-vx-z]w\b))[^()]*\))*"
 """What yearly proceedings add to the name of a conference. An acronym in brackets that ends in W ("CVPRW", not "WWW")

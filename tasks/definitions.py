@@ -24,6 +24,16 @@ def put_definitions(conn: Connection, partial: int = 0) -> None:
     put_blocs(conn)
 
 
+def begin_definitions(conn: Connection, noted: dict[str, str]) -> None:
+    """Note that works are being decided again, so that until it is done no definitions fit, neither those before nor
+    ours."""
+    values = {COUNTED_BY: f"{counting_digest()}, not on all works yet"}
+    if noted.get(CLASSIFIED_BY) != classifying_digest():
+        values[CLASSIFIED_BY] = ""
+    conn.execute(sa.delete(t.meta).where(t.meta.c.name.in_(values)))
+    conn.execute(t.meta.insert(), [{"name": name, "value": value} for name, value in values.items()])
+
+
 def put_blocs(conn: Connection) -> None:
     """Make the memberships of the package the ones that blocs are counted by."""
     schemes = {bloc.id: bloc.scheme for bloc in blocs()}

@@ -77,12 +77,12 @@ def write_exports(release: Release, folder: Path) -> list[Path]:
 
 def export_network(release: Release, of: Slice, folder: Path) -> list[Path]:
     """Network of a slice, with its README."""
-    return _export(release, of, folder, _network)
+    return _export(release, of, folder, _network, "network")
 
 
 def export_matrix(release: Release, of: Slice, folder: Path) -> list[Path]:
     """Matrix of a slice, and its long form, with their README."""
-    return _export(release, of, folder, _matrix)
+    return _export(release, of, folder, _matrix, "matrix")
 
 
 def export_eto(release: Release, corpus: str, policy: str, folder: Path) -> list[Path]:
@@ -96,18 +96,23 @@ def export_eto(release: Release, corpus: str, policy: str, folder: Path) -> list
 
     def write() -> list[Path]:
         files = write_eto(release, corpus, policy, folder)
-        return [*files, _write_readme(folder, release, corpus, policy, [_ETO_TEXT])]
+        return [*files, _write_readme(folder, release, corpus, policy, [_ETO_TEXT], "eto")]
 
     return _into(folder, write)
 
 
 def _export(
-    release: Release, of: Slice, folder: Path, write: Callable[[Collaboration, Path], tuple[list[Path], str]]
+    release: Release,
+    of: Slice,
+    folder: Path,
+    write: Callable[[Collaboration, Path], tuple[list[Path], str]],
+    about: str,
 ) -> list[Path]:
     def write_all() -> list[Path]:
         files, text = write(read_collaboration(release, of), folder)
         heading = f"Field {of.field}, {_span(release, of)}\n"
-        return [*files, _write_readme(folder, release, of.corpus, of.policy, [heading + text])]
+        name = f"{about}-{_plain(of.field)}"
+        return [*files, _write_readme(folder, release, of.corpus, of.policy, [heading + text], name)]
 
     return _into(folder, write_all)
 
@@ -139,7 +144,10 @@ def _network(found: Collaboration, folder: Path) -> tuple[list[Path], str]:
     return write_network(found, folder, stem), _NETWORK_TEXT.format(stem=stem)
 
 
-def _write_readme(folder: Path, release: Release, corpus: str, policy: str, texts: list[str]) -> Path:
+def _write_readme(
+    folder: Path, release: Release, corpus: str, policy: str, texts: list[str], about: str | None = None
+) -> Path:
+    """What the files say; `about` names files of one kind, so that those of another may lie beside them."""
     rule = next((one.text for one in policies() if one.id == policy), "")
     head = [
         f"Collab Atlas, release {release.release_id}",
@@ -147,7 +155,7 @@ def _write_readme(folder: Path, release: Release, corpus: str, policy: str, text
         f"Territory policy {policy}: {rule}",
         "Unit: papers, unless a column says otherwise.",
     ]
-    path = folder / README
+    path = folder / (f"README-{about}.txt" if about else README)
     path.write_text("\n".join([*head, "", _COMMON, *texts]), encoding="utf-8")
     return path
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import csv
 import io
 import zlib
+from collections import Counter
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
@@ -65,13 +66,18 @@ class ListFile:
         """
         columns: dict[str, None] = {}
         count = 0
+        bad = ""
         for line in self.lines():
             count += line.endswith(b"\n")
             if self._is_json:
-                with suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+                try:
                     columns |= dict.fromkeys(_keys.decode(line))
+                except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
+                    bad = bad or f"line {count}: {exc}"
         if not count:
             raise SourceError(f"{self.name} has no rows", LAYOUTS)
+        if bad and not columns:
+            raise SourceError(f"{self.name} has no line that is a JSON object; {bad}", LAYOUTS)
         if self._is_json:
             self._check_columns(columns)
         return count
@@ -109,7 +115,7 @@ class ListFile:
             first = text.readline(LEAST_LIMIT)
             delimiter = max(DELIMITERS, key=lambda one: _known(next(csv.reader([first], delimiter=one), [])))
             header = [name.strip().lower() for name in next(csv.reader([first], delimiter=delimiter, strict=True))]
-            if repeated := {name for name in header if name and header.count(name) > 1}:
+            if repeated := [name for name, times in Counter(header).items() if name and times > 1]:
                 raise SourceError(f"{self.name} has column {min(repeated)!a} twice", LAYOUTS)
             self._check_columns(header)
             rows = csv.reader(text, delimiter=delimiter, strict=True)

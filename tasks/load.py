@@ -156,11 +156,20 @@ def _pick(stage: Mapping[str, FromClause], known: Table, stored: Table) -> Selec
         (sa.and_(seen.work_id.is_not(None), _is_older(ranked.c, seen)), "superseded"),
         (sa.and_(~ranked.c.in_scope, seen.state == "stored"), "removed"),
         (~ranked.c.in_scope, "out_of_scope"),
-        (sa.and_(seen.state == "stored", stored.c.content_hash == staged.content_hash), "unchanged"),
+        (
+            sa.and_(
+                seen.state == "stored",
+                stored.c.content_hash == staged.content_hash,
+                _own_exclusion(staged).is_not_distinct_from(_noted_exclusion(stored.c)),
+            ),
+            "unchanged",
+        ),
         (seen.state == "stored", "updated"),
         else_="new",
     )
-    is_newer = sa.or_(seen.work_id.is_(None), _is_older(seen, ranked.c))
+    # The version that is seen already can have another state: by other definitions it is in scope, or is not any more.
+    is_other_state = sa.and_(~_is_older(ranked.c, seen), seen.state != _state_of(ranked.c))
+    is_newer = sa.or_(seen.work_id.is_(None), _is_older(seen, ranked.c), is_other_state)
     return (
         sa.select(
             ranked, action.label("action"), is_newer.label("is_newer"), seen.work_id.is_not(None).label("is_known")
@@ -171,6 +180,10 @@ def _pick(stage: Mapping[str, FromClause], known: Table, stored: Table) -> Selec
     )
 
 
+def _state_of(version: Any) -> sa.ColumnElement[str]:
+    return sa.case((version.in_scope, "stored"), else_="out_of_scope")
+
+
 def _remember(conn: Connection, picked: Table) -> None:
     """Advance `seen`. A work of OpenAlex that never was in scope is not remembered; a paper of a list is, because an
     older list that accepts it may be loaded after the one that withdraws it."""
@@ -178,8 +191,7 @@ def _remember(conn: Connection, picked: Table) -> None:
     is_ours = sa.or_(p.is_known, p.was_in_scope == 1, p.work_id >= FIRST_OF_LISTS)
     to_remember = sa.and_(p.is_last, p.is_newer, p.action != "superseded", is_ours)
     conn.execute(sa.delete(t.seen).where(t.seen.c.work_id.in_(sa.select(p.work_id).where(to_remember))))
-    state = sa.case((p.in_scope, "stored"), else_="out_of_scope")
-    rows = sa.select(p.work_id, p.source_updated_at, p.tie_hash, state).where(to_remember).order_by(p.work_id)
+    rows = sa.select(p.work_id, p.source_updated_at, p.tie_hash, _state_of(p)).where(to_remember).order_by(p.work_id)
     conn.execute(sa.insert(t.seen).from_select(["work_id", "source_updated_at", "tie_hash", "state"], rows))
 
 
@@ -283,18 +295,31 @@ def _arrived(staged: FromClause, arriving: Table, child: Table) -> Select[Any]:
     return sa.select(*values).join_from(staged, arriving, staged.c.stage_id == arriving.c.stage_id)
 
 
+def _own_exclusion(work: Any) -> sa.ColumnElement[str]:
+    """Why a work does not count, as far as it decides that itself; null if it counts."""
+    reason = sa.case(
+        (work.is_retracted, "retracted"), (work.type.not_in(sorted(work_types().counted)), "type"), else_=sa.null()
+    )
+    return sa.cast(reason, sa.String)
+
+
+def _noted_exclusion(work: Any) -> sa.ColumnElement[str]:
+    """The same as it was when the work was stored; the allow-list of types may be another one now."""
+    return sa.cast(sa.case((work.excluded_reason != "duplicate_doi", work.excluded_reason), else_=sa.null()), sa.String)
+
+
+def counts_otherwise() -> sa.ColumnElement[bool]:
+    """Whether a stored work counts otherwise than when it was stored; a duplicate of a DOI is not asked."""
+    of = t.work.c
+    is_duplicate = of.excluded_reason.is_not_distinct_from("duplicate_doi")
+    return sa.and_(~is_duplicate, _own_exclusion(of).is_distinct_from(of.excluded_reason))
+
+
 def _with_standing(staged: FromClause, arriving: Table) -> Select[Any]:
     """The works that arrive, counted or not as far as each itself decides: retracted, or of a type that does not
     count."""
-    reason = sa.case(
-        (staged.c.is_retracted, "retracted"),
-        (staged.c.type.not_in(sorted(work_types().counted)), "type"),
-        else_=sa.null(),
-    )
-    decided: dict[str, sa.ColumnElement[Any]] = {
-        "is_counted": reason.is_(None),
-        "excluded_reason": sa.cast(reason, sa.String),
-    }
+    reason = _own_exclusion(staged.c)
+    decided: dict[str, sa.ColumnElement[Any]] = {"is_counted": reason.is_(None), "excluded_reason": reason}
     values = [decided[name].label(name) if name in decided else staged.c[name] for name in COMPARED]
     return sa.select(*values).join_from(staged, arriving, staged.c.stage_id == arriving.c.stage_id)
 

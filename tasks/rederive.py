@@ -26,7 +26,14 @@ from schemas.settings import Settings
 from tasks import batch as batches
 from tasks.again import Again, close_batch
 from tasks.batch import Batch
-from tasks.definitions import CLASSIFIED_BY, COUNTED_BY, PARTIAL, put_definitions, read_definitions
+from tasks.definitions import (
+    CLASSIFIED_BY,
+    COUNTED_BY,
+    PARTIAL,
+    begin_definitions,
+    put_definitions,
+    read_definitions,
+)
 from tasks.derive import Deriver
 from tasks.land import MANIFEST, WORKS, Landing, check_landing, read_landing
 from tasks.load import load_works
@@ -81,6 +88,8 @@ def rederive(
             noted = read_definitions(conn)
             folder = reference_folder(conn, settings, workspace)
             landings = list(_landings(conn, settings))
+        with warehouse.transaction() as conn:
+            begin_definitions(conn, noted)
         replay = _Replay(warehouse, settings, workspace.folder, folder, utc_now())
         if noted.get(CLASSIFIED_BY) != classifying_digest():
             workers.provide(folder)

@@ -26,7 +26,7 @@ from schemas.tables import OF_WORK
 from schemas.territories import fold_address
 from tasks.again import Again, close_batch
 from tasks.derive import Rows, hash_content, hash_places, place_rows, to_arrow
-from tasks.load import load_works
+from tasks.load import counts_otherwise, load_works
 from tasks.locate import Located, Locator, credited
 from tasks.parse import Address, Institution, Places
 from tasks.reference import load_reference
@@ -188,14 +188,15 @@ def _rows_that_change(conn: Connection, wanted: Any, locator: Locator) -> Rows:
     """Staged rows of the works whose places are decided otherwise now."""
     authors = _by_work(conn, t.authorship, ("position", "author_id", "is_corresponding"), wanted)
     evidence = _by_work(conn, t.affiliation, EVIDENCE, wanted, "seq")
-    columns = [t.work.c[name] for name in ("work_id", "place_hash", *KEPT, *FACTS)]
+    stored = [t.work.c[name] for name in ("work_id", "place_hash", *KEPT, *FACTS)]
+    columns = (*stored, counts_otherwise().label("counts_otherwise"))
     works = conn.execute(sa.select(*columns).join_from(t.work, wanted, t.work.c.work_id == wanted.c.work_id)).all()
     rows: Rows = {name: [] for name in STAGED}
     for stage_id, work in enumerate(sorted(works)):
         people = authors.get(work.work_id, [])
         located = _locate(people, evidence.get(work.work_id, []), work, locator)
         place_hash = hash_places(work.year, [tuple(person) for person in people], located)
-        if place_hash == work.place_hash:
+        if place_hash == work.place_hash and not work.counts_otherwise:
             continue
         facts = [getattr(work, name) for name in FACTS]
         facts[FACTS.index("authors_located")] = located.credit.authors_located

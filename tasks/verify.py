@@ -41,6 +41,7 @@ def verify(conn: Connection) -> list[Finding]:
         _orphans(conn, child, owner)
         for child, owner in ((c, "citing_work_id" if c is t.reference else "work_id") for c in t.CORE[1:])
     ]
+    found.append(_remembered(conn))
     found.append(_conservation(conn))
     return found
 
@@ -149,6 +150,17 @@ def _shares(conn: Connection) -> Finding:
 def _orphans(conn: Connection, child: Table, owner: str) -> Finding:
     lost = sa.select(child.c[owner]).where(~sa.exists(sa.select(1).where(t.work.c.work_id == child.c[owner])))
     return _finding(conn, f"{child.name}: every row has its work", _rows(child), lost)
+
+
+def _remembered(conn: Connection) -> Finding:
+    """Versions are ordered by `seen`: what it says is stored must be, and the other way round."""
+    is_stored = sa.exists(sa.select(1).where(t.work.c.work_id == t.seen.c.work_id))
+    is_seen = sa.exists(sa.select(1).where(t.seen.c.work_id == t.work.c.work_id, t.seen.c.state == "stored"))
+    lost = sa.union_all(
+        sa.select(t.seen.c.work_id).where(t.seen.c.state == "stored", ~is_stored),
+        sa.select(t.work.c.work_id).where(~is_seen),
+    ).subquery()
+    return _finding(conn, "seen: what is stored is said to be", _rows(t.seen), sa.select(lost.c.work_id))
 
 
 def _conservation(conn: Connection) -> Finding:

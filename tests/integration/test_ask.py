@@ -190,7 +190,7 @@ def test_exports_of_a_slice(collab, tmp_path):
     with (out / "pairs-all.csv").open(newline="") as file:
         found = {(row["territory_a"], row["territory_b"]): row["papers"] for row in csv.DictReader(file)}
     assert found == {("CN", "US"): "6", ("FR", "IN"): "1"}
-    assert "2020" in (out / "README.txt").read_text()
+    assert "2020" in (out / "README-matrix-all.txt").read_text()
     assert collab("export", "eto", "--out", out)[0] == 0
     (tmp_path / "file").write_text("")
     code, _, err = collab("export", "matrix", "--out", tmp_path / "file")

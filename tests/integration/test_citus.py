@@ -87,9 +87,9 @@ def live_through_everything(root, monkeypatch) -> None:
     night()
     days["2026-01-02"] = [
         work(11, [author("US"), author("DE")], updated="2026-01-02"),  # corrected
-        work(12, cited_by_count=7, updated="2026-01-02"),
+        work(12, cited_by_count=7, referenced_works=cited, title="Learning in PyTorch", updated="2026-01-02"),
         work(14, is_retracted=True, updated="2026-01-02"),
-        work(15, updated="2026-01-02"),  # unchanged
+        work(15, referenced_works=cited, title="Learning in PyTorch", updated="2026-01-02"),  # unchanged
         work(16, [author("US"), author("CN"), author("FR")], doi=doi, updated="2026-01-02"),  # displaces 13
         work(17, updated="2025-12-31"),
         work(17, updated="2025-12-30"),  # superseded

@@ -18,6 +18,7 @@ import tasks.again as again
 import tasks.batch as batches
 import tasks.definitions as definitions
 import tasks.derive as derive
+import tasks.load as loading
 import tasks.rederive as rederiving
 import tasks.shares as shares
 import tasks.warehouse as warehouses
@@ -147,10 +148,68 @@ def test_a_change_of_policies_alone_needs_no_records(tmp_path, other, monkeypatc
     assert ("US", "more") in {(row[4], row[1]) for row in found["country_year"]}
 
 
+def test_what_leaves_and_enters_the_scope_is_deleted_like_any_other(tmp_path, monkeypatch):
+    """Version order must follow what is stored: else a deletion of a work that other definitions admit is ignored."""
+    settings = load_settings(home=tmp_path / "home", scope="ai", workers=1)
+    other_topic = {"id": f"{URL}T9", "subfield": {"id": f"{URL}subfields/2105"}}
+    works = [work(11), work(12), work(12, updated="2026-01-02", primary_topic=other_topic)]
+    load([Arrival("works", (line(one),)) for one in works], settings)
+    ours = load_definitions()
+    ai = next(field for field in ours.fields if field.admits)
+    admits = replace(ai, rules=(replace(ai.rules[0], values=("2105",)),))
+    monkeypatch.setattr(derive, "load_definitions", lambda: replace(ours, fields=(admits, *ours.fields[1:])))
+    put_digest(monkeypatch, "other")
+    assert {row[0] for row in applied(settings)[0]["work"]} == {12}
+    with Warehouse.open(settings) as warehouse:
+        seen = {row["work_id"]: row["state"] for row in rows(warehouse, sa.select(t.seen))}
+        assert seen == {11: "out_of_scope", 12: "stored"}
+        gone = Arrival("deletions", (f"{URL}W12,2026-01-03".encode(), f"{URL}W11,2026-01-03".encode()))
+        take_in(gone, "gone", warehouse, Deriver(LocalWorkers(1)), settings)
+        assert contents(warehouse)["work"] == []
+        counts = rows(warehouse, sa.select(t.batch.c.applied, t.batch.c.absent).where(t.batch.c.kind == "deletions"))
+        assert counts == [{"applied": 1, "absent": 1}]
+
+
+def test_other_types_count(tmp_path, monkeypatch):
+    """Whether a work counts is no part of its content; a change of the allow-list must reach it all the same, with and
+    without its record."""
+    settings = load_settings(home=tmp_path / "home", scope="all", workers=1)
+    pair = [Arrival("works", (line(work(number, type="dataset")),)) for number in (11, 12)]
+    load(pair, settings)
+    shutil.rmtree(settings.landing / "test" / "arrival-1")
+    types = loading.work_types()
+    monkeypatch.setattr(loading, "work_types", lambda: replace(types, counted=types.counted | {"dataset"}))
+    put_digest(monkeypatch, "other")
+    applied(settings)
+    with Warehouse.open(settings) as warehouse:
+        assert [row["is_counted"] for row in rows(warehouse, sa.select(t.work.c.is_counted))] == [True, True]
+
+
+def test_a_rebuild_that_was_killed_fits_no_definitions(tmp_path, monkeypatch):
+    settings = load_settings(home=tmp_path / "home", scope="all", workers=1)
+    load([Arrival("works", tuple(WORKS))], settings)
+    with monkeypatch.context() as context:
+        put_digest(context, "other")
+        context.setattr(rederiving, "rebuild", lambda conn: 1 / 0)
+        with Warehouse.open(settings, any_definitions=True) as warehouse, pytest.raises(ZeroDivisionError):
+            rederive(warehouse, settings)
+    with pytest.raises(WarehouseError, match="not on all works yet"):  # also not those before
+        Warehouse.open(settings)
+    with Warehouse.open(settings, any_definitions=True) as warehouse:
+        rederive(warehouse, settings)
+    Warehouse.open(settings).close()
+
+
+def put_digest(monkeypatch, digest: str) -> None:
+    for module in (definitions, rederiving, warehouses):
+        for name in ("counting_digest", "classifying_digest"):
+            monkeypatch.setattr(module, name, lambda: digest, raising=False)
+
+
 @pytest.mark.engines("duckdb")
 @pytest.mark.long
 @hypothesis_settings(
-    max_examples=5,
+    max_examples=4,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from datetime import date
 from pathlib import Path
 
@@ -115,3 +118,19 @@ def test_every_version_has_its_step():
     assert script.get_heads() == [migrate.revision(t.WAREHOUSE_VERSION)]
     steps = [step.revision for step in script.walk_revisions()]
     assert steps == [migrate.revision(version) for version in range(t.WAREHOUSE_VERSION, 0, -1)]
+
+
+def test_the_command_upgrades_in_a_process_of_its_own(old):
+    """Nothing has imported Alembic there before the warehouse is opened."""
+    settings, _ = old
+    environment = {**os.environ, "COLLAB_HOME": str(settings.home), "COLLAB_WAREHOUSE_URL": url_of(settings)}
+    environment["COLLAB_SCOPE"] = settings.scope
+    done = subprocess.run(
+        [sys.executable, "-m", "flows.cli", "upgrade"], env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "upgraded from version 1 to" in done.stdout
+
+
+def url_of(settings) -> str:
+    return settings.url.render_as_string(hide_password=False).replace("+psycopg", "")

@@ -103,7 +103,7 @@ def _rewrite(schema: str, table: str, columns: dict[str, tuple[Any, str]]) -> No
     values = ", ".join(filled for _, filled in columns.values())
     op.execute(f"INSERT INTO {schema}.{table}_new SELECT *, {values} FROM {schema}.{table}")
     op.drop_table(table, schema=schema)
-    op.rename_table(f"{table}_new", table, schema=schema)
+    op.execute(f"ALTER TABLE {schema}.{table}_new RENAME TO {table}")
 
 
 def _make(schema: str, name: str, columns: dict[str, Any], key: tuple[str, ...], *, keyed: bool) -> None:
