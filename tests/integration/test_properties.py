@@ -200,7 +200,7 @@ def fast_rules(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.long
 @hypothesis_settings(
-    max_examples=8,
+    max_examples=5,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )

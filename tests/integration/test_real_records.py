@@ -66,6 +66,7 @@ def test_chunks_of_nights_end_in_the_same_tables(loaded, snapshot, tmp_path):
     assert content_of(settings) == content_of(loaded)
 
 
+@pytest.mark.slow
 @pytest.mark.long
 def test_217_nights_one_by_one_end_in_the_same_tables(loaded, snapshot, tmp_path, monkeypatch):
     """Without Great Expectations, which has nothing to object to in these records, and without publishing every
