@@ -36,6 +36,12 @@ def is_blocked(version: FromClause) -> sa.ColumnElement[bool]:
     return sa.exists(sa.select(1).select_from(t.blocked).where(*same))
 
 
+def is_overtaken(blocked: Table) -> sa.ColumnElement[bool]:
+    """Whether a newer version than a blocked one has come since: the block keeps nothing out any more."""
+    is_newer = is_older(blocked.c, t.seen.c)
+    return sa.exists(sa.select(1).select_from(t.seen).where(t.seen.c.work_id == blocked.c.work_id, is_newer))
+
+
 def count_blocked(conn: Connection, stage: Mapping[str, FromClause]) -> int:
     """Valid versions of a batch that may not come back; they count as superseded."""
     version, rejected = stage["version"], sa.select(stage["rejected"].c.stage_id)
