@@ -7,10 +7,10 @@ from datetime import date
 import schemas.settings  # noqa: F401  (first: switches telemetry off before Prefect is imported)
 
 # isort: split
-from prefect import flow
+from prefect import flow, runtime
 
 from flows.nightly import as_task, show
-from flows.steps import run_night, with_night
+from flows.steps import BACKFILL, run_night, with_night
 from tasks.harvest import ApiIntake
 
 LONGEST_BACKFILL_SECONDS = 7 * 24 * 3600
@@ -29,4 +29,12 @@ def backfill(first: date, last: date) -> str:
         first: a day of the first month.
         last: a day of the last month.
     """
-    return with_night(run_night, as_task, show=show, source=ApiIntake.source, backfill=(first, last))
+    return with_night(
+        run_night,
+        as_task,
+        show=show,
+        source=ApiIntake.source,
+        backfill=(first, last),
+        flow=BACKFILL,
+        flow_run=str(runtime.flow_run.id),
+    )

@@ -18,7 +18,7 @@ from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.tasks import exponential_backoff
 
-from flows.steps import COUNTS, Summary, T, run_night, run_retry, with_night
+from flows.steps import COUNTS, RETRY, Summary, T, run_night, run_retry, with_night
 from schemas.errors import SourceUnavailable
 from tasks.validate import Result
 
@@ -88,6 +88,7 @@ def nightly(
         run_night,
         as_task,
         show=show,
+        flow_run=str(runtime.flow_run.id),
         source=source,
         snapshot=snapshot,
         until=until,
@@ -99,7 +100,7 @@ def nightly(
 @flow(name="quarantine-retry", flow_run_name=run_name, timeout_seconds=LONGEST_NIGHT_SECONDS, persist_result=False)
 def quarantine_retry() -> str:
     """Process the open records of the quarantine again, after a fix."""
-    return with_night(run_retry, as_task, show=show)
+    return with_night(run_retry, as_task, show=show, flow=RETRY, flow_run=str(runtime.flow_run.id))
 
 
 def show(summary: Summary) -> None:
