@@ -70,6 +70,10 @@ class Change:
     """work_id, reason, was_stored, and which parts of the work changed."""
     arriving: Table
     """work_id and stage_id of the versions that are stored now."""
+    before: Table
+    """Affected works as they were stored, in the columns COMPARED."""
+    after: Table
+    """The same as they are stored now."""
     batch_id: str
 
 
@@ -221,7 +225,7 @@ def _replace(
     sums = [sa.func.count().filter(condition).label(name) for name, condition in tallied.items()]
     tally = conn.execute(sa.select(*sums)).mappings().one()
     if not tally["arrived"] + tally["replaced"]:
-        return Change(counts, {}, affected, arriving, batch_id)
+        return Change(counts, {}, affected, arriving, old_work, new_work, batch_id)
 
     before: dict[str, FromClause] = {"work": old_work}
     after: dict[str, FromClause] = {"work": new_work}
@@ -241,7 +245,7 @@ def _replace(
     sides = [Relations(**side) if len(side) > 1 else None for side in (before, after)]
     was, now = Side(sides[0], citing.before(sides[0])), Side(sides[1], citing.after(sides[1]))
     cells = apply_increment(conn, was, now, affected, batch_id)
-    return Change(counts, cells, affected, arriving, batch_id)
+    return Change(counts, cells, affected, arriving, old_work, new_work, batch_id)
 
 
 def _rewrite_core(
