@@ -96,7 +96,7 @@ def run_night(night: Night, step: Step, progress: Progress, summary: Summary) ->
     while left and not summary.budget:
         window = left.pop(0)
         if intake.windows_stand_alone:
-            progress.say(f"fetching {window.name} ({len(windows) - len(left)} of {len(windows)}: {window.why})")
+            progress.fetching(window.name, len(windows) - len(left), len(windows), window.why)
         landing = _land(window.name, night, step, progress, summary, window)
         in_a_row = 0 if landing else in_a_row + 1
         if landing is not None:
@@ -209,6 +209,7 @@ def with_night(
     step: Step,
     *,
     show: Callable[[Summary], None] = lambda _: None,
+    watcher: Progress | None = None,
     source: str = SnapshotIntake.source,
     snapshot: str | None = None,
     until: date | None = None,
@@ -220,6 +221,7 @@ def with_night(
 
     Args:
         show: told what the night did when it ends, well or not.
+        watcher: told how far it is, beside the terminal.
         source: a key of SOURCES.
         until: newest partition date of a snapshot to take in.
         venue_list: list of papers to bring.
@@ -229,7 +231,10 @@ def with_night(
     settings = load_settings(snapshot=snapshot, venue_list=venue_list, venue_corpus=venue_corpus)
     opening = opening_of(source, until, backfill)
     summary = Summary()
-    with progress_for_this_terminal() as progress, Night(settings, opening, on_records=progress.advance) as night:
+    with (
+        progress_for_this_terminal(watcher) as progress,
+        Night(settings, opening, on_records=progress.advance) as night,
+    ):
         try:
             steps(night, step, progress, summary)
         except GateStopped as stop:
