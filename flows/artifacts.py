@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import Any, cast
 from uuid import UUID
 
@@ -72,14 +72,12 @@ class RunPage:
         )
         _markdown(WORDS, page.bad_end(night, exc) if exc else page.good_end(night))
         _drawn.add(str(runtime.flow_run.id))
-        _table("batch-counts", page.HOW_COUNTS_ADD_UP, page.count_rows(batches))
-        _table("gates", "Rules of all batches of this run, broken ones first", page.gate_rows(summary.results))
+        _table("batch-counts", page.count_line(batches), page.count_rows(batches))
+        _table("gates", page.gate_line(summary.results), page.gate_rows(summary.results))
         windows = "What the source said each window holds, what it listed, what was fetched, and the cost"
         _table("windows", windows, page.window_rows(summary))
-        why = (
-            f"Countries and pairs that this run moved most, and why (policy {POLICY_SHOWN}); all: `collab ask changes`"
-        )
-        _table("what-changed", why, page.change_rows(_moved(settings, [row["batch_id"] for row in batches])))
+        moved = _moved(settings, [row["batch_id"] for row in batches])
+        _table("what-changed", page.change_line(moved, POLICY_SHOWN), page.change_rows(moved))
         if summary.release:
             _markdown("release", page.release_text(summary.release))
 
@@ -164,12 +162,13 @@ def tell_how_it_ended(flow: Flow[..., Any], flow_run: FlowRun, state: State) -> 
     """
     if str(flow_run.id) in _drawn:
         return
+    client = get_client(sync_client=True)
+    began = client.read_flow_run(flow_run.id).start_time  # a worker passes on what it knew before the run began
     night, unread = None, ""
     try:
         settings = load_settings()
         with Warehouse.open(settings, create=False) as warehouse, warehouse.reading() as conn:
-            began = (flow_run.start_time or datetime.now(UTC)).astimezone(UTC).replace(tzinfo=None)
-            batches = batches_since(conn, began)
+            batches = batches_since(conn, began.astimezone(UTC).replace(tzinfo=None)) if began else []
         command = page.command_of(flow.name, flow_run.parameters)
         night = Night(command, batches, current=_current(settings))
     except CollabError as exc:
@@ -178,7 +177,7 @@ def tell_how_it_ended(flow: Flow[..., Any], flow_run: FlowRun, state: State) -> 
     artifact = ArtifactCreate(
         key=WORDS, type="markdown", description=words.line, data=words.text, flow_run_id=flow_run.id
     )
-    get_client(sync_client=True).create_artifact(artifact)
+    client.create_artifact(artifact)
 
 
 def _current(settings: Settings) -> str | None:

@@ -11,7 +11,7 @@ import re
 LONGEST_CELL = 120
 LONGEST_TEXT = 2_000
 # A word that no Markdown renderer takes for anything else: no HTML, link, address, picture or code.
-PLAIN = re.compile(r"(?!www\.|\d+\.$)(?:[-+]?[\w(][\w.,;:%/()'+=-]*|[=+]|->)")
+PLAIN = re.compile(r"(?!.*(?://|www\.))(?:[-+(]?\w[\w.,;:%/()'=+-]*|[.,;:)]+|[=+-]|->|[<>]=?)", re.IGNORECASE)
 QUOTED = re.compile(r"`([^`]*)`")
 
 
@@ -34,11 +34,11 @@ def harmless(value: object, longest: int = LONGEST_TEXT) -> str:
     """Text for a page that may or may not render Markdown (the old Prefect UI does so in cells, the new one does not):
     plain words stay as they are, all others become code."""
     pieces = QUOTED.split(safe(value, longest))
-    return "".join(as_code(piece, longest) if at % 2 else _words(piece) for at, piece in enumerate(pieces))
+    shown = "".join(as_code(piece, longest) if at % 2 else _words(piece) for at, piece in enumerate(pieces))
+    return shown.replace("``", "` `")  # two spans side by side would be the fence of a third
 
 
 def _words(text: str) -> str:
     return " ".join(
-        word if not word or (PLAIN.fullmatch(word) and "//" not in word) else as_code(word, LONGEST_TEXT)
-        for word in text.split(" ")
+        word if not word or PLAIN.fullmatch(word) else as_code(word, LONGEST_TEXT) for word in text.split(" ")
     )

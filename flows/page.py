@@ -7,6 +7,7 @@ Plain functions without Prefect; `flows/artifacts.py` puts them on the page. Who
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,8 +25,8 @@ from tasks.publish import Release
 from tasks.validate import Result
 
 HOW_COUNTS_ADD_UP = (
-    "Nothing lost: fetched = new + updated + unchanged + superseded + out_of_scope + quarantined,"
-    " and listed = applied + absent, for each batch and for all"
+    "Nothing is lost: fetched = new + updated + unchanged + superseded + out_of_scope + quarantined;"
+    " of deletions, listed = applied + absent"
 )
 PARTS = ("new", "updated", "unchanged", "superseded", "out_of_scope", "quarantined")
 WINDOW = ("source_records", "source_listed", "window_records", "credits")
@@ -38,8 +39,8 @@ OPTIONS_OF = {
     ListIntake.source: {"venue_list": "--list", "venue_corpus": "--corpus"},
 }
 KILLED = {
-    "-9": "killed (SIGKILL): by hand, by the system when memory ran out, or with the machine",
-    "-15": "ended (SIGTERM)",
+    "SIGKILL": "killed (SIGKILL): by hand, by the system because memory ran out, or with its machine",
+    "SIGTERM": "ended from outside (SIGTERM)",
 }
 
 
@@ -83,7 +84,7 @@ def good_end(night: Night) -> Words:
     lines = [f"**Written.** {_written(night)}", f"**Published.** {_published(night)}"]
     refused = sum(row["quarantined"] for row in night.batches)
     if refused:
-        lines.append(f"**Look at.** {refused:,} records were refused: `collab quarantine list` names rule and reason.")
+        lines.append(f"**Look at.** Records refused: {refused:,}; `collab quarantine list` names rule and reason.")
     warned = _broken(night)
     if warned:
         lines.append(
@@ -111,9 +112,21 @@ def bad_end(night: Night, exc: Exception) -> Words:
             f"**Why.** {as_code(type(exc).__name__)}: {harmless(message)}. The traceback is in the log of the run."
         ]
     lines += [f"**Written.** {_written(night)}", f"**Published.** {_published(night)}"]
-    first = f" First: {harmless(hint)}." if hint else ""
-    line = f"RED. {harmless(message, 300)}. {_in_short(night)} Go on: {_goes_on(night)}"
-    return Words(line, _text(title, [*lines, f"**Go on.**{first} {_how_to_go_on(night)}"]))
+    lines += [f"**First.** {harmless(hint)}."] if hint else []
+    line = f"RED: {_cause(exc, message)}. {_in_short(night)} Go on: {_goes_on(night)}"
+    return Words(line, _text(title, [*lines, f"**Go on.** {_how_to_go_on(night)}"]))
+
+
+def _cause(exc: Exception, message: str) -> str:
+    """The cause in few words: a card on the run page shows some 35 characters."""
+    if not isinstance(exc, GateStopped):
+        return harmless(message, 300)
+    figures = [
+        f"{as_code(result.rule)} is {harmless(result.observed)}, limit {harmless(result.expected)}"
+        for result in exc.findings
+        if result.severity == "stop" and result.success is False
+    ]
+    return f"{'; '.join(figures)}; batch {as_code(exc.batch_id)} was stopped"
 
 
 def silent_end(night: Night | None, state: str, message: str, unread: str = "") -> Words:
@@ -123,9 +136,8 @@ def silent_end(night: Night | None, state: str, message: str, unread: str = "") 
         night: what the warehouse says that it committed; None if that could not be read.
         unread: why not.
     """
-    code = message.rsplit(" ", 1)[-1].rstrip(".")
-    how = f"The process was {KILLED[code]}. " if code in KILLED else ""
-    lines = [f"**Why.** {how}Prefect says: {harmless(message or state)}"]
+    how = next((f"the process was {why}. " for name, why in KILLED.items() if name in message), "")
+    lines = [f"**Why.** {how[:1].upper()}{how[1:]}Prefect says: {harmless(message or state)}"]
     if night is None:
         lines.append(f"**Written.** Could not be read: {harmless(unread)}. `collab status` says it.")
         short, goes_on, how_to = "", "`collab status`", "`collab status` says what there is; then run again."
@@ -135,7 +147,7 @@ def silent_end(night: Night | None, state: str, message: str, unread: str = "") 
             f"**Published.** {_published(night)}",
         ]
         short, goes_on, how_to = _in_short(night), _goes_on(night), _how_to_go_on(night)
-    line = f"RED. {harmless(state)}: {how or harmless(message, 300) + '. '}{short} Go on: {goes_on}"
+    line = f"RED: {how or f'{harmless(state)}. {harmless(message, 300)}. '}{short} Go on: {goes_on}"
     return Words(line, _text(f"{harmless(state)}: the run ended without a word", [*lines, f"**Go on.** {how_to}"]))
 
 
@@ -150,23 +162,42 @@ def release_text(release: Release) -> Words:
         f'    python -c "import duckdb; {look}"',
         f"**Rows.** {tables}",
     ]
-    return Words(f"Folder {as_code(folder, 1_000)}", _text(f"Release {as_code(release.release_id)}", lines))
+    return Words(
+        f"{as_code(release.release_id)} in {as_code(folder, 1_000)}",
+        _text(f"Release {as_code(release.release_id)}", lines),
+    )
 
 
 def count_rows(batches: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Conservation: each batch and, first, all of them, with both equations checked."""
-    total = {name: sum(row[name] for row in batches) for name in COUNTS}
-    rows = [{"batch_id": f"all {len(batches)}", **total}, *batches]
+    whole = {"window_name": f"all {len(batches)}", "first_record": 0, "batch_id": ""}
     return [
-        {"batch": harmless(row["batch_id"]), "adds up": _adds_up(row), **{name: row[name] for name in COUNTS}}
-        for row in rows
+        {
+            "window": harmless(row["window_name"]) + (f" from {row['first_record']:,}" if row["first_record"] else ""),
+            "adds up": _adds_up(row) or "yes",
+            **{name: row[name] for name in COUNTS},
+            "batch": harmless(row["batch_id"]),
+        }
+        for row in ({**whole, **total(batches)}, *batches)
     ]
+
+
+def count_line(batches: Sequence[Mapping[str, Any]]) -> str:
+    """Whether all batches add up, and what that means."""
+    wrong = sum(bool(_adds_up(row)) for row in batches)
+    seen = f"{wrong} of {len(batches)} batches do NOT add up" if wrong else "All batches add up"
+    return f"{seen}. {HOW_COUNTS_ADD_UP}"
+
+
+def total(batches: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """Counts of all batches."""
+    return {name: sum(row[name] for row in batches) for name in COUNTS}
 
 
 def _adds_up(counts: Mapping[str, Any]) -> str:
     lost = counts["fetched"] - sum(counts[name] for name in PARTS)
     unapplied = counts["listed"] - counts["applied"] - counts["absent"]
-    return "yes" if not lost and not unapplied else f"NO: {lost:+,} records, {unapplied:+,} deletions"
+    return f"NO: {lost:+,} records, {unapplied:+,} deletions" if lost or unapplied else ""
 
 
 def gate_rows(results: Mapping[str, Sequence[Result]]) -> list[dict[str, Any]]:
@@ -189,12 +220,24 @@ def gate_rows(results: Mapping[str, Sequence[Result]]) -> list[dict[str, Any]]:
     ]
 
 
+def gate_line(results: Mapping[str, Sequence[Result]]) -> str:
+    """How many rules are broken, and where to look for them."""
+    found = Counter(result.success for of_batch in results.values() for result in of_batch)
+    seen = f"{found[False]} broken, {found[None]} not evaluated, {found[True]} hold"
+    return f"{seen}: the rules of all batches of this run, broken ones first"
+
+
 def window_rows(summary: Summary) -> list[dict[str, Any]]:
     """What a live source said of each window, and why windows are missing; nothing for a source that is copied."""
     rows = [outcome.row for outcome in summary.outcomes]
     asked = {row["window_name"]: row for row in rows if row["source_records"] is not None}
     found = [{"window": harmless(name), **{column: row[column] for column in WINDOW}} for name, row in asked.items()]
     return found + [{"window": harmless(name), "result": harmless(exc)} for name, exc in summary.failed.items()]
+
+
+def change_line(moved: Sequence[Moved], policy: str) -> str:
+    """What the table of changes holds."""
+    return f"{len(moved)} cells that this run moved most, and why (policy {policy}); all: `collab ask changes`"
 
 
 def change_rows(moved: Sequence[Moved]) -> list[dict[str, Any]]:
@@ -238,8 +281,7 @@ def _in_short(night: Night) -> str:
 def _written(night: Night) -> str:
     if not night.batches:
         return "Nothing: the tables are as they were before this run."
-    total = {name: sum(row[name] for row in night.batches) for name in COUNTS}
-    return f"{_batches(night)} committed, and they stay: {describe_counts(total)}."
+    return f"{_batches(night)} committed, which no failure takes back: {describe_counts(total(night.batches))}."
 
 
 def _published(night: Night) -> str:
@@ -257,9 +299,9 @@ def _goes_on(night: Night) -> str:
 
 
 def _how_to_go_on(night: Night) -> str:
-    command = f"{as_code(night.command, 1_000)} on the worker's machine, or " if night.command else ""
+    command = f"{as_code(night.command, 1_000)} on the worker's machine, or press " if night.command else ""
     again = "Running again is safe at any time: what is committed is not taken in twice, and it goes on where it ended."
-    return f"Then {command}*Retry* in the menu at the top right of the run page. {again}"
+    return f"{command or 'Press '}*Retry* in the menu at the top right of the run page. {again}"
 
 
 def _text(title: str, lines: Sequence[str]) -> str:
