@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DEMO := .demo
 SHARED := ../shared
 
-.PHONY: run test setup lint faults bench accuracy venues scale lock dictionary gazetteer clean
+.PHONY: run test setup lint faults ui bench accuracy venues scale lock dictionary gazetteer clean
 
 run: setup
 	rm -rf $(DEMO)
@@ -20,6 +20,10 @@ test: setup lint
 # Slow suites: killed runs at many more moments, and measurements beside named rivals.
 faults: setup
 	$(BIN)/pytest -m slow
+
+# Three nights on a Prefect server of its own, looked at in headless Chromium; pictures in .demo/pictures. Some minutes.
+ui: setup
+	COLLAB_TEST_PICTURES=$(DEMO)/pictures $(BIN)/pytest -m ui tests/ui
 
 bench: setup .bench/dlt/.ready
 	$(BIN)/python tests/bench/throughput.py

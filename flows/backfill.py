@@ -9,7 +9,8 @@ import schemas.settings  # noqa: F401  (first: switches telemetry off before Pre
 # isort: split
 from prefect import flow, runtime
 
-from flows.nightly import as_task, show
+from flows.artifacts import run_page, tell_how_it_ended
+from flows.prefect_steps import as_task
 from flows.steps import BACKFILL, run_night, with_night
 from tasks.harvest import ApiIntake
 
@@ -21,6 +22,9 @@ LONGEST_BACKFILL_SECONDS = 7 * 24 * 3600
     flow_run_name="backfill {first} to {last}",
     timeout_seconds=LONGEST_BACKFILL_SECONDS,
     persist_result=False,
+    on_failure=[tell_how_it_ended],
+    on_crashed=[tell_how_it_ended],
+    on_cancellation=[tell_how_it_ended],
 )
 def backfill(first: date, last: date) -> str:
     """Fetch the months of a range that were never seen. Safe to run again at any time: it goes on where it was.
@@ -29,12 +33,14 @@ def backfill(first: date, last: date) -> str:
         first: a day of the first month.
         last: a day of the last month.
     """
-    return with_night(
-        run_night,
-        as_task,
-        show=show,
-        source=ApiIntake.source,
-        backfill=(first, last),
-        flow=BACKFILL,
-        flow_run=str(runtime.flow_run.id),
-    )
+    with run_page() as page:
+        return with_night(
+            run_night,
+            as_task,
+            show=page.show,
+            watcher=page.progress,
+            source=ApiIntake.source,
+            backfill=(first, last),
+            flow=BACKFILL,
+            flow_run=str(runtime.flow_run.id),
+        )

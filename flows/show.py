@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from flows.harmless import safe
 from flows.steps import COUNTS
 from schemas.settings import PREFIX, Settings
 from schemas.territories import territory_names
@@ -27,16 +28,7 @@ from tasks.sources.openalex_api import SOURCE, bounds_of
 from tasks.undo import FIRST_RECORD
 from tasks.verify import Finding
 
-LONGEST_CELL, LONGEST_LINE = 120, 3_000
-
-
-def safe(value: object, longest: int = LONGEST_CELL) -> str:
-    """Text that a terminal cannot mistake for commands, cut at `longest` characters."""
-    text = "" if value is None else str(value)
-    text = "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text[: longest + 1]
-    )
-    return text if len(text) <= longest else text[:longest] + "..."
+LONGEST_LINE = 3_000
 
 
 def _table(

@@ -100,7 +100,7 @@ def run_night(night: Night, step: Step, progress: Progress, summary: Summary) ->
     while left and not summary.budget:
         window = left.pop(0)
         if intake.windows_stand_alone:
-            progress.say(f"fetching {window.name} ({len(windows) - len(left)} of {len(windows)}: {window.why})")
+            progress.fetching(window.name, len(windows) - len(left), len(windows), window.why)
         landing = _land(window.name, night, step, progress, summary, window)
         in_a_row = 0 if landing else in_a_row + 1
         if landing is not None:
@@ -213,6 +213,7 @@ def with_night(
     step: Step,
     *,
     show: Callable[[Summary], None] = lambda _: None,
+    watcher: Progress | None = None,
     source: str = SnapshotIntake.source,
     snapshot: str | None = None,
     until: date | None = None,
@@ -226,6 +227,7 @@ def with_night(
 
     Args:
         show: told what the night did when it ends, well or not.
+        watcher: told how far it is, beside the terminal.
         source: a key of SOURCES.
         until: newest partition date of a snapshot to take in.
         venue_list: list of papers to bring.
@@ -240,18 +242,20 @@ def with_night(
     if flow == RETRY:
         source = QUARANTINE
     command = command_of(source, until, backfill, venue_list if source == ListIntake.source else snapshot, venue_corpus)
-    with progress_for_this_terminal() as progress, Night(settings, opening, on_records=progress.advance) as night:
-        begun = Begun(flow, source, command, night.folder, flow_run)
-        with recorded(night.warehouse, begun) as record:
-            night.run_id = record.run_id
-            try:
-                steps(night, _noting(step, record), progress, summary)
-            except GateStopped as stop:
-                summary.results[stop.batch_id] = list(stop.findings)
-                raise
-            finally:
-                record.batches = len(summary.outcomes)
-                show(summary)
+    with (
+        progress_for_this_terminal(watcher) as progress,
+        Night(settings, opening, on_records=progress.advance) as night,
+        recorded(night.warehouse, Begun(flow, source, command, night.folder, flow_run)) as record,
+    ):
+        night.run_id = record.run_id
+        try:
+            steps(night, _noting(step, record), progress, summary)
+        except GateStopped as stop:
+            summary.results[stop.batch_id] = list(stop.findings)
+            raise
+        finally:
+            record.batches = len(summary.outcomes)
+            show(summary)
     return summary.line()
 
 
