@@ -16,6 +16,7 @@ from rich.table import Table
 from flows.steps import COUNTS
 from schemas.settings import PREFIX, Settings
 from schemas.territories import territory_names
+from schemas.words import printable
 from tasks.intake import Expected
 from tasks.parse import CORPUS
 from tasks.questions.answer import Answer
@@ -29,10 +30,7 @@ LONGEST_CELL = 120
 
 def safe(value: object, longest: int = LONGEST_CELL) -> str:
     """Text that a terminal cannot mistake for commands, cut at `longest` characters."""
-    text = "" if value is None else str(value)
-    text = "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text[: longest + 1]
-    )
+    text = "" if value is None else printable(str(value)[: longest + 1])
     return text if len(text) <= longest else text[:longest] + "..."
 
 
