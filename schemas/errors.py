@@ -22,7 +22,8 @@ class CollabError(Exception):
     exit_code = 1
 
     def __init__(self, message: str, hint: str = "") -> None:
-        self.message = printable(message[:LONGEST_MESSAGE]) + ("..." if len(message) > LONGEST_MESSAGE else "")
+        text = printable(message[: LONGEST_MESSAGE + 1])
+        self.message = text if len(text) <= LONGEST_MESSAGE else f"{text[: LONGEST_MESSAGE - 3]}..."
         self.hint = hint
         super().__init__(self.message)
 
