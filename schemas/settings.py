@@ -47,6 +47,7 @@ class Settings(BaseSettings):
     home: Path = Field(Path("data"), description="folder of warehouse, landing, staging and releases")
     warehouse_url: str | None = Field(
         None,
+        repr=False,  # it may hold a password
         description="SQLAlchemy URL: duckdb:///file or postgresql://user@host/database;"
         " default duckdb:///$COLLAB_HOME/warehouse.duckdb",
     )

@@ -145,11 +145,14 @@ def _copy(part: Incoming, file: Path) -> tuple[str, int]:
         for block in part.blocks:
             digest.update(block)
             size += out.write(block)
+            if part.bytes is not None and size > part.bytes:
+                break  # a server that sends on and on does not fill the disk
         out.flush()
         os.fsync(out.fileno())
     if part.bytes is not None and size != part.bytes:
+        has = f"more than {part.bytes}" if size > part.bytes else f"{size}"
         raise SourceError(
-            f"{part.path} has {size} bytes, the manifest says {part.bytes}",
+            f"{part.path} has {has} bytes, the manifest says {part.bytes}",
             "the copy is cut or was replaced meanwhile; fetch it again",
         )
     return digest.hexdigest(), size
