@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import date
-
 import schemas.settings  # noqa: F401  (first: switches telemetry off before Prefect is imported)
 
 # isort: split
 from prefect import flow
 
+from flows.alerts import announced
+from flows.deployed import Day, load_settings
 from flows.nightly import as_task, show
 from flows.steps import run_night, with_night
+from schemas.errors import UsageError
 from tasks.harvest import ApiIntake
 
 LONGEST_BACKFILL_SECONDS = 7 * 24 * 3600
@@ -22,11 +23,14 @@ LONGEST_BACKFILL_SECONDS = 7 * 24 * 3600
     timeout_seconds=LONGEST_BACKFILL_SECONDS,
     persist_result=False,
 )
-def backfill(first: date, last: date) -> str:
+def backfill(first: Day, last: Day) -> str:
     """Fetch the months of a range that were never seen. Safe to run again at any time: it goes on where it was.
 
     Args:
         first: a day of the first month.
         last: a day of the last month.
     """
-    return with_night(run_night, as_task, show=show, source=ApiIntake.source, backfill=(first, last))
+    load_settings()
+    if first > last:
+        raise UsageError(f"{first} to {last} is no range of dates", "the first day comes first")
+    return with_night(announced(run_night), as_task, show=show, source=ApiIntake.source, backfill=(first, last))

@@ -15,13 +15,14 @@ import typer
 
 import flows.ask_commands
 import flows.country_commands
+import flows.deploy_commands
 import flows.export_commands  # noqa: F401
 from flows import show
 from flows.commands import app, command, console, log_to_stderr, quarantine_app
 from flows.interrupts import interrupts, start_temporary_server
 from flows.progress import progress_for_this_terminal
 from flows.steps import SOURCES, directly, opening_of, run_night, run_retry, with_night
-from schemas.errors import NoWarehouse, UsageError, VerifyFailed
+from schemas.errors import NoWarehouse, UsageError
 from schemas.fields import load_definitions
 from schemas.settings import Settings, load_settings, quieten_prefect
 from tasks import migrate
@@ -159,7 +160,10 @@ def _run_flow(name: str, no_prefect: bool, **parameters: Any) -> str:
             return with_night(run_retry if name == "quarantine-retry" else run_night, directly, **parameters)
         quieten_prefect()
         logging.getLogger("collab").info("starting Prefect; --no-prefect does without")
+        from prefect import tags
+
         from flows import backfill, nightly  # these import Prefect, which takes seconds: not for the other commands
+        from flows.deployed import TAG
 
         flows: dict[str, Any] = {
             "nightly": nightly.nightly,
@@ -167,7 +171,8 @@ def _run_flow(name: str, no_prefect: bool, **parameters: Any) -> str:
             "backfill": backfill.backfill,
         }
         start_temporary_server()
-        return str(flows[name](**parameters))
+        with tags(TAG):
+            return str(flows[name](**parameters))
 
 
 @command(app, "verify")
@@ -177,12 +182,7 @@ def verify() -> None:
     with Warehouse.open(settings, create=False, reads_all=True) as warehouse, warehouse.reading() as conn:
         findings = tables.verify(conn)
     show.findings(console, findings)
-    wrong = [finding.check for finding in findings if finding.differences]
-    if wrong:
-        raise VerifyFailed(
-            f"{len(wrong)} of {len(findings)} checks found differences: {', '.join(wrong)}",
-            "keep a copy of the warehouse, then `collab rebuild`",
-        )
+    tables.refuse_differences(findings)
 
 
 @command(app, "rebuild")

@@ -7,22 +7,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from datetime import UTC, date, datetime
 from typing import Any
 
 import schemas.settings  # noqa: F401  (first: switches telemetry off before Prefect is imported)
 
 # isort: split
-from prefect import flow, runtime, task
+from prefect import flow, task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.tasks import exponential_backoff
 
+from flows.alerts import announced
+from flows.deployed import LONGEST_RUN_SECONDS, Corpus, ListFile, MaybeDay, Root, Source, load_settings, run_name
 from flows.steps import COUNTS, Summary, T, run_night, run_retry, with_night
 from schemas.errors import SourceUnavailable
 from tasks.validate import Result
 
-LONGEST_NIGHT_SECONDS = 20 * 3600
 ROWS_OF_AN_ARTIFACT = 200
 HOW_COUNTS_ADD_UP = "fetched = new + updated + unchanged + superseded + out_of_scope + quarantined"
 WINDOW = ("source_records", "source_listed", "window_records", "credits")
@@ -59,33 +59,26 @@ def _is_unavailable(task: Any, task_run: Any, state: Any) -> bool:
     return isinstance(state.result(raise_on_failure=False), SourceUnavailable)
 
 
-def run_name() -> str:
-    """Name of the current run: flow, UTC date, source."""
-    started = runtime.flow_run.scheduled_start_time or datetime.now(UTC)
-    source = runtime.flow_run.parameters.get("source", "")
-    return f"{runtime.flow_run.flow_name} {started.astimezone(UTC):%Y-%m-%d} {source}".strip()
-
-
-@flow(name="nightly", flow_run_name=run_name, timeout_seconds=LONGEST_NIGHT_SECONDS, persist_result=False)
+@flow(name="nightly", flow_run_name=run_name, timeout_seconds=LONGEST_RUN_SECONDS, persist_result=False)
 def nightly(
-    source: str = "openalex-snapshot",
-    snapshot: str | None = None,
-    until: date | None = None,
-    venue_list: str | None = None,
-    venue_corpus: str | None = None,
+    source: Source = "openalex-snapshot",
+    snapshot: Root = None,
+    until: MaybeDay = None,
+    venue_list: ListFile = None,
+    venue_corpus: Corpus = None,
 ) -> str:
     """Take in what is new at the source and publish it. Safe to run again at any time.
 
     Args:
-        source: where works come from: openalex-snapshot, openalex-api with a key in COLLAB_OPENALEX_API_KEY, or
-            venue-list.
-        snapshot: root of the snapshot: folder, s3://bucket or https://; default COLLAB_SNAPSHOT.
-        until: newest partition date of the snapshot to take in; default all.
-        venue_list: list of conference papers, file, folder or address; default COLLAB_VENUE_LIST.
-        venue_corpus: corpus that the list belongs to; default COLLAB_VENUE_CORPUS.
+        source: where works come from. openalex-api needs a key in COLLAB_OPENALEX_API_KEY of the worker.
+        snapshot: root of the snapshot, a folder, s3://bucket or https:// address. Empty: COLLAB_SNAPSHOT.
+        until: newest partition date of the snapshot to take in. Empty: all.
+        venue_list: list of conference papers, a file, folder or address. Empty: COLLAB_VENUE_LIST.
+        venue_corpus: corpus that the list belongs to, small letters, digits and hyphens. Empty: COLLAB_VENUE_CORPUS.
     """
+    load_settings(snapshot=snapshot, venue_list=venue_list, venue_corpus=venue_corpus)
     return with_night(
-        run_night,
+        announced(run_night),
         as_task,
         show=show,
         source=source,
@@ -96,10 +89,11 @@ def nightly(
     )
 
 
-@flow(name="quarantine-retry", flow_run_name=run_name, timeout_seconds=LONGEST_NIGHT_SECONDS, persist_result=False)
+@flow(name="quarantine-retry", flow_run_name=run_name, timeout_seconds=LONGEST_RUN_SECONDS, persist_result=False)
 def quarantine_retry() -> str:
     """Process the open records of the quarantine again, after a fix."""
-    return with_night(run_retry, as_task, show=show)
+    load_settings()
+    return with_night(announced(run_retry), as_task, show=show)
 
 
 def show(summary: Summary) -> None:

@@ -80,6 +80,9 @@ class Step(Protocol):
         """Run `call` with `args` and return what it returns."""
 
 
+Steps = Callable[[Night, Step, Progress, Summary], None]
+
+
 def run_night(night: Night, step: Step, progress: Progress, summary: Summary) -> None:
     """Every step of a night, in order; what was done so far is in `summary`, also when a step fails.
 
@@ -205,7 +208,7 @@ def directly(name: str, about: str, call: Callable[..., T], *args: Any, retries:
 
 
 def with_night(
-    steps: Callable[[Night, Step, Progress, Summary], None],
+    steps: Steps,
     step: Step,
     *,
     show: Callable[[Summary], None] = lambda _: None,
@@ -215,6 +218,7 @@ def with_night(
     venue_list: str | None = None,
     venue_corpus: str | None = None,
     backfill: tuple[date, date] | None = None,
+    rescan_days: int | None = None,
 ) -> str:
     """Open a night, run its steps, and return one line about it.
 
@@ -225,9 +229,10 @@ def with_night(
         venue_list: list of papers to bring.
         venue_corpus: corpus that it belongs to.
         backfill: months of the live API to fetch that were never seen.
+        rescan_days: look at everything stored again that was not looked at in so many days.
     """
     settings = load_settings(snapshot=snapshot, venue_list=venue_list, venue_corpus=venue_corpus)
-    opening = opening_of(source, until, backfill)
+    opening = opening_of(source, until, backfill, rescan_days)
     summary = Summary()
     with progress_for_this_terminal() as progress, Night(settings, opening, on_records=progress.advance) as night:
         try:
@@ -240,7 +245,12 @@ def with_night(
     return summary.line()
 
 
-def opening_of(source: str, until: date | None = None, backfill: tuple[date, date] | None = None) -> Opening:
+def opening_of(
+    source: str,
+    until: date | None = None,
+    backfill: tuple[date, date] | None = None,
+    rescan_days: int | None = None,
+) -> Opening:
     """How to open a source.
 
     Raises:
@@ -253,9 +263,11 @@ def opening_of(source: str, until: date | None = None, backfill: tuple[date, dat
             raise UsageError(
                 "--until belongs to a snapshot", "`collab backfill --from ... --to ...` fetches past dates"
             )
-        return partial(ApiIntake, backfill=backfill)
+        return partial(ApiIntake, backfill=backfill, rescan_days=rescan_days)
     if source == ListIntake.source and until:
         raise UsageError("--until belongs to a snapshot", "a list is brought whole")
     if backfill:
         raise UsageError(f"source {source} has no past dates to be asked for", f"source {ApiIntake.source} has")
-    return ListIntake if source == ListIntake.source else partial(SnapshotIntake, until=until)
+    if source == ListIntake.source:
+        return ListIntake
+    return partial(SnapshotIntake, until=until, is_rescan=rescan_days is not None)
