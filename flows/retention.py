@@ -22,6 +22,6 @@ def retention() -> str:
     settings = load_settings()
     with Warehouse.open(settings, create=False) as warehouse:
         pruned = as_task("prune", "", prune, warehouse, settings)
-    before = datetime.now(UTC) - timedelta(days=settings.keep_runs_days)
+    before = datetime.now(UTC) - timedelta(days=settings.keep_prefect_days)
     forgotten = as_task("prune runs", f"before {before:%Y-%m-%d}", forget_runs, before)
     return f"{pruned.line()}; {forgotten.line()}"

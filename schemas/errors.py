@@ -110,6 +110,10 @@ class GateStopped(CollabError):
         return type(self), (self.message, self.hint, self.batch_id, self.findings)
 
 
+class UndoRefused(CollabError):
+    """A batch cannot be undone: something was decided after it, or what it replaced is gone. Nothing was changed."""
+
+
 class PublishError(CollabError):
     """The release could not be written.
 

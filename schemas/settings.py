@@ -112,7 +112,14 @@ class Settings(BaseSettings):
 
     keep_releases: int = Field(7, ge=1, le=100_000, description="published releases that stay on disk")
     keep_landing: int = Field(30, ge=0, le=100_000, description="landed windows that stay on disk")
-    keep_runs_days: int = Field(
+    undo_days: int = Field(
+        14, ge=0, le=3_650, description="days for which a batch can be undone; 0 keeps nothing to undo it by"
+    )
+    keep_quarantine_days: int = Field(
+        365, ge=1, le=36_500, description="days that resolved records of the quarantine are kept; open ones stay"
+    )
+    keep_runs_days: int = Field(400, ge=1, le=36_500, description="days that runs are listed in ops.run")
+    keep_prefect_days: int = Field(
         90, ge=1, le=36_500, description="days that ended runs stay in Prefect, with their logs and artifacts"
     )
     stale_hours: int = Field(26, ge=1, le=100_000, description="`collab status` is red when the last success is older")

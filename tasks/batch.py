@@ -7,7 +7,7 @@ the next run removes.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
@@ -26,6 +26,7 @@ from schemas.staging import STAGED, arrow_schema
 from schemas.work_ids import shown_id
 from tasks import quarantine
 from tasks.derive import Deriver, Reading
+from tasks.former import Former, folder_of
 from tasks.gates import measure_gates, staged_metrics, window_gates
 from tasks.land import DELETIONS, WORKS, Landing, check_landing, read_lines
 from tasks.ledger import next_moment
@@ -34,6 +35,7 @@ from tasks.parse import CORPUS, BadRecord, parse_work_id, tie_hash
 from tasks.readers import reader_of
 from tasks.registry import in_force
 from tasks.validate import Report, Result, check_gates, read_staged, validate_staged
+from tasks.versions import keep_nothing
 from tasks.warehouse import Warehouse, attach_arrow, detach_arrow, utc_now
 
 DELETIONS_PER_BATCH = 1_000_000
@@ -56,6 +58,7 @@ class Batch:
     started_at: datetime
     reference: str | None = None
     """Folder of the reference data that its countries are decided by."""
+    run_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,12 @@ class Outcome:
 
 
 def batches_of(
-    landing: Landing, folder: Path, loaded: int, batch_works: int, reference: str | None = None
+    landing: Landing,
+    folder: Path,
+    loaded: int,
+    batch_works: int,
+    reference: str | None = None,
+    run_id: str | None = None,
 ) -> Iterator[Batch]:
     """Batches of a landing that are still to be loaded; `loaded` records are committed already.
 
@@ -78,7 +86,7 @@ def batches_of(
     for first in range(loaded, max(landing.records, 1), size):
         end = min(first + size, landing.records)
         batch_id = f"{landing.source}/{landing.landing_id}/{first:08d}"
-        yield Batch(batch_id, landing, folder, first, end, utc_now(), reference)
+        yield Batch(batch_id, landing, folder, first, end, utc_now(), reference, run_id)
 
 
 def stage(batch: Batch, deriver: Deriver, workspace: Path, settings: Settings) -> Path:
@@ -139,6 +147,27 @@ def load(warehouse: Warehouse, batch: Batch, folder: Path, report: Report, setti
     return outcome
 
 
+def load_again(
+    warehouse: Warehouse,
+    batch: Batch,
+    folder: Path,
+    report: Report,
+    settings: Settings,
+    prepare: Callable[[Connection], None],
+) -> Outcome:
+    """Commit landed records that were taken in before, after `prepare` in the same transaction, or nothing.
+
+    Raises:
+        GateStopped: a stop rule failed; the tables are as before.
+    """
+    with warehouse.transaction() as conn:
+        prepare(conn)
+        outcome, findings = _load_in(conn, batch, folder, report, settings)
+        if findings.stopped_by:
+            raise _stopped(batch, outcome, findings)
+    return outcome
+
+
 def loaded_records(conn: Connection, landing: Landing) -> int:
     """Records of a landing that are committed: always the first ones."""
     of = t.batch.c
@@ -178,12 +207,16 @@ def _load_in(
     if batch.landing.kind == DELETIONS:
         staged["deletion"] = read_staged(folder, "deletion")
     stage_of = {name: attach_arrow(conn, f"stage_{name}", data) for name, data in staged.items()}
+    former = None
+    if settings.undo_days:
+        former = Former(conn, folder_of(settings, _landing_uri(batch.landing), batch.batch_id))
+    keep = former.keep if former else keep_nothing
 
     counts = dict.fromkeys((*CATEGORIES, *DELETION_COUNTS), 0)
     if batch.landing.kind == DELETIONS:
-        change = load_deletions(conn, stage_of["deletion"], stage_of, batch.batch_id)
+        change = load_deletions(conn, stage_of["deletion"], stage_of, batch.batch_id, keep)
     else:
-        change = load_works(conn, stage_of, batch.batch_id)
+        change = load_works(conn, stage_of, batch.batch_id, keep=keep)
     counts |= change.counts
     counts["quarantined"] = hold_refused(conn, batch, staged, report, settings)
     quarantine.close_overtaken(conn, utc_now())
@@ -207,6 +240,8 @@ def _load_in(
     if batch.end == batch.landing.records and batch.landing.parts:
         _store_parts(conn, batch)
     detach_arrow(conn, [f"stage_{name}" for name in staged])
+    if former and not findings.stopped_by:
+        former.close()
     return Outcome(row, results), findings
 
 
@@ -234,7 +269,7 @@ def _batch_row(batch: Batch, counts: dict[str, int], finished_at: datetime) -> d
         "end_record": batch.end,
         "window_records": landing.records,
         **counts,
-        "landing_uri": f"{landing.source}/{landing.landing_id}",
+        "landing_uri": _landing_uri(landing),
         "sha256": landing.sha256,
         "code_version": code_version(),
         "definitions": definitions_digest(),
@@ -243,7 +278,12 @@ def _batch_row(batch: Batch, counts: dict[str, int], finished_at: datetime) -> d
         "source_records": landing.source_records,
         "source_listed": landing.source_listed,
         "credits": landing.credits,
+        "run_id": batch.run_id,
     }
+
+
+def _landing_uri(landing: Landing) -> str:
+    return f"{landing.source}/{landing.landing_id}"
 
 
 def read_batch(folder: Path, report: Report) -> dict[str, pa.Table]:

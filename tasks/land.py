@@ -228,16 +228,3 @@ def _bounded_lines(unpacked: io.BufferedIOBase, limit: int) -> Iterator[bytes | 
         yield None
         while line and not line.endswith(b"\n"):
             line = unpacked.readline(limit + 1)
-
-
-def prune(folder: Path, keep: set[str], newest: int) -> None:
-    """Remove landings beyond the `newest` ones; `keep` (landing ids) stay in any case."""
-    for source in [entry for entry in folder.iterdir() if entry.is_dir()] if folder.exists() else ():
-        found = sorted(
-            (entry for entry in source.iterdir() if entry.is_dir()),
-            key=lambda entry: entry.stat().st_mtime,
-            reverse=True,
-        )
-        for entry in found[newest:]:
-            if entry.name not in keep:
-                shutil.rmtree(entry, ignore_errors=True)

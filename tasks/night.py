@@ -23,10 +23,10 @@ from tasks import quarantine
 from tasks.batch import Batch, Outcome
 from tasks.derive import Deriver
 from tasks.intake import Intake, Opening, Place, SnapshotIntake, Window
-from tasks.land import WORKS, Landing, prune
-from tasks.ledger import unfinished_landings
+from tasks.land import WORKS, Landing
 from tasks.publish import Release, publish
 from tasks.registry import reference_folder
+from tasks.retention import Pruned, prune_landing
 from tasks.validate import Report
 from tasks.warehouse import Warehouse
 from tasks.workers import workers_for
@@ -173,6 +173,5 @@ class Night(AbstractContextManager["Night"]):
         """Publish what changed since the last release; None if that is nothing."""
         release = publish(self.warehouse, self.settings)
         with self.warehouse.reading() as conn:
-            unfinished = set(conn.scalars(unfinished_landings()))
-        prune(self.settings.landing, unfinished, self.settings.keep_landing)
+            prune_landing(conn, self.settings, Pruned())
         return release
