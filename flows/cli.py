@@ -15,6 +15,7 @@ import typer
 
 import flows.ask_commands
 import flows.country_commands
+import flows.deploy_commands
 import flows.export_commands
 import flows.recover_commands  # noqa: F401
 from flows import show
@@ -22,7 +23,7 @@ from flows.commands import app, command, console, log_to_stderr, quarantine_app
 from flows.interrupts import interrupts, start_temporary_server
 from flows.progress import progress_for_this_terminal
 from flows.steps import BACKFILL, NIGHTLY, RETRY, SOURCES, directly, opening_of, run_night, run_retry, with_night
-from schemas.errors import NoWarehouse, UsageError, VerifyFailed
+from schemas.errors import NoWarehouse, UsageError
 from schemas.fields import load_definitions
 from schemas.settings import Settings, load_settings, quieten_prefect
 from tasks import migrate
@@ -160,7 +161,10 @@ def _run_flow(name: str, no_prefect: bool, **parameters: Any) -> str:
             return with_night(run_retry if name == RETRY else run_night, directly, flow=name, **parameters)
         quieten_prefect()
         logging.getLogger("collab").info("starting Prefect; --no-prefect does without")
+        from prefect import tags
+
         from flows import backfill, nightly  # these import Prefect, which takes seconds: not for the other commands
+        from flows.deployed import TAG
 
         flows: dict[str, Any] = {
             NIGHTLY: nightly.nightly,
@@ -168,7 +172,8 @@ def _run_flow(name: str, no_prefect: bool, **parameters: Any) -> str:
             BACKFILL: backfill.backfill,
         }
         start_temporary_server()
-        return str(flows[name](**parameters))
+        with tags(TAG):
+            return str(flows[name](**parameters))
 
 
 @command(app, "verify")
@@ -178,12 +183,7 @@ def verify() -> None:
     with Warehouse.open(settings, create=False, reads_all=True) as warehouse, warehouse.reading() as conn:
         findings = tables.verify(conn)
     show.findings(console, findings)
-    wrong = [finding.check for finding in findings if finding.differences]
-    if wrong:
-        raise VerifyFailed(
-            f"{len(wrong)} of {len(findings)} checks found differences: {', '.join(wrong)}",
-            "keep a copy of the warehouse, then `collab rebuild`",
-        )
+    tables.refuse_differences(findings)
 
 
 @command(app, "rebuild")

@@ -28,7 +28,7 @@ from tasks.runs import Begun, Record, recorded
 from tasks.validate import Result
 
 T = TypeVar("T")
-NIGHTLY, BACKFILL, RETRY = "nightly", "backfill", "quarantine-retry"
+NIGHTLY, BACKFILL, RESCAN, RETRY = "nightly", "backfill", "rescan", "quarantine-retry"
 MOST_FAILED_WINDOWS = 3  # in a row: then the source is down, and the rest of the night would be spent on waiting
 SOURCES: dict[str, Callable[..., Intake]] = {
     intake.source: intake for intake in (SnapshotIntake, ApiIntake, ListIntake)
@@ -82,6 +82,9 @@ class Step(Protocol):
 
     def __call__(self, name: str, about: str, call: Callable[..., T], *args: Any, retries: int = 0) -> T:
         """Run `call` with `args` and return what it returns."""
+
+
+Steps = Callable[[Night, Step, Progress, Summary], None]
 
 
 def run_night(night: Night, step: Step, progress: Progress, summary: Summary) -> None:
@@ -209,7 +212,7 @@ def directly(name: str, about: str, call: Callable[..., T], *args: Any, retries:
 
 
 def with_night(
-    steps: Callable[[Night, Step, Progress, Summary], None],
+    steps: Steps,
     step: Step,
     *,
     show: Callable[[Summary], None] = lambda _: None,
@@ -220,6 +223,7 @@ def with_night(
     venue_list: str | None = None,
     venue_corpus: str | None = None,
     backfill: tuple[date, date] | None = None,
+    rescan_days: int | None = None,
     flow: str = NIGHTLY,
     flow_run: str | None = None,
 ) -> str:
@@ -233,11 +237,12 @@ def with_night(
         venue_list: list of papers to bring.
         venue_corpus: corpus that it belongs to.
         backfill: months of the live API to fetch that were never seen.
+        rescan_days: look at everything stored again that was not looked at in so many days.
         flow: name of the flow that runs.
         flow_run: its id in Prefect.
     """
     settings = load_settings(snapshot=snapshot, venue_list=venue_list, venue_corpus=venue_corpus)
-    opening = opening_of(source, until, backfill)
+    opening = opening_of(source, until, backfill, rescan_days)
     summary = Summary()
     if flow == RETRY:
         source = QUARANTINE
@@ -297,7 +302,12 @@ def command_of(
     return " ".join([*parts, *([f"--until {until}"] if until else [])])
 
 
-def opening_of(source: str, until: date | None = None, backfill: tuple[date, date] | None = None) -> Opening:
+def opening_of(
+    source: str,
+    until: date | None = None,
+    backfill: tuple[date, date] | None = None,
+    rescan_days: int | None = None,
+) -> Opening:
     """How to open a source.
 
     Raises:
@@ -310,9 +320,11 @@ def opening_of(source: str, until: date | None = None, backfill: tuple[date, dat
             raise UsageError(
                 "--until belongs to a snapshot", "`collab backfill --from ... --to ...` fetches past dates"
             )
-        return partial(ApiIntake, backfill=backfill)
+        return partial(ApiIntake, backfill=backfill, rescan_days=rescan_days)
     if source == ListIntake.source and until:
         raise UsageError("--until belongs to a snapshot", "a list is brought whole")
     if backfill:
         raise UsageError(f"source {source} has no past dates to be asked for", f"source {ApiIntake.source} has")
-    return ListIntake if source == ListIntake.source else partial(SnapshotIntake, until=until)
+    if source == ListIntake.source:
+        return ListIntake
+    return partial(SnapshotIntake, until=until, is_rescan=rescan_days is not None)
