@@ -1,0 +1,101 @@
+"""`collab status` says what failed, in which step, and the command that goes on, from the warehouse alone."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+import sqlalchemy as sa
+from rich.console import Console
+
+from flows import show
+from flows.steps import directly, run_night, with_night
+from schemas import tables as t
+from schemas.errors import GateStopped, SourceError
+from tasks.report import read_status
+from tasks.runs import Begun, recorded_alone
+from tasks.warehouse import Warehouse, utc_now
+from tests.factory import author, rows, work, write_snapshot
+
+DAYS = {"2026-01-01": [work(11), work(12, [author("US")])]}
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch, settings_for):
+    settings = settings_for(write_snapshot(tmp_path / "s", DAYS))
+    for name in ("home", "scope", "workers", "snapshot"):
+        monkeypatch.setenv(f"COLLAB_{name.upper()}", str(getattr(settings, name)))
+    return settings
+
+
+def night() -> str:
+    return with_night(run_night, directly)
+
+
+def said(settings, later: timedelta = timedelta()) -> tuple[str, bool]:
+    """What status prints, and whether it is good."""
+    with Warehouse.open(settings) as warehouse, warehouse.reading() as conn:
+        found = read_status(conn, settings, utc_now() + later)
+    console = Console(width=200)
+    with console.capture() as printed:
+        show.status(console, found, settings)
+    return printed.get(), found.is_good
+
+
+def test_a_good_night_stays_good_when_nothing_new_comes_until_it_is_stale(home):
+    night()
+    night()  # brings nothing
+    text, is_good = said(home, timedelta(hours=20))
+    assert is_good, text
+    assert "last good batch openalex-snapshot/2026-01-01" in text
+    with Warehouse.open(home) as warehouse:
+        (run,) = rows(warehouse, sa.select(t.run).order_by(t.run.c.started_at).limit(1))
+        assert (run["flow"], run["state"], run["batches"]) == ("nightly", "completed", 1)
+        batches = rows(warehouse, sa.select(t.batch).order_by(t.batch.c.finished_at))
+        assert [batch["run_id"] == run["run_id"] for batch in batches] == [True, False]
+    text, is_good = said(home, timedelta(hours=27))
+    assert not is_good
+    assert "STALE: no run came to its end within 26 hours" in text
+    assert "`collab run --source openalex-snapshot`" in text
+
+
+def test_a_stopped_night_names_step_rule_figure_limit_and_the_command_that_lets_it_pass(home, tmp_path, monkeypatch):
+    night()
+    monkeypatch.setattr("tasks.gates.FEWEST_WORKS", 1)
+    write_snapshot(tmp_path / "s", {**DAYS, "2026-01-02": [work(13, publication_year=2999)]})
+    with pytest.raises(GateStopped) as stopped:
+        night()
+    for part in ("quarantined_share is 0.333333", "at most 0.05", "COLLAB_MAX_QUARANTINED_SHARE=0.35 collab run"):
+        assert part in str(stopped.value)
+    text, is_good = said(home)
+    assert not is_good
+    assert "FAILED nightly on openalex-snapshot" in text
+    assert "in step load openalex-snapshot/2026-01-01_2026-01-02" in text
+    assert "last good batch openalex-snapshot/2026-01-01" in text
+    monkeypatch.setenv("COLLAB_MAX_QUARANTINED_SHARE", "0.35")
+    night()
+    text, is_good = said(home)
+    assert is_good, text
+
+
+def test_a_source_that_is_gone_and_a_run_that_was_killed_are_told_apart(home, tmp_path):
+    night()
+    (tmp_path / "s").rename(tmp_path / "away")
+    with pytest.raises(SourceError):
+        night()
+    assert "FAILED nightly on openalex-snapshot" in said(home)[0]
+    (tmp_path / "away").rename(tmp_path / "s")
+    night()
+    assert said(home)[1]
+    begun = Begun("verify", "warehouse", "collab verify")
+    with Warehouse.open(home) as warehouse:
+        with recorded_alone(warehouse, home, begun), warehouse.reading() as conn:
+            found = read_status(conn, home, utc_now())
+            assert [run.state for run in found.runs] == ["running", "completed"]
+            assert found.is_good
+        with warehouse.transaction() as conn:  # as SIGKILL leaves it
+            conn.execute(sa.update(t.run).values(state="running", ended_at=None).where(t.run.c.flow == "verify"))
+    text, is_good = said(home)
+    assert not is_good
+    assert "KILLED verify on warehouse" in text
+    assert "`collab verify`" in text
