@@ -8,11 +8,11 @@ import schemas.settings  # noqa: F401  (first: switches telemetry off before Pre
 
 # isort: split
 from prefect import flow
-from tasks.retention import prune
 
 from flows.deployed import LONGEST_RUN_SECONDS, load_settings, run_name
 from flows.nightly import as_task
 from flows.past_runs import forget_runs
+from tasks.retention import prune
 from tasks.warehouse import Warehouse
 
 
