@@ -24,6 +24,8 @@ from rich.progress import (
 from rich.progress import Progress as RichProgress
 from rich.text import Text
 
+from schemas.words import printable
+
 SECONDS_BETWEEN_LINES = 15
 log = logging.getLogger("collab")
 
@@ -43,6 +45,9 @@ class Progress(Protocol):
 
     def advance(self, records: int) -> None:
         """So many more are parsed and located."""
+
+    def fetching(self, window: str, number: int, windows: int, why: str) -> None:
+        """A window is fetched: the `number`-th of so many."""
 
     def say(self, line: str) -> None:
         """Something worth a line."""
@@ -65,9 +70,13 @@ class Bar:
         if self._task is not None:
             self._bar.advance(self._task, records)
 
+    def fetching(self, window: str, number: int, windows: int, why: str) -> None:
+        """Print which."""
+        self.say(_fetching(window, number, windows, why))
+
     def say(self, line: str) -> None:
         """Print above it."""
-        self._bar.console.print(line, highlight=False, markup=False)
+        self._bar.console.print(printable(line), highlight=False, markup=False)
 
 
 class Lines:
@@ -98,17 +107,52 @@ class Lines:
                 log.info("%s records, %.0f/s", f"{self._done:,}", rate)
             self._spoke = now
 
+    def fetching(self, window: str, number: int, windows: int, why: str) -> None:
+        """Log which."""
+        self.say(_fetching(window, number, windows, why))
+
     def say(self, line: str) -> None:
         """Log it."""
-        log.info("%s", line)
+        log.info("%s", printable(line))
+
+
+class Both:
+    """Two watchers of one run."""
+
+    def __init__(self, first: Progress, second: Progress) -> None:
+        self._watchers = first, second
+
+    def start(self, records: int) -> None:
+        """Tell both."""
+        for watcher in self._watchers:
+            watcher.start(records)
+
+    def advance(self, records: int) -> None:
+        """Tell both."""
+        for watcher in self._watchers:
+            watcher.advance(records)
+
+    def fetching(self, window: str, number: int, windows: int, why: str) -> None:
+        """Tell both."""
+        for watcher in self._watchers:
+            watcher.fetching(window, number, windows, why)
+
+    def say(self, line: str) -> None:
+        """Tell both."""
+        for watcher in self._watchers:
+            watcher.say(line)
+
+
+def _fetching(window: str, number: int, windows: int, why: str) -> str:
+    return f"fetching {window} ({number} of {windows}: {why})"
 
 
 @contextmanager
-def progress_for_this_terminal() -> Iterator[Progress]:
-    """A bar where a person looks on, lines elsewhere."""
+def progress_for_this_terminal(watcher: Progress | None = None) -> Iterator[Progress]:
+    """A bar where a person looks on, lines elsewhere; a further watcher is told the same."""
     if not sys.stderr.isatty():
-        yield Lines()
+        yield Both(Lines(), watcher) if watcher else Lines()
         return
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate())
     with RichProgress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True)) as bar:
-        yield Bar(bar)
+        yield Both(Bar(bar), watcher) if watcher else Bar(bar)

@@ -10,8 +10,8 @@ import schemas.settings  # noqa: F401  (first: switches telemetry off before Pre
 from prefect import flow
 
 from flows.deployed import LONGEST_RUN_SECONDS, load_settings, run_name
-from flows.nightly import as_task
 from flows.past_runs import forget_runs
+from flows.prefect_steps import as_task
 from tasks.retention import prune
 from tasks.warehouse import Warehouse
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from flows.show import safe
+from flows.harmless import safe
 from schemas.evidence import RULES
 from schemas.overrides import Override
 from schemas.tables import OF_WORK

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from functools import partial
 from itertools import zip_longest
+from shlex import quote
 from typing import Any, Protocol, TypeVar
 
 from flows.progress import Progress, progress_for_this_terminal
@@ -22,9 +23,12 @@ from tasks.land import DELETIONS, Landing
 from tasks.list_intake import ListIntake
 from tasks.night import Night
 from tasks.publish import Release
+from tasks.quarantine import SOURCE as QUARANTINE
+from tasks.runs import Begun, Record, recorded
 from tasks.validate import Result
 
 T = TypeVar("T")
+NIGHTLY, BACKFILL, RETRY, RESCAN = "nightly", "backfill", "quarantine-retry", "rescan"
 MOST_FAILED_WINDOWS = 3  # in a row: then the source is down, and the rest of the night would be spent on waiting
 SOURCES: dict[str, Callable[..., Intake]] = {
     intake.source: intake for intake in (SnapshotIntake, ApiIntake, ListIntake)
@@ -99,7 +103,7 @@ def run_night(night: Night, step: Step, progress: Progress, summary: Summary) ->
     while left and not summary.budget:
         window = left.pop(0)
         if intake.windows_stand_alone:
-            progress.say(f"fetching {window.name} ({len(windows) - len(left)} of {len(windows)}: {window.why})")
+            progress.fetching(window.name, len(windows) - len(left), len(windows), window.why)
         landing = _land(window.name, night, step, progress, summary, window)
         in_a_row = 0 if landing else in_a_row + 1
         if landing is not None:
@@ -212,6 +216,7 @@ def with_night(
     step: Step,
     *,
     show: Callable[[Summary], None] = lambda _: None,
+    watcher: Progress | None = None,
     source: str = SnapshotIntake.source,
     snapshot: str | None = None,
     until: date | None = None,
@@ -219,30 +224,84 @@ def with_night(
     venue_corpus: str | None = None,
     backfill: tuple[date, date] | None = None,
     rescan_days: int | None = None,
+    flow: str = NIGHTLY,
+    flow_run: str | None = None,
 ) -> str:
-    """Open a night, run its steps, and return one line about it.
+    """Open a night, run its steps, note in ops.run how it ended, and return one line about it.
 
     Args:
         show: told what the night did when it ends, well or not.
+        watcher: told how far it is, beside the terminal.
         source: a key of SOURCES.
         until: newest partition date of a snapshot to take in.
         venue_list: list of papers to bring.
         venue_corpus: corpus that it belongs to.
         backfill: months of the live API to fetch that were never seen.
         rescan_days: look at everything stored again that was not looked at in so many days.
+        flow: name of the flow that runs.
+        flow_run: its id in Prefect.
     """
     settings = load_settings(snapshot=snapshot, venue_list=venue_list, venue_corpus=venue_corpus)
     opening = opening_of(source, until, backfill, rescan_days)
     summary = Summary()
-    with progress_for_this_terminal() as progress, Night(settings, opening, on_records=progress.advance) as night:
+    if flow == RETRY:
+        source = QUARANTINE
+    command = command_of(source, until, backfill, venue_list if source == ListIntake.source else snapshot, venue_corpus)
+    if flow == RESCAN:
+        command = f"prefect deployment run {RESCAN}/{RESCAN} -p source={source}"
+    with (
+        progress_for_this_terminal(watcher) as progress,
+        Night(settings, opening, on_records=progress.advance) as night,
+        recorded(night.warehouse, Begun(flow, source, command, night.folder, flow_run)) as record,
+    ):
+        night.run_id = record.run_id
         try:
-            steps(night, step, progress, summary)
+            steps(night, _noting(step, record), progress, summary)
         except GateStopped as stop:
             summary.results[stop.batch_id] = list(stop.findings)
             raise
         finally:
+            record.batches = len(summary.outcomes)
             show(summary)
     return summary.line()
+
+
+def _noting(step: Step, record: Record) -> Step:
+    """Runs steps as `step` does, and notes the one that failed."""
+
+    def run(name: str, about: str, call: Callable[..., T], *args: Any, retries: int = 0) -> T:
+        try:
+            return step(name, about, call, *args, retries=retries)
+        except BaseException:
+            record.step = f"{name} {about}".strip()
+            raise
+
+    return run
+
+
+def command_of(
+    source: str,
+    until: date | None = None,
+    backfill: tuple[date, date] | None = None,
+    place: str | None = None,
+    corpus: str | None = None,
+) -> str:
+    """The command that starts the same run again; it goes on where that one ended.
+
+    Args:
+        place: snapshot or list that was named in the call; left to the settings if it could hold a secret.
+        corpus: of the list.
+    """
+    if backfill:
+        return f"collab backfill --from {backfill[0]} --to {backfill[1]}"
+    if source == QUARANTINE:
+        return "collab quarantine retry"
+    parts = ["collab run --source", source]
+    if place and not set("@?") & set(place):
+        parts += ["--list" if source == ListIntake.source else "--snapshot", quote(place)]
+    if source == ListIntake.source and corpus:
+        parts += ["--corpus", corpus]
+    return " ".join([*parts, *([f"--until {until}"] if until else [])])
 
 
 def opening_of(

@@ -9,7 +9,7 @@ from prefect import flow
 from prefect.artifacts import create_table_artifact
 
 from flows.deployed import LONGEST_RUN_SECONDS, load_settings, run_name
-from flows.nightly import as_task
+from flows.prefect_steps import as_task
 from tasks import verify as tables
 from tasks.verify import Finding
 from tasks.warehouse import Warehouse

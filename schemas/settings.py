@@ -50,6 +50,7 @@ class Settings(BaseSettings):
     home: Path = Field(Path("data"), description="folder of warehouse, landing, staging and releases")
     warehouse_url: str | None = Field(
         None,
+        repr=False,  # it may hold a password
         description="SQLAlchemy URL: duckdb:///file or postgresql://user@host/database;"
         " default duckdb:///$COLLAB_HOME/warehouse.duckdb",
     )
@@ -159,6 +160,15 @@ class Settings(BaseSettings):
     )
     max_vanished_share: float = Field(
         0.05, gt=0, le=1, description="a window fails when a live source lists fewer of its stored works than the rest"
+    )
+    min_volume_share: float = Field(
+        0.6, ge=0, le=1, description="stop when a source holds a smaller share of what it held before; 0 lets all pass"
+    )
+    max_unlocated_share: float = Field(
+        0.2,
+        gt=0,
+        le=1,
+        description="stop when more of a publisher's rewritten works that had a country have none any more",
     )
     band_sigmas: float = Field(
         4.0, gt=0, description="width of the drift bands over the last 30 batches, in standard deviations"

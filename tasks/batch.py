@@ -36,6 +36,7 @@ from tasks.readers import reader_of
 from tasks.registry import in_force
 from tasks.validate import Report, Result, check_gates, read_staged, validate_staged
 from tasks.versions import keep_nothing
+from tasks.volume import landing_metrics
 from tasks.warehouse import Warehouse, attach_arrow, detach_arrow, utc_now
 
 DELETIONS_PER_BATCH = 1_000_000
@@ -202,7 +203,7 @@ def _load_in(
     conn: Connection, batch: Batch, folder: Path, report: Report, settings: Settings
 ) -> tuple[Outcome, Report]:
     if batch.first == batch.end:
-        return _note_empty(conn, batch, report)
+        return _note_empty(conn, batch, report, settings)
     staged = read_batch(folder, report)
     if batch.landing.kind == DELETIONS:
         staged["deletion"] = read_staged(folder, "deletion")
@@ -225,18 +226,14 @@ def _load_in(
     metrics = staged_metrics(folder)
     source, corpus = batch.landing.source, batch.landing.corpus or CORPUS
     gates = measure_gates(conn, counts, change, metrics, source, settings, corpus)
-    gates += window_gates(batch.landing)
+    gates += window_gates(conn, batch.landing, settings)
     findings = check_gates(gates)
     results = [*report.results, *findings.results]
     store_results(conn, batch.batch_id, results)
     row = _batch_row(batch, counts, next_moment(conn))
     conn.execute(t.batch.insert(), row)
     works = len(staged["work"])
-    if metrics:
-        conn.execute(
-            t.metric.insert(),
-            [{"batch_id": batch.batch_id, "name": n, "value": v, "works": works} for n, v in metrics.items()],
-        )
+    _store_metrics(conn, batch, metrics, works)
     if batch.end == batch.landing.records and batch.landing.parts:
         _store_parts(conn, batch)
     detach_arrow(conn, [f"stage_{name}" for name in staged])
@@ -245,13 +242,14 @@ def _load_in(
     return Outcome(row, results), findings
 
 
-def _note_empty(conn: Connection, batch: Batch, report: Report) -> tuple[Outcome, Report]:
+def _note_empty(conn: Connection, batch: Batch, report: Report, settings: Settings) -> tuple[Outcome, Report]:
     """A window that was looked at and holds nothing new: its batch row is all that is written."""
-    findings = check_gates(window_gates(batch.landing))
+    findings = check_gates(window_gates(conn, batch.landing, settings))
     results = [*report.results, *findings.results]
     store_results(conn, batch.batch_id, results)
     row = _batch_row(batch, dict.fromkeys((*CATEGORIES, *OTHER_COUNTS), 0), next_moment(conn))
     conn.execute(t.batch.insert(), row)
+    _store_metrics(conn, batch, {}, 0)
     if batch.landing.parts:
         _store_parts(conn, batch)
     return Outcome(row, results), findings
@@ -388,6 +386,14 @@ def _store_repairs(conn: Connection, repair: Any, change: Change) -> None:
     values = [sa.literal(change.batch_id) if c.name == "batch_id" else repair.c[c.name] for c in t.repair.columns]
     rows = sa.select(*values).distinct().where(repair.c.stage_id.in_(sa.select(change.arriving.c.stage_id)))
     conn.execute(sa.insert(t.repair).from_select(t.repair.columns.keys(), rows))
+
+
+def _store_metrics(conn: Connection, batch: Batch, metrics: dict[str, float], works: int) -> None:
+    """Keep the figures that later batches are held against."""
+    kept = metrics | landing_metrics(batch.landing)
+    rows = [{"batch_id": batch.batch_id, "name": n, "value": v, "works": works} for n, v in kept.items()]
+    if rows:
+        conn.execute(t.metric.insert(), rows)
 
 
 def _store_parts(conn: Connection, batch: Batch) -> None:

@@ -4,7 +4,10 @@ landings left half-way."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +48,10 @@ def changes_since(since: datetime | None) -> Select[Any]:
     first), detail (evidence, mention, sector or both sectors), reason, papers, citations. What an aggregate does not
     have is null in a key and 0 in a measure.
     """
-    recent = _batches_since(since)
+    return _changes_by(_batches_since(since))
+
+
+def _changes_by(batches: Select[Any]) -> Select[Any]:
     parts = []
     for mart in t.MART:
         columns = t.ledger_of(mart).c
@@ -63,11 +69,64 @@ def changes_since(since: datetime | None) -> Select[Any]:
         }
         sums = {name: columns.get(name, _NOTHING) for name in ("papers", "citations")}
         named = [value.label(name) for name, value in (keys | sums).items()]
-        parts.append(sa.select(*named).where(columns.batch_id.in_(recent)))
+        parts.append(sa.select(*named).where(columns.batch_id.in_(batches)))
     every = sa.union_all(*parts).subquery()
     groups = [every.c[name] for name in keys]
     totals = [sa.cast(sa.func.sum(every.c[name]), sa.BigInteger).label(name) for name in sums]
     return sa.select(*groups, *totals).group_by(*groups).order_by(*groups)
+
+
+@dataclass(frozen=True)
+class Moved:
+    """A cell of a country or pair that some batches moved, and by how much for each reason."""
+
+    corpus: str
+    field: str
+    year: int
+    territories: tuple[str, ...]
+    papers: dict[str, int]
+    citations: int
+
+
+def cells_moved(conn: Connection, batch_ids: Sequence[str], policy: str, widest: str, most: int) -> list[Moved]:
+    """Cells under a policy that batches moved most, additions and removals both counted: at most `most` each of
+    countries and pairs in the field `widest`, then of the other fields."""
+    moved = (
+        _changes_by(sa.select(t.batch.c.batch_id).where(t.batch.c.batch_id.in_(batch_ids))).order_by(None).subquery()
+    )
+    of = moved.c
+    found = []
+    for is_wanted in (of.field == widest, of.field != widest):
+        for aggregate in ("country_year", "pair_year"):
+            found += _most_moved(conn, moved, sa.and_(is_wanted, of.aggregate == aggregate, of.policy == policy), most)
+    return found
+
+
+def _most_moved(conn: Connection, moved: Any, is_wanted: sa.ColumnElement[bool], most: int) -> list[Moved]:
+    of = moved.c
+    cell = (of.corpus, of.field, of.year, of.territory_a, of.territory_b)
+    total = sa.func.sum(sa.func.abs(of.papers)).over(partition_by=cell).label("total")
+    rows = sa.select(*cell, of.reason, of.papers, of.citations, total).where(is_wanted, of.papers != 0).subquery()
+    place = sa.func.dense_rank().over(order_by=(rows.c.total.desc(), *(rows.c[key.name] for key in cell)))
+    ranked = sa.select(rows, place.label("place")).subquery()
+    shown = (
+        sa.select(ranked).where(ranked.c.place <= most).order_by(ranked.c.place, sa.func.abs(ranked.c.papers).desc())
+    )
+    found = []
+    for _, group in groupby(conn.execute(shown), key=attrgetter("place")):
+        reasons = list(group)
+        first = reasons[0]
+        ends = tuple(end for end in (first.territory_a, first.territory_b) if end)
+        papers = {row.reason: int(row.papers) for row in reasons}
+        citations = sum(int(row.citations) for row in reasons)
+        found.append(Moved(first.corpus, first.field, first.year, ends, papers, citations))
+    return found
+
+
+def batches_since(conn: Connection, moment: datetime) -> list[dict[str, Any]]:
+    """Rows of ops.batch committed at or after a moment, UTC, oldest first."""
+    of = t.batch.c.finished_at
+    return [dict(row) for row in conn.execute(sa.select(t.batch).where(of >= moment).order_by(of)).mappings()]
 
 
 _NULL, _NOTHING = sa.cast(sa.null(), sa.String), sa.literal(0, sa.BigInteger)

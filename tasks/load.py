@@ -82,6 +82,10 @@ class Change:
     """work_id, reason, was_stored, and which parts of the work changed."""
     arriving: Table
     """work_id and stage_id of the versions that are stored now."""
+    before: Table
+    """Affected works as they were stored, in the columns COMPARED."""
+    after: Table
+    """The same as they are stored now."""
     batch_id: str
 
 
@@ -193,7 +197,7 @@ def _replace(
     sums = [sa.func.count().filter(condition).label(name) for name, condition in tallied.items()]
     tally = conn.execute(sa.select(*sums)).mappings().one()
     if not tally["arrived"] + tally["replaced"]:
-        return Change(counts, {}, affected, arriving, batch_id)
+        return Change(counts, {}, affected, arriving, old_work, new_work, batch_id)
     keep("arrived", sa.select(of.work_id).where(of.is_stored, ~of.was_stored))
 
     before: dict[str, FromClause] = {"work": old_work}
@@ -217,7 +221,7 @@ def _replace(
     sides = [Relations(**side) if len(side) > 1 else None for side in (before, after)]
     was, now = Side(sides[0], citing.before(sides[0])), Side(sides[1], citing.after(sides[1]))
     cells = apply_increment(conn, was, now, affected, batch_id)
-    return Change(counts, cells, affected, arriving, batch_id)
+    return Change(counts, cells, affected, arriving, old_work, new_work, batch_id)
 
 
 def _keep_works(keep: Keep, affected: Table) -> None:

@@ -37,6 +37,7 @@ from tasks.warehouse import Warehouse, attach_arrow, detach_arrow, utc_now
 from tasks.workers import workers_for
 from tasks.workspace import Workspace
 
+FIRST_RECORD = "/00000000"  # may be left out where a batch is named
 KEPT_OF_WORKS = ("work", *(child.name for child, _, _ in CHILDREN))
 
 
@@ -89,11 +90,8 @@ def undo(
 def _chain(conn: Connection, batch_id: str, *, with_later: bool) -> list[sa.Row[tuple[object, ...]]]:
     """Batches to take back, newest first; none if the batch was taken back before."""
     of = t.batch.c
-    row = conn.execute(sa.select(t.batch).where(of.batch_id == batch_id)).one_or_none()
-    if row is None:
-        known = list(conn.scalars(sa.select(of.batch_id).where(of.source != SOURCE)))
-        near = get_close_matches(batch_id, known, n=1)
-        raise UsageError(f"no batch {batch_id!r}", f"did you mean {near[0]}?" if near else "`collab status` lists them")
+    row = _find(conn, batch_id)
+    batch_id = row.batch_id
     if row.source == SOURCE:
         raise UndoRefused(f"{batch_id} decided stored works again; it came from no source", "only loads can be undone")
     if row.undone_at is not None:
@@ -114,6 +112,28 @@ def _chain(conn: Connection, batch_id: str, *, with_later: bool) -> list[sa.Row[
             f"undo that first, or all of them: `collab undo {batch_id} --with-later`",
         )
     return [*(brought if with_later else ()), row]
+
+
+def _find(conn: Connection, name: str) -> sa.Row[tuple[object, ...]]:
+    """The batch of that id, or the only one whose id ends like that.
+
+    Raises:
+        UsageError: there is none, or more than one.
+    """
+    of = t.batch.c
+    row = conn.execute(sa.select(t.batch).where(of.batch_id == name)).one_or_none()
+    if row is not None:
+        return row
+    endings = [of.batch_id.endswith(end, autoescape=True) for end in (name, name + FIRST_RECORD)]
+    ending = sa.select(t.batch).where(sa.or_(*endings), of.source != SOURCE)
+    found = conn.execute(ending.order_by(of.finished_at)).all() if name else []
+    if len(found) == 1:
+        return found[0]
+    if found:
+        ids = ", ".join(one.batch_id for one in found)
+        raise UsageError(f"{name!r} ends the ids of {len(found)} batches", f"give one whole: {ids}")
+    near = get_close_matches(name, conn.scalars(sa.select(of.batch_id).where(of.source != SOURCE)).all(), n=1)
+    raise UsageError(f"no batch {name!r}", f"did you mean {near[0]}?" if near else "`collab status` lists them")
 
 
 def _check(settings: Settings, row: sa.Row[tuple[object, ...]]) -> None:
@@ -223,11 +243,12 @@ def release(warehouse: Warehouse, settings: Settings, batch_id: str) -> Released
     """
     of = t.batch.c
     with warehouse.reading() as conn:
-        row = conn.execute(sa.select(t.batch).where(of.batch_id == batch_id)).one_or_none()
+        row = _find(conn, batch_id)
+        batch_id = row.batch_id
         held = conn.scalar(sa.select(sa.func.count()).where(t.blocked.c.batch_id == batch_id)) or 0
         known = set(conn.scalars(sa.select(of.batch_id).where(of.batch_id.startswith(batch_id, autoescape=True))))
-    if row is None or row.undone_at is None or not held:
-        raise UsageError(f"no versions of {batch_id!r} are blocked", "`collab status` names batches that were undone")
+    if row.undone_at is None or not held:
+        raise UsageError(f"no versions of {batch_id} are blocked", "`collab status` names batches that were undone")
     try:
         landing = read_landing(settings.landing / row.landing_uri)
     except LandingError:

@@ -74,7 +74,7 @@ class PostgresServer(AbstractContextManager["PostgresServer"]):
                 raise Missing(f"PostgreSQL does not run as root, and there is no user {USER}") from None
             os.chown(self.folder, owner.pw_uid, owner.pw_gid)
             self._as_user = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--init-groups", "--"]
-        self.port = _free_port()
+        self.port = free_port()
         self._call("initdb", "--auth=trust", f"--username={USER}", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync")
         self.start()
 
@@ -173,7 +173,7 @@ def _run(url: str | sa.URL, statement: str) -> None:
         conn.exec_driver_sql(statement)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with closing(socket.socket()) as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -86,7 +86,7 @@ def test_a_stopped_batch_is_red_with_figure_limit_and_remedy(tmp_path, home, mon
 
 
 def test_only_fetching_is_retried_and_only_when_the_source_is_away(tmp_path, home, monkeypatch):
-    monkeypatch.setattr("flows.nightly.exponential_backoff", lambda factor: 0)
+    monkeypatch.setattr("flows.prefect_steps.exponential_backoff", lambda factor: 0)
     root = write_snapshot(tmp_path / "s", {"2026-01-01": [work(11)]})
     real = tasks.intake.land
     calls: list[int] = []

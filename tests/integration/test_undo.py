@@ -108,7 +108,7 @@ def test_what_was_undone_stays_out_until_it_is_released(two_nights, tmp_path):
         newest = rows(warehouse, sa.select(t.batch).where(t.batch.c.new == 1))[-1]
         assert (newest["fetched"], newest["new"], newest["unchanged"], newest["superseded"]) == (10, 1, 3, 6)
         newest_id = newest["batch_id"]
-    with Warehouse.open(settings) as warehouse, pytest.raises(UsageError, match="no versions of"):
+    with Warehouse.open(settings) as warehouse, pytest.raises(UsageError, match="no batch"):
         release(warehouse, settings, "nothing")
     take_back(settings, newest_id)
     with Warehouse.open(settings) as warehouse:
@@ -141,6 +141,7 @@ def test_only_what_can_be_put_back_is_undone(two_nights):
     for wrong, error, match in (
         ("openalex", UsageError, "no batch 'openalex'"),
         (last[:-1], UsageError, "did you mean"),
+        ("/00000000", UsageError, "ends the ids of 2 batches"),
         (oldest, UsageError, r"batch(es)? .* loaded after .*--with-later"),
     ):
         with Warehouse.open(settings) as warehouse, pytest.raises(error, match=match):

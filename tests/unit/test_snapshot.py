@@ -10,8 +10,8 @@ from datetime import date
 
 import pytest
 
+from flows.harmless import safe
 from flows.progress import Lines
-from flows.show import safe
 from schemas.errors import SourceError, UsageError
 from tasks.land import count_records
 from tasks.sample import write_sample

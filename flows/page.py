@@ -1,0 +1,308 @@
+"""What a run page says, in words and rows: what the night did or why it is red, and the command that goes on.
+
+Plain functions without Prefect; `flows/artifacts.py` puts them on the page. Whoever reads it at 7 am has one question,
+"what now", so the answer stands in the first line. Everything that others wrote goes through `flows/harmless.py`.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from flows.harmless import as_code, harmless
+from flows.steps import COUNTS, Summary, describe_counts
+from schemas.errors import BudgetExhausted, CollabError, GateStopped
+from schemas.expectations import GATES
+from schemas.territories import territory_names
+from tasks.intake import SnapshotIntake
+from tasks.ledger import Moved
+from tasks.list_intake import ListIntake
+from tasks.parse import CORPUS
+from tasks.publish import Release
+from tasks.validate import Result
+
+HOW_COUNTS_ADD_UP = (
+    "Nothing is lost: fetched = new + updated + unchanged + superseded + out_of_scope + quarantined;"
+    " of deletions, listed = applied + absent"
+)
+PARTS = ("new", "updated", "unchanged", "superseded", "out_of_scope", "quarantined")
+WINDOW = ("source_records", "source_listed", "window_records", "credits")
+RESULTS = {True: "holds", False: "BROKEN", None: "not evaluated"}
+BROKEN_FIRST = {False: 0, None: 1, True: 2}
+COMMANDS = {"nightly": "run", "backfill": "backfill", "quarantine-retry": "quarantine retry"}
+OPTIONS = {"first": "--from", "last": "--to", "until": "--until", "source": "--source"}
+OPTIONS_OF = {
+    SnapshotIntake.source: {"snapshot": "--snapshot"},
+    ListIntake.source: {"venue_list": "--list", "venue_corpus": "--corpus"},
+}
+KILLED = {
+    "SIGKILL": "killed (SIGKILL): by hand, by the system because memory ran out, or with its machine",
+    "SIGTERM": "ended from outside (SIGTERM)",
+}
+
+
+@dataclass(frozen=True)
+class Night:
+    """What is known of a night when it ends, or of one that cannot tell any more."""
+
+    command: str | None
+    """What goes on where it ended; None if the flow has no command."""
+    batches: Sequence[Mapping[str, Any]] = ()
+    """Rows of ops.batch that it committed."""
+    release: str | None = None
+    """The release that it published."""
+    current: str | None = None
+    """The release that readers see."""
+    cost: str = ""
+    results: Mapping[str, Sequence[Result]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Words:
+    """A line for the card on the run page, and the text behind it. Both Markdown."""
+
+    line: str
+    text: str
+
+
+def command_of(flow: str, parameters: Mapping[str, Any]) -> str | None:
+    """The `collab` command that does what a flow run did; None if there is none."""
+    if flow not in COMMANDS:
+        return None
+    known = OPTIONS | OPTIONS_OF.get(str(parameters.get("source")), {})
+    given = [(option, parameters.get(name)) for name, option in known.items()]
+    words = [word for option, value in given if value is not None for word in (option, shlex.quote(str(value)))]
+    return " ".join(["collab", COMMANDS[flow], *words])
+
+
+def good_end(night: Night) -> Words:
+    """A green night: what it wrote, and what to look at, if anything."""
+    did = f"release {as_code(night.release)} is out" if night.release else "no cell changed, so no new release"
+    lines = [f"**Written.** {_written(night)}", f"**Published.** {_published(night)}"]
+    refused = sum(row["quarantined"] for row in night.batches)
+    if refused:
+        lines.append(f"**Look at.** Records refused: {refused:,}; `collab quarantine list` names rule and reason.")
+    warned = _broken(night)
+    if warned:
+        lines.append(
+            f"**Warnings.** {', '.join(as_code(r.rule) for r in warned)}; figures are in the artifact `gates`."
+        )
+    if night.cost:
+        lines.append(f"**Cost.** {harmless(night.cost)}")
+    return Words(f"Done: {did}. {_in_short(night)}", _text("Done", [*lines, "**Go on.** Nothing to do."]))
+
+
+def bad_end(night: Night, exc: Exception) -> Words:
+    """A red night that could still speak for itself."""
+    message, hint = (exc.message, exc.hint) if isinstance(exc, CollabError) else (str(exc), "")
+    lines = [f"**Why.** {harmless(message)}"]
+    if isinstance(exc, GateStopped):
+        title = "Stopped by a rule: nothing of its batch was written"
+        lines += [_rule(result) for result in exc.findings if result.severity == "stop" and result.success is False]
+    elif isinstance(exc, BudgetExhausted):
+        title = "Ended early: the budget of the source is used up, what was fetched is kept"
+    elif isinstance(exc, CollabError):
+        title = "Failed"
+    else:
+        title = "Failed by a defect of the program"
+        lines = [
+            f"**Why.** {as_code(type(exc).__name__)}: {harmless(message)}. The traceback is in the log of the run."
+        ]
+    lines += [f"**Written.** {_written(night)}", f"**Published.** {_published(night)}"]
+    lines += [f"**First.** {harmless(hint)}."] if hint else []
+    line = f"RED: {_cause(exc, message)}. {_in_short(night)} Go on: {_goes_on(night)}"
+    return Words(line, _text(title, [*lines, f"**Go on.** {_how_to_go_on(night)}"]))
+
+
+def _cause(exc: Exception, message: str) -> str:
+    """The cause in few words: a card on the run page shows some 35 characters."""
+    if not isinstance(exc, GateStopped):
+        return harmless(message, 300)
+    figures = [
+        f"{as_code(result.rule)} is {harmless(result.observed)}, limit {harmless(result.expected)}"
+        for result in exc.findings
+        if result.severity == "stop" and result.success is False
+    ]
+    return f"{'; '.join(figures)}; batch {as_code(exc.batch_id)} was stopped"
+
+
+def silent_end(night: Night | None, state: str, message: str, unread: str = "") -> Words:
+    """A run that ended without a word: killed, cancelled, or refused before it began.
+
+    Args:
+        night: what the warehouse says that it committed; None if that could not be read.
+        unread: why not.
+    """
+    how = next((f"the process was {why}. " for name, why in KILLED.items() if name in message), "")
+    lines = [f"**Why.** {how[:1].upper()}{how[1:]}Prefect says: {harmless(message or state)}"]
+    if night is None:
+        lines.append(f"**Written.** Could not be read: {harmless(unread)}. `collab status` says it.")
+        short, goes_on, how_to = "", "`collab status`", "`collab status` says what there is; then run again."
+    else:
+        lines += [
+            f"**Written.** {_written(night)} What was half-way when it ended was rolled back.",
+            f"**Published.** {_published(night)}",
+        ]
+        short, goes_on, how_to = _in_short(night), _goes_on(night), _how_to_go_on(night)
+    line = f"RED: {how or f'{harmless(state)}. {harmless(message, 300)}. '}{short} Go on: {goes_on}"
+    return Words(line, _text(f"{harmless(state)}: the run ended without a word", [*lines, f"**Go on.** {how_to}"]))
+
+
+def release_text(release: Release) -> Words:
+    """Where a release lies and how to open it."""
+    tables = ", ".join(f"{harmless(name)} {rows:,}" for name, rows in release.rows.items())
+    folder = release.folder.resolve()
+    look = f"duckdb.connect('{folder}/atlas.duckdb', read_only=True).sql('SHOW TABLES').show()"
+    lines = [
+        f"**Folder.** {as_code(folder.as_uri(), 1_000)}",
+        "**Read it.** `collab report`, `collab ask`, the Parquet files and exports in the folder, or the database:",
+        f'    python -c "import duckdb; {look}"',
+        f"**Rows.** {tables}",
+    ]
+    return Words(
+        f"{as_code(release.release_id)} in {as_code(folder, 1_000)}",
+        _text(f"Release {as_code(release.release_id)}", lines),
+    )
+
+
+def count_rows(batches: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Conservation: each batch and, first, all of them, with both equations checked."""
+    whole = {"window_name": f"all {len(batches)}", "first_record": 0, "batch_id": ""}
+    return [
+        {
+            "window": harmless(row["window_name"]) + (f" from {row['first_record']:,}" if row["first_record"] else ""),
+            "adds up": _adds_up(row) or "yes",
+            **{name: row[name] for name in COUNTS},
+            "batch": harmless(row["batch_id"]),
+        }
+        for row in ({**whole, **total(batches)}, *batches)
+    ]
+
+
+def count_line(batches: Sequence[Mapping[str, Any]]) -> str:
+    """Whether all batches add up, and what that means."""
+    wrong = sum(bool(_adds_up(row)) for row in batches)
+    seen = f"{wrong} of {len(batches)} batches do NOT add up" if wrong else "All batches add up"
+    return f"{seen}. {HOW_COUNTS_ADD_UP}"
+
+
+def total(batches: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """Counts of all batches."""
+    return {name: sum(row[name] for row in batches) for name in COUNTS}
+
+
+def _adds_up(counts: Mapping[str, Any]) -> str:
+    lost = counts["fetched"] - sum(counts[name] for name in PARTS)
+    unapplied = counts["listed"] - counts["applied"] - counts["absent"]
+    return f"NO: {lost:+,} records, {unapplied:+,} deletions" if lost or unapplied else ""
+
+
+def gate_rows(results: Mapping[str, Sequence[Result]]) -> list[dict[str, Any]]:
+    """Rules of all batches, broken ones first."""
+    found = [(batch_id, result) for batch_id, of_batch in results.items() for result in of_batch]
+    return [
+        {
+            "result": RESULTS[result.success],
+            "rule": harmless(result.rule),
+            "severity": result.severity,
+            "observed": harmless(result.observed),
+            "limit": harmless(result.expected),
+            "offending rows": ""
+            if result.suite == GATES
+            else f"{result.unexpected_count:,} of {result.element_count:,}",
+            "sample, or why": harmless(result.sample),
+            "batch": harmless(batch_id),
+        }
+        for batch_id, result in sorted(found, key=lambda pair: BROKEN_FIRST[pair[1].success])
+    ]
+
+
+def gate_line(results: Mapping[str, Sequence[Result]]) -> str:
+    """How many rules are broken, and where to look for them."""
+    found = Counter(result.success for of_batch in results.values() for result in of_batch)
+    seen = f"{found[False]} broken, {found[None]} not evaluated, {found[True]} hold"
+    return f"{seen}: the rules of all batches of this run, broken ones first"
+
+
+def window_rows(summary: Summary) -> list[dict[str, Any]]:
+    """What a live source said of each window, and why windows are missing; nothing for a source that is copied."""
+    rows = [outcome.row for outcome in summary.outcomes]
+    asked = {row["window_name"]: row for row in rows if row["source_records"] is not None}
+    found = [{"window": harmless(name), **{column: row[column] for column in WINDOW}} for name, row in asked.items()]
+    return found + [{"window": harmless(name), "result": harmless(exc)} for name, exc in summary.failed.items()]
+
+
+def change_line(moved: Sequence[Moved], policy: str) -> str:
+    """What the table of changes holds."""
+    return f"{len(moved)} cells that this run moved most, and why (policy {policy}); all: `collab ask changes`"
+
+
+def change_rows(moved: Sequence[Moved]) -> list[dict[str, Any]]:
+    """Cells of countries and pairs that moved most, each with its reasons."""
+    names = territory_names()
+    return [
+        {
+            "cell": harmless(" - ".join(names.get(code, code) for code in cell.territories)),
+            "field": harmless(cell.field if cell.corpus == CORPUS else f"{cell.corpus}: {cell.field}"),
+            "year": cell.year,
+            "papers": f"{sum(cell.papers.values()):+,}",
+            "because": ", ".join(f"{delta:+,} {reason}" for reason, delta in cell.papers.items()),
+            "citations": f"{cell.citations:+,}",
+        }
+        for cell in moved
+    ]
+
+
+def _broken(night: Night) -> list[Result]:
+    every = [result for of_batch in night.results.values() for result in of_batch]
+    return list(
+        {result.rule: result for result in every if result.success is False and result.severity == "warn"}.values()
+    )
+
+
+def _rule(result: Result) -> str:
+    why = f" ({harmless(result.sample)})" if result.sample else ""
+    figures = f"observed **{harmless(result.observed)}**, limit {harmless(result.expected)}"
+    return f"- rule {as_code(result.rule)}: {figures}{why}"
+
+
+def _batches(night: Night) -> str:
+    return f"{len(night.batches)} {'batch' if len(night.batches) == 1 else 'batches'}"
+
+
+def _in_short(night: Night) -> str:
+    written = f"{_batches(night)} committed" if night.batches else "nothing written"
+    return f"{written[0].upper()}{written[1:]}."
+
+
+def _written(night: Night) -> str:
+    if not night.batches:
+        return "Nothing: the tables are as they were before this run."
+    return f"{_batches(night)} committed, which no failure takes back: {describe_counts(total(night.batches))}."
+
+
+def _published(night: Night) -> str:
+    if night.release:
+        return f"Release {as_code(night.release)} holds all that is committed."
+    seen = f"readers see release {as_code(night.current)}" if night.current else "there is no release yet"
+    later = (
+        "; the next run that ends well publishes what is committed, or `collab publish` now" if night.batches else ""
+    )
+    return f"Nothing: {seen}{later}."
+
+
+def _goes_on(night: Night) -> str:
+    return as_code(night.command, 1_000) if night.command else "Retry on the run page"
+
+
+def _how_to_go_on(night: Night) -> str:
+    command = f"{as_code(night.command, 1_000)} on the worker's machine, or press " if night.command else ""
+    again = "Running again is safe at any time: what is committed is not taken in twice, and it goes on where it ended."
+    return f"{command or 'Press '}*Retry* in the menu at the top right of the run page. {again}"
+
+
+def _text(title: str, lines: Sequence[str]) -> str:
+    return "\n\n".join([f"## {title}", *lines])

@@ -1,0 +1,1 @@
+"""What a maintainer sees: a real server, a real worker, and a real browser; `make ui`."""

@@ -1,0 +1,239 @@
+"""What a run page says: harmless whatever the source wrote, truthful about what was written, with the way on."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flows import page
+from flows.harmless import as_code, harmless
+from flows.page import Night
+from flows.steps import COUNTS, Summary
+from schemas.errors import BudgetExhausted, GateStopped, SourceError, SourceUnavailable
+from tasks.batch import Outcome
+from tasks.ledger import Moved
+from tasks.publish import Release
+from tasks.validate import Result
+
+HOSTILE = [
+    "<img src=x onerror=alert(1)>",
+    "[click](javascript:alert(1))",
+    "![i](http://127.0.0.1/x.png)",
+    "https://example.org",
+    "(WWW.example.org)",
+    "someone@example.org",
+    "a `tick` and ``` three",
+    "\x1b[31mred\x1b[0m \u202eleft",
+    "line\n# heading\n\n- list",
+    "<https://example.org>",
+    "&lt;b&gt;",
+    "[x]: http://example.org",
+]
+
+
+def outside_code(text: str) -> str:
+    """What a renderer looks at: text without spans of code."""
+    pieces = text.split("`")
+    assert len(pieces) % 2, f"a span of code is left open: {text}"
+    return " ".join(pieces[::2])
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_markup_and_addresses_become_code(text):
+    assert not set(outside_code(harmless(text))) & set("<>[]!@&#*~|\\\n\x1b\u202e")
+    assert "//" not in outside_code(harmless(text))
+    assert "www." not in outside_code(harmless(text)).lower()
+
+
+@given(st.text() | st.text("`<[]:/ a.,w"))
+def test_any_text_is_harmless(text):
+    assert "``" not in harmless(text)
+    seen = outside_code(harmless(text))
+    assert seen.isprintable()
+    words = seen.split()
+    assert all(word in ("->", "<", "<=", ">", ">=") or not set(word) & set("<>[]!@&#*~|\\") for word in words)
+    assert not any("//" in word or "www." in word.lower() for word in words)
+
+
+def test_plain_words_stay_and_length_is_bounded():
+    text = "quarantined_share is 1, limit at least 0 and at most 0.05 (1900 <= year) -> run again"
+    assert harmless(text) == text
+    assert harmless("see `collab status`, then go on") == "see `collab status`, then go on"
+    assert len(harmless("x" * 10_000_000)) < 2_100
+    assert as_code("") == as_code(None) == ""
+
+
+def row(batch_id="s/l/00000000", **counts):
+    return {
+        "batch_id": batch_id,
+        "window_name": batch_id,
+        "first_record": 0,
+        "source_records": None,
+        **dict.fromkeys(COUNTS, 0),
+        **counts,
+    }
+
+
+def rule(name="year_range", severity="reject", success=False, **more):
+    return Result(
+        **{
+            "suite": "work",
+            "rule": name,
+            "severity": severity,
+            "success": success,
+            "observed": "4 of 9",
+            "expected": "1900 <= year <= 2027",
+            "unexpected_count": 4,
+            "element_count": 9,
+            "sample": "W1: <b>",
+        }
+        | more
+    )
+
+
+BAD = rule("quarantined_share", "stop", suite="gates", observed="0.4", expected="at most 0.05", sample="so many")
+STOP = GateStopped("batch s/l/1 stopped: quarantined_share is 0.4", "see `collab status`", "s/l/1", (BAD, rule()))
+COMMAND = "collab run --source openalex-snapshot"
+
+
+@pytest.mark.parametrize(
+    ("flow", "parameters", "command"),
+    [
+        (
+            "nightly",
+            {"source": "openalex-snapshot", "snapshot": "/a b", "until": date(2026, 1, 2), "venue_corpus": "venues"},
+            "collab run --until 2026-01-02 --source openalex-snapshot --snapshot '/a b'",
+        ),
+        (
+            "nightly",
+            {"source": "venue-list", "snapshot": "/s", "venue_list": "l.csv", "venue_corpus": "mine"},
+            "collab run --source venue-list --list l.csv --corpus mine",
+        ),
+        ("nightly", {"source": "openalex-api", "snapshot": "/s"}, "collab run --source openalex-api"),
+        (
+            "backfill",
+            {"first": date(2024, 1, 1), "last": "2024-03-31"},
+            "collab backfill --from 2024-01-01 --to 2024-03-31",
+        ),
+        ("quarantine-retry", {}, "collab quarantine retry"),
+        ("another", {}, None),
+    ],
+)
+def test_the_command_that_goes_on_is_one_that_can_be_pasted(flow, parameters, command):
+    assert page.command_of(flow, parameters) == command
+
+
+def test_a_stopped_night_names_rule_figure_limit_what_stays_and_the_way_on():
+    words = page.bad_end(Night(COMMAND, [row(fetched=7, new=7)], current="2026-01-01.1"), STOP)
+    for text in (words.line, words.text):
+        assert f"`{COMMAND}`" in text
+        assert "1 batch committed" in text
+    assert words.line.startswith("RED: `quarantined_share` is 0.4, limit at most 0.05; batch `s/l/1` was stopped")
+    assert "quarantined_share is 0.4" in words.text
+    assert "rule `quarantined_share`: observed **0.4**, limit at most 0.05 (so many)" in words.text
+    assert "year_range" not in words.text  # it stopped nothing
+    assert "7 fetched, 7 new" in words.text
+    assert "readers see release `2026-01-01.1`; the next run that ends well publishes what is committed" in words.text
+    assert "see `collab status`" in words.text
+
+
+def test_a_night_that_wrote_nothing_says_so():
+    words = page.bad_end(Night(COMMAND), SourceUnavailable("no answer from <b>", "run again later"))
+    assert "Nothing written" in words.line
+    assert "the tables are as they were" in words.text
+    assert "there is no release yet" in words.text
+    assert "publishes what is committed" not in words.text
+    assert "<b>" not in outside_code(words.text)
+
+
+def test_what_came_before_a_failure_is_published_and_said():
+    night = Night("collab run --source openalex-api", [row(fetched=1, new=1)], release="2026-01-01.2")
+    words = page.bad_end(night, SourceError("1 of 3 windows could not be fetched", "run again for the rest"))
+    assert "Release `2026-01-01.2` holds all that is committed" in words.text
+    words = page.bad_end(night, BudgetExhausted("10,000 credits are used up", "run again after midnight UTC"))
+    assert "Ended early" in words.text
+    assert "run again after midnight UTC" in words.text
+
+
+def test_a_defect_is_called_so():
+    words = page.bad_end(Night(None), ZeroDivisionError("division by zero"))
+    assert "`ZeroDivisionError`: division by zero" in words.text
+    assert "*Retry*" in words.text
+
+
+def test_a_good_night_says_what_to_look_at_only_if_there_is_something():
+    words = page.good_end(Night(COMMAND, [row(fetched=2, new=2)], release="2026-01-01.1", cost="3 credits"))
+    assert "release `2026-01-01.1` is out" in words.line
+    assert "Look at" not in words.text
+    assert "Warnings" not in words.text
+    assert "3 credits" in words.text
+    warned = Night(COMMAND, [row(fetched=2, new=1, quarantined=1)], results={"b": [rule("mojibake_rate", "warn")]})
+    words = page.good_end(warned)
+    assert "no cell changed" in words.line
+    assert "Records refused: 1;" in words.text
+    assert "`mojibake_rate`" in words.text
+
+
+def test_a_killed_run_is_told_from_what_the_warehouse_holds():
+    message = "Process exited with status code: -9. Process exited due to a SIGKILL signal."
+    words = page.silent_end(Night(COMMAND, [row(fetched=3, new=3)]), "Crashed", message)
+    assert "memory ran out" in words.line
+    assert "1 batch committed, which no failure takes back: 3 fetched" in words.text
+    assert f"`{COMMAND}`" in words.line
+    words = page.silent_end(None, "Crashed", "gone", "the warehouse is in use by another process")
+    assert "Could not be read: the warehouse is in use by another process" in words.text
+    assert "committed" not in words.line
+
+
+def test_each_row_of_counts_is_checked():
+    rows = page.count_rows([row("a", fetched=3, new=2, quarantined=1), row("b", fetched=3, new=2), row("c", listed=1)])
+    assert [(found["window"], found["adds up"]) for found in rows] == [
+        ("all 3", "NO: +1 records, +1 deletions"),
+        ("a", "yes"),
+        ("b", "NO: +1 records, +0 deletions"),
+        ("c", "NO: +0 records, +1 deletions"),
+    ]
+    assert rows[0]["fetched"] == 6
+    assert page.count_line([row()]).startswith("All batches add up")
+    assert page.count_line([row(), row(fetched=1)]).startswith("1 of 2 batches do NOT add up")
+    assert page.count_rows([row() | {"first_record": 2000}])[1]["window"].endswith(" from 2,000")
+
+
+def test_broken_rules_come_first_and_say_how_many_rows():
+    holds, unknown = rule("a", success=True, sample=None), rule("b", success=None)
+    rows = page.gate_rows({"x": [holds, unknown, rule()], "y": [BAD]})
+    assert [(found["result"], found["rule"]) for found in rows] == [
+        ("BROKEN", "year_range"),
+        ("BROKEN", "quarantined_share"),
+        ("not evaluated", "b"),
+        ("holds", "a"),
+    ]
+    assert page.gate_line({"x": [holds, unknown, rule()], "y": [BAD]}).startswith("2 broken, 1 not evaluated, 1 hold:")
+    assert rows[0]["offending rows"] == "4 of 9"
+    assert rows[0]["sample, or why"] == "W1: `<b>`"
+    assert rows[1]["offending rows"] == ""  # of a batch as a whole
+
+
+def test_windows_that_failed_say_why():
+    asked = row(fetched=1, new=1) | {"window_records": 1, "source_records": 2, "source_listed": 2, "credits": 5}
+    summary = Summary([Outcome(row(), []), Outcome(asked, [])], failed={"2024-02": SourceError("away", "run again")})
+    assert page.window_rows(summary) == [
+        {"window": "s/l/00000000", "source_records": 2, "source_listed": 2, "window_records": 1, "credits": 5},
+        {"window": "2024-02", "result": "away -> run again"},
+    ]
+
+
+def test_a_cell_says_why_it_moved():
+    (found,) = page.change_rows([Moved("mine", "ai", 2024, ("CN", "US"), {"new": 15, "corrected": -3}, 9)])
+    assert found["cell"] == "China - United States"
+    assert (found["field"], found["papers"], found["because"]) == ("mine: ai", "+12", "+15 new, -3 corrected")
+
+
+def test_a_release_says_where_it_lies():
+    words = page.release_text(Release("2026-01-01.1", Path("/srv/collab/published/2026-01-01.1"), {"pair_year": 1234}))
+    assert "`file:///srv/collab/published/2026-01-01.1`" in words.text
+    assert "pair_year 1,234" in words.text
