@@ -136,8 +136,10 @@ def put_blocks(client: SyncPrefectClient, ways: Mapping[str, SecretStr]) -> dict
 
 
 def put_automations(client: SyncPrefectClient, wanted: list[AutomationCore]) -> dict[str, str]:
-    """Make, change or leave each automation; returns what was done by name. One that somebody switched off stays so,
-    and one that is the same is not touched: it would forget what it has seen."""
+    """Make, change or leave each automation and remove others of ours; returns what was done by name.
+
+    One that somebody switched off stays so, and one that is the same is not touched: it would forget what it has seen.
+    """
     done = {}
     for automation in wanted:
         of_that_name = client.read_automations_by_name(automation.name)
@@ -155,6 +157,10 @@ def put_automations(client: SyncPrefectClient, wanted: list[AutomationCore]) -> 
         done[automation.name] = "as it was" if is_same else "changed"
         if not held.enabled:
             done[automation.name] += ", switched off"
+    for held in client.read_automations():
+        if held.name.startswith(PREFIX) and held.name not in done:  # an older release made it, or its block is gone
+            client.delete_automation(held.id)
+            done[held.name] = "removed"
     return done
 
 

@@ -112,12 +112,18 @@ def test_deploying_twice_leaves_one_automation_of_each_and_what_it_has_seen(depl
 def test_an_automation_that_was_changed_or_doubled_is_put_right_and_one_switched_off_stays_off(deployed, monkeypatch):
     with get_client(sync_client=True) as client:
         (held,) = client.read_automations_by_name(f"{PREFIX}no success")
-        client.create_automation(AutomationCore.model_validate(held.model_dump()))
+        double = AutomationCore.model_validate(held.model_dump())
+        client.create_automation(double)
+        client.create_automation(double.model_copy(update={"name": f"{PREFIX}of an older release"}))
+        client.create_automation(double.model_copy(update={"name": "of somebody else"}))
         client.pause_automation(held.id)
         monkeypatch.setenv("COLLAB_STALE_HOURS", "30")
         done = deploy(load_settings(), None, None, None)  # no way is set here: the former ones stay
         (changed,) = client.read_automations_by_name(f"{PREFIX}no success")
+        assert client.read_automations_by_name("of somebody else")
+        assert not client.read_automations_by_name(f"{PREFIX}of an older release")
     assert done.automations[f"{PREFIX}no success"] == "changed, switched off"
+    assert done.automations[f"{PREFIX}of an older release"] == "removed"
     assert not changed.enabled
     assert changed.trigger.within == timedelta(hours=30)
     assert done.ways == ["webhook", "mail"]
