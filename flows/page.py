@@ -6,7 +6,6 @@ Plain functions without Prefect; `flows/artifacts.py` puts them on the page. Who
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,9 +16,7 @@ from flows.steps import COUNTS, Summary, describe_counts
 from schemas.errors import BudgetExhausted, CollabError, GateStopped
 from schemas.expectations import GATES
 from schemas.territories import territory_names
-from tasks.intake import SnapshotIntake
 from tasks.ledger import Moved
-from tasks.list_intake import ListIntake
 from tasks.parse import CORPUS
 from tasks.publish import Release
 from tasks.validate import Result
@@ -32,12 +29,6 @@ PARTS = ("new", "updated", "unchanged", "superseded", "out_of_scope", "quarantin
 WINDOW = ("source_records", "source_listed", "window_records", "credits")
 RESULTS = {True: "holds", False: "BROKEN", None: "not evaluated"}
 BROKEN_FIRST = {False: 0, None: 1, True: 2}
-COMMANDS = {"nightly": "run", "backfill": "backfill", "quarantine-retry": "quarantine retry"}
-OPTIONS = {"first": "--from", "last": "--to", "until": "--until", "source": "--source"}
-OPTIONS_OF = {
-    SnapshotIntake.source: {"snapshot": "--snapshot"},
-    ListIntake.source: {"venue_list": "--list", "venue_corpus": "--corpus"},
-}
 KILLED = {
     "SIGKILL": "killed (SIGKILL): by hand, by the system because memory ran out, or with its machine",
     "SIGTERM": "ended from outside (SIGTERM)",
@@ -66,16 +57,6 @@ class Words:
 
     line: str
     text: str
-
-
-def command_of(flow: str, parameters: Mapping[str, Any]) -> str | None:
-    """The `collab` command that does what a flow run did; None if there is none."""
-    if flow not in COMMANDS:
-        return None
-    known = OPTIONS | OPTIONS_OF.get(str(parameters.get("source")), {})
-    given = [(option, parameters.get(name)) for name, option in known.items()]
-    words = [word for option, value in given if value is not None for word in (option, shlex.quote(str(value)))]
-    return " ".join(["collab", COMMANDS[flow], *words])
 
 
 def good_end(night: Night) -> Words:

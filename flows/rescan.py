@@ -18,7 +18,7 @@ LONGEST_RESCAN_SECONDS = 7 * 24 * 3600
 
 
 @flow(
-    name=RESCAN,
+    name="rescan",
     flow_run_name=run_name,
     timeout_seconds=LONGEST_RESCAN_SECONDS,
     persist_result=False,

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from datetime import date
 from functools import partial
 from itertools import zip_longest
-from shlex import quote
 from typing import Any, Protocol, TypeVar
 
+from flows.again import command_of
 from flows.progress import Progress, progress_for_this_terminal
 from schemas.errors import AccessRefused, BudgetExhausted, GateStopped, SourceError, UsageError
 from schemas.settings import load_settings
@@ -28,7 +28,7 @@ from tasks.runs import Begun, Record, recorded
 from tasks.validate import Result
 
 T = TypeVar("T")
-NIGHTLY, BACKFILL, RETRY, RESCAN = "nightly", "backfill", "quarantine-retry", "rescan"
+NIGHTLY, BACKFILL, RESCAN, RETRY = "nightly", "backfill", "rescan", "quarantine-retry"
 MOST_FAILED_WINDOWS = 3  # in a row: then the source is down, and the rest of the night would be spent on waiting
 SOURCES: dict[str, Callable[..., Intake]] = {
     intake.source: intake for intake in (SnapshotIntake, ApiIntake, ListIntake)
@@ -244,15 +244,16 @@ def with_night(
     settings = load_settings(snapshot=snapshot, venue_list=venue_list, venue_corpus=venue_corpus)
     opening = opening_of(source, until, backfill, rescan_days)
     summary = Summary()
-    if flow == RETRY:
-        source = QUARANTINE
-    command = command_of(source, until, backfill, venue_list if source == ListIntake.source else snapshot, venue_corpus)
-    if flow == RESCAN:
-        command = f"prefect deployment run {RESCAN}/{RESCAN} -p source={source}"
+    asked = {"until": until, "snapshot": snapshot, "venue_list": venue_list, "venue_corpus": venue_corpus}
+    if flow in (NIGHTLY, RESCAN):
+        asked["source"] = source
+    if backfill:
+        asked |= {"first": backfill[0], "last": backfill[1]}
+    begun = Begun(flow, QUARANTINE if flow == RETRY else source, command_of(flow, asked) or "collab run", flow_run)
     with (
         progress_for_this_terminal(watcher) as progress,
         Night(settings, opening, on_records=progress.advance) as night,
-        recorded(night.warehouse, Begun(flow, source, command, night.folder, flow_run)) as record,
+        recorded(night.warehouse, begun, night.folder) as record,
     ):
         night.run_id = record.run_id
         try:
@@ -277,31 +278,6 @@ def _noting(step: Step, record: Record) -> Step:
             raise
 
     return run
-
-
-def command_of(
-    source: str,
-    until: date | None = None,
-    backfill: tuple[date, date] | None = None,
-    place: str | None = None,
-    corpus: str | None = None,
-) -> str:
-    """The command that starts the same run again; it goes on where that one ended.
-
-    Args:
-        place: snapshot or list that was named in the call; left to the settings if it could hold a secret.
-        corpus: of the list.
-    """
-    if backfill:
-        return f"collab backfill --from {backfill[0]} --to {backfill[1]}"
-    if source == QUARANTINE:
-        return "collab quarantine retry"
-    parts = ["collab run --source", source]
-    if place and not set("@?") & set(place):
-        parts += ["--list" if source == ListIntake.source else "--snapshot", quote(place)]
-    if source == ListIntake.source and corpus:
-        parts += ["--corpus", corpus]
-    return " ".join([*parts, *([f"--until {until}"] if until else [])])
 
 
 def opening_of(

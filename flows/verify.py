@@ -5,12 +5,14 @@ from __future__ import annotations
 import schemas.settings  # noqa: F401  (first: switches telemetry off before Prefect is imported)
 
 # isort: split
-from prefect import flow
+from prefect import flow, runtime
 from prefect.artifacts import create_table_artifact
 
 from flows.deployed import LONGEST_RUN_SECONDS, load_settings, run_name
 from flows.prefect_steps import as_task
 from tasks import verify as tables
+from tasks.again import SOURCE
+from tasks.runs import Begun, recorded_alone
 from tasks.verify import Finding
 from tasks.warehouse import Warehouse
 
@@ -19,7 +21,11 @@ from tasks.warehouse import Warehouse
 def verify() -> str:
     """Prove that the tables equal their rebuild and the sum of the ledger. Changes nothing; red on any difference."""
     settings = load_settings()
-    with Warehouse.open(settings, create=False, reads_all=True) as warehouse:
+    begun = Begun("verify", SOURCE, "collab verify", str(runtime.flow_run.id))
+    with (
+        Warehouse.open(settings, create=False, reads_all=True) as warehouse,
+        recorded_alone(warehouse, settings, begun),
+    ):
         return as_task("verify", "", _verify, warehouse)
 
 
