@@ -32,7 +32,6 @@ ENDS = ("Completed", "Failed", "TimedOut", "Cancelled", "Crashed")
 Labels = dict[str, str | list[str]]
 RUN = "{{ flow_run.name }}: {{ flow_run.state.message }}\n{{ flow_run|ui_url }}"
 NOTED = "{{ event.payload.message }}\n{{ flow_run.name }} {{ flow_run|ui_url }}"
-NO_WORKER = "a worker takes it up: `prefect worker start --pool collab`"
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ def alerts(stale_after: timedelta, late_after: timedelta = LATE_AFTER) -> list[A
     """
     hours = f"{stale_after / timedelta(hours=1):g}"
     ended_badly = _when(_runs("Failed", "Crashed", "TimedOut"), match={"prefect.resource.id": "prefect.flow-run.*"})
-    begun = _runs("Pending", "Running", "AwaitingConcurrencySlot", *ENDS)
+    begun = _runs("Running", "AwaitingConcurrencySlot", *ENDS)
     return [
         Alert("run failed", "A run failed, crashed or took too long.", ended_badly, "{{ flow_run.state.name }}", RUN),
         Alert(
@@ -73,10 +72,18 @@ def alerts(stale_after: timedelta, late_after: timedelta = LATE_AFTER) -> list[A
         ),
         Alert(
             "run late",
-            f"A run waits for {late_after / timedelta(minutes=1):g} minutes, because no worker takes it up.",
-            _when(begun, after=_runs("Late"), within=late_after, for_each={"prefect.resource.id"}),
+            f"A run did not begin within {late_after / timedelta(minutes=1):g} minutes: no worker takes it up, or the"
+            " one that did died.",
+            _when(
+                begun,
+                after=_runs("Late", "Pending", "Submitting"),
+                within=late_after,
+                for_each={"prefect.resource.id"},
+            ),
             "late",
-            "{{ flow_run.name }} of {{ deployment.name }} waits until " + NO_WORKER + "\n{{ flow_run|ui_url }}",
+            "{{ deployment.name }} ({{ flow_run.name }}) is {{ flow_run.state.name }} and does not begin. Is a worker"
+            " there? `prefect worker start --pool collab`; one that stays Pending is to be cancelled and run again."
+            "\n{{ flow_run|ui_url }}",
         ),
         Alert("gate stopped", "A gate kept a batch out.", _when({GATE_STOPPED}), "a gate stopped a batch", NOTED),
         Alert("quarantine grows", "Records wait in quarantine.", _when({QUARANTINE_GROWS}), "quarantine grows", NOTED),
@@ -129,8 +136,10 @@ def put_blocks(client: SyncPrefectClient, ways: Mapping[str, SecretStr]) -> dict
 
 
 def put_automations(client: SyncPrefectClient, wanted: list[AutomationCore]) -> dict[str, str]:
-    """Make, change or leave each automation; returns what was done by name. One that somebody switched off stays so,
-    and one that is the same is not touched: it would forget what it has seen."""
+    """Make, change or leave each automation and remove others of ours; returns what was done by name.
+
+    One that somebody switched off stays so, and one that is the same is not touched: it would forget what it has seen.
+    """
     done = {}
     for automation in wanted:
         of_that_name = client.read_automations_by_name(automation.name)
@@ -148,6 +157,10 @@ def put_automations(client: SyncPrefectClient, wanted: list[AutomationCore]) -> 
         done[automation.name] = "as it was" if is_same else "changed"
         if not held.enabled:
             done[automation.name] += ", switched off"
+    for held in client.read_automations():
+        if held.name.startswith(PREFIX) and held.name not in done:  # an older release made it, or its block is gone
+            client.delete_automation(held.id)
+            done[held.name] = "removed"
     return done
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import zipfile
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,12 +15,14 @@ from prefect import flow, tags
 from prefect.artifacts import create_markdown_artifact
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.events.schemas.automations import AutomationCore
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Running
 from typer.testing import CliRunner
 
 import flows.alerts
+from flows.alerts import announced
 from flows.automations import PREFIX
 from flows.backfill import backfill
 from flows.cli import app
@@ -27,17 +30,18 @@ from flows.declaration import declared, flow_names
 from flows.deploy import deploy
 from flows.deployed import Source
 from flows.deployed import load_settings as settings_of_a_run
-from flows.nightly import nightly
 from flows.past_runs import forget_runs
+from flows.progress import Lines
 from flows.rescan import rescan
-from flows.steps import SOURCES
+from flows.steps import SOURCES, Summary, directly, run_night
 from flows.verify import verify
 from schemas import tables as t
-from schemas.errors import BudgetExhausted, UsageError
+from schemas.errors import BudgetExhausted, GateStopped, UsageError
 from schemas.settings import load_settings
+from tasks.night import Night
 from tasks.warehouse import Warehouse
 from tests.alerts import TOKEN, Receiver
-from tests.factory import work, write_snapshot
+from tests.factory import run, work, write_snapshot
 from tests.integration.test_prefect import look
 
 pytestmark = [pytest.mark.prefect, pytest.mark.usefixtures("prefect_server")]
@@ -101,19 +105,25 @@ def test_deploying_twice_leaves_one_automation_of_each_and_what_it_has_seen(depl
         told = [found for found in held if found.name != f"{PREFIX}run died"]
         assert all(len(found.actions) == 2 for found in told)
         shown = str([found.model_dump(mode="json") for found in held])
-        assert TOKEN not in shown + str(client.read_block_documents())
+        assert TOKEN not in shown + str(client.read_block_documents(include_secrets=False))
     assert second.ways == ["webhook", "mail"]
 
 
 def test_an_automation_that_was_changed_or_doubled_is_put_right_and_one_switched_off_stays_off(deployed, monkeypatch):
     with get_client(sync_client=True) as client:
         (held,) = client.read_automations_by_name(f"{PREFIX}no success")
-        client.create_automation(held)
+        double = AutomationCore.model_validate(held.model_dump())
+        client.create_automation(double)
+        client.create_automation(double.model_copy(update={"name": f"{PREFIX}of an older release"}))
+        client.create_automation(double.model_copy(update={"name": "of somebody else"}))
         client.pause_automation(held.id)
         monkeypatch.setenv("COLLAB_STALE_HOURS", "30")
         done = deploy(load_settings(), None, None, None)  # no way is set here: the former ones stay
         (changed,) = client.read_automations_by_name(f"{PREFIX}no success")
+        assert client.read_automations_by_name("of somebody else")
+        assert not client.read_automations_by_name(f"{PREFIX}of an older release")
     assert done.automations[f"{PREFIX}no success"] == "changed, switched off"
+    assert done.automations[f"{PREFIX}of an older release"] == "removed"
     assert not changed.enabled
     assert changed.trigger.within == timedelta(hours=30)
     assert done.ways == ["webhook", "mail"]
@@ -135,9 +145,9 @@ def test_the_form_of_a_run_explains_every_parameter_and_refuses_wrong_values(dep
         for name, parameters in wrong.items():
             with pytest.raises(PrefectHTTPStatusError, match="409"):
                 client.create_flow_run_from_deployment(found[name].id, parameters=parameters)
-        run = client.create_flow_run_from_deployment(found["nightly"].id, parameters={"source": "venue-list"})
-        assert "collab" in run.tags  # what alerts and retention go by
-        client.delete_flow_run(run.id)
+        made = client.create_flow_run_from_deployment(found["nightly"].id, parameters={"source": "venue-list"})
+        assert "collab" in made.tags  # what alerts and retention go by
+        client.delete_flow_run(made.id)
 
 
 def test_the_sources_that_a_form_offers_are_those_there_are():
@@ -192,11 +202,12 @@ def test_an_installed_package_knows_what_is_declared_and_loads_it_anywhere(tmp_p
 
 
 def test_a_difference_makes_the_weekly_verify_red(tmp_path, home):
-    nightly(snapshot=str(write_snapshot(tmp_path / "s", {"2026-01-01": [work(11), work(12)]})))
+    settings = load_settings(snapshot=str(write_snapshot(tmp_path / "s", {"2026-01-01": [work(11), work(12)]})))
+    run(settings)
     good = verify(return_state=True)
     assert good.is_completed()
     assert look(good)[0].name.startswith("verify 20")
-    with Warehouse.open(load_settings()) as warehouse, warehouse.transaction() as conn:
+    with Warehouse.open(settings) as warehouse, warehouse.transaction() as conn:
         conn.execute(sa.update(t.world_year).values(papers=t.world_year.c.papers + 1))
     state = verify(return_state=True)
     assert state.is_failed()
@@ -210,14 +221,16 @@ def test_a_difference_makes_the_weekly_verify_red(tmp_path, home):
 
 def test_a_rescan_takes_parts_that_nights_leave_alone_and_says_when_there_are_none(tmp_path, home):
     days = {f"2026-01-0{day}": [work(10 + day)] for day in range(1, 5)}
-    root = write_snapshot(tmp_path / "s", days)
-    nightly(snapshot=str(root))
-    assert rescan(snapshot=str(root)) == "nothing to do: every part is loaded as the manifest describes it"
-    days["2026-01-01"] = [work(11, title="Of another length, in a part that holds as many records as before")]
-    days["2026-01-01"][0]["updated_date"] = "2026-01-09T00:00:00"
+    run(load_settings(snapshot=str(write_snapshot(tmp_path / "s", days))))
+    days["2026-01-01"] = [work(11, updated="2026-01-09T00:00:00", title="Of another length, in as many records")]
     root = write_snapshot(tmp_path / "s2", days)
-    assert "1 batch" in rescan(snapshot=str(root))
-    assert "nothing to do" in rescan(snapshot=str(root))
+    assert len(run(load_settings(snapshot=str(root))).outcomes) == 1  # a night: the last two dates only
+    state = rescan(snapshot=str(root), return_state=True)
+    run_of_it, tasks, _ = look(state)
+    assert run_of_it.name.endswith("openalex-snapshot")
+    assert [name for name in tasks if name.startswith("load ") and "2026-01-01" in name]
+    again = rescan(snapshot=str(root))
+    assert again == "nothing to do: every part is loaded as the manifest describes it"
 
 
 def test_a_backfill_of_no_dates_is_refused(home, monkeypatch):
@@ -230,24 +243,29 @@ def test_a_run_says_as_events_what_a_maintainer_should_know(tmp_path, home, monk
     said: list[dict] = []
     monkeypatch.setattr(flows.alerts, "emit_event", lambda **event: said.append(event))
     monkeypatch.setenv("COLLAB_ALERT_QUARANTINE", "0")
-    bad = [work(11), work(12, publication_year=2999)]
-    assert nightly(snapshot=str(write_snapshot(tmp_path / "s", {"2026-01-01": bad})), return_state=True).is_completed()
-    assert [event["event"] for event in said] == ["collab.quarantine.grows"]
-    assert said[0]["payload"]["message"].startswith("1 open records in quarantine, 1 more than before")
-    said.clear()
+
+    def night(days: dict) -> list[tuple[str, str]]:
+        said.clear()
+        settings = load_settings(snapshot=str(write_snapshot(tmp_path / f"s{len(days)}", days)))
+        with Night(settings) as opened, suppress(GateStopped, BudgetExhausted):
+            announced(run_night)(opened, directly, Lines(), Summary())
+        return [(event["event"], event["payload"]["message"]) for event in said]
+
+    days = {"2026-01-01": [work(11), work(12, publication_year=2999)]}
+    ((event, message),) = night(days)
+    assert event == "collab.quarantine.grows"
+    assert message.startswith("1 open records in quarantine, 1 more than before -> `collab quarantine list`")
+    assert night(days) == []
     monkeypatch.setattr("tasks.gates.FEWEST_WORKS", 1)
-    more = write_snapshot(tmp_path / "s2", {"2026-01-01": bad, "2026-01-02": [work(13, publication_year=2999)]})
-    assert nightly(snapshot=str(more), return_state=True).is_failed()
-    assert [event["event"] for event in said] == ["collab.gate.stopped"]
-    assert "quarantined_share" in said[0]["payload"]["message"]
-    said.clear()
+    ((event, message),) = night({**days, "2026-01-02": [work(13, publication_year=2999)]})
+    assert event == "collab.gate.stopped"
+    assert "quarantined_share" in message
 
     def spent(*_):
         raise BudgetExhausted("the credits of the day are spent", "run again tomorrow")
 
-    monkeypatch.setattr("tasks.night.Night.plan", spent)
-    assert nightly(snapshot=str(more), return_state=True).is_failed()
-    assert [event["event"] for event in said] == ["collab.budget.used-up"]
+    monkeypatch.setattr(Night, "plan", spent)
+    assert night(days) == [("collab.budget.used-up", "the credits of the day are spent -> run again tomorrow")]
 
 
 @flow(name="nightly", persist_result=False)
@@ -264,7 +282,7 @@ def test_only_ended_runs_of_ours_are_removed_from_prefect_with_all_that_they_lef
         assert forget_runs(datetime.now(UTC) - timedelta(days=1)).runs == 0
         gone = forget_runs(datetime.now(UTC) + timedelta(minutes=1))
         these = FlowRunFilter(id=FlowRunFilterId(any_=[old, foreign, running]))
-        assert {run.id for run in client.read_flow_runs(flow_run_filter=these)} == {foreign, running}
+        assert {found.id for found in client.read_flow_runs(flow_run_filter=these)} == {foreign, running}
         of_old = FlowRunFilter(id=FlowRunFilterId(any_=[old]))
         assert client.read_artifacts(flow_run_filter=of_old) == []
         assert client.read_task_runs(flow_run_filter=of_old) == []

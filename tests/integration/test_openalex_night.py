@@ -284,3 +284,25 @@ def test_months_that_passed_while_there_were_no_nights_are_looked_at(api, settin
     server.put(dated(2001, "2027-01-20"))
     night(settings, TODAY + timedelta(days=210))
     assert {2000, 2001} <= stored(settings)
+
+
+def test_a_rescan_sees_every_stored_month_once_and_goes_on_where_its_credits_ended(api, settings_of):
+    server = api([dated(12, "2027-02-01"), dated(13, "2024-03-01"), dated(14, "2026-09-05")])
+    settings = settings_of(server, openalex_window_days=0)
+    night(settings, date(2026, 9, 6))
+    night(settings, date(2026, 9, 6), backfill=(date(2024, 3, 1), date(2024, 3, 31)))
+    server.put(dated(13, "2024-03-01", author("FR"), updated="2026-09-10T00:00:00"))
+    frugal = settings.model_copy(update={"openalex_daily_credits": 5})
+    with pytest.raises(BudgetExhausted):
+        night(frugal, TODAY, rescan_days=7)
+    rest = night(settings, TODAY + timedelta(days=1), rescan_days=7)
+    assert rest.outcomes
+    assert "no months left" in rest.cost
+    with Warehouse.open(settings) as warehouse:
+        seen = [row["window_name"] for row in rows(warehouse, sa.select(t.batch.c.window_name))]
+        versions = sa.select(t.seen.c.source_updated_at).where(t.seen.c.work_id == 13)
+        assert str(rows(warehouse, versions)[0]["source_updated_at"]).startswith("2026-09-10")
+    assert (seen.count("2024-03"), seen.count("2026-09"), seen.count("2027-02")) == (2, 2, 1)
+    nothing, asked = calls_of(server, lambda: night(settings, TODAY + timedelta(days=2), rescan_days=7))
+    assert nothing.outcomes == []
+    assert [call.path for call in asked if call.path == "/works"] == []

@@ -19,6 +19,7 @@ from tasks.sources.openalex_api import (
     bounds_of,
     join_months,
     months_between,
+    plan_all,
     plan_backfill,
     plan_night,
     plan_rescan,
@@ -165,3 +166,13 @@ def test_open_ranges_have_halves_too():
     assert half.first == date(2026, 12, 1)
     assert rest.last is None
     assert bounds_of("2024-02") == (date(2024, 2, 1), date(2024, 2, 29))
+
+
+def test_a_rescan_looks_at_every_month_that_was_not_seen_lately():
+    swept = {"2026-10": Sweep(TODAY, 1), "2024-01": Sweep(TODAY - timedelta(days=7), 1)}
+    swept |= {"2024-02": Sweep(TODAY - timedelta(days=6), 1), "2024-03": Sweep(TODAY - timedelta(days=90), 1)}
+    months = {*swept, "2019-05", UNDATED}
+    planned = plan_all(TODAY, months, swept, frozenset({"2024-01"}), 7)
+    assert names(planned) == ["2024-01", "2019-05", UNDATED, "2024-03"]
+    assert [window.was_seen for window in planned] == [True, False, False, True]
+    assert plan_all(TODAY, set(swept), {name: Sweep(TODAY, 1) for name in swept}, frozenset(), 7) == []
