@@ -76,10 +76,10 @@ class RunPage:
         _table("gates", page.gate_line(summary.results), page.gate_rows(summary.results))
         windows = "What the source said each window holds, what it listed, what was fetched, and the cost"
         _table("windows", windows, page.window_rows(summary))
-        moved = _moved(settings, [row["batch_id"] for row in batches])
-        _table("what-changed", page.change_line(moved, POLICY_SHOWN), page.change_rows(moved))
         if summary.release:
             _markdown("release", page.release_text(summary.release))
+        moved = _moved(settings, [row["batch_id"] for row in batches])
+        _table("what-changed", page.change_line(moved, POLICY_SHOWN), page.change_rows(moved))
 
 
 class ArtifactProgress:

@@ -18,7 +18,7 @@ from tests.ui.browser import Browser, Missing
 from tests.ui.stage import Stage
 
 pytestmark = pytest.mark.ui
-HOSTILE = "[click](javascript:alert(1)) <img src=x onerror=alert(2)>"
+HOSTILE = "[x](javascript:alert(1)) <img src=x onerror=alert(2)>"
 STEPS = ("plan", "land", "parse and locate", "validate", "load", "publish")
 
 
@@ -47,7 +47,7 @@ def nights(tmp_path_factory) -> Iterator[Nights]:
         pytest.skip(str(why))
     sample, changed = folder / "sample", folder / "changed"
     write_sample(sample, works=2500, days=8, seed=1)
-    bad = [work(n, publication_year=2999, title=HOSTILE, doi=HOSTILE) for n in range(1, 1001)]
+    bad = [work(n, publication_year=2999, title=HOSTILE, type=HOSTILE, doi=HOSTILE) for n in range(1, 1001)]
     write_snapshot(changed, {"2026-07-01": [work(n) for n in range(2001, 3001)], "2026-07-02": bad})
     with browser, Stage(folder) as stage:
         good = stage.end_of(stage.start_night(sample, until="2026-06-02"))
@@ -67,7 +67,7 @@ def test_a_good_night(nights):
     nights.artifact(nights.good, "batch-counts", "good-4-counts", "adds up", "yes", "fetched", "quarantined")
     nights.artifact(nights.good, "what-changed", "good-5-changes", "because", "new", "papers")
     nights.artifact(nights.good, "release", "good-6-release", "file://", "pair_year", "atlas.duckdb")
-    nights.artifact(nights.good, "gates", "good-7-gates", "not evaluated", "quarantined_share", "limit")
+    nights.artifact(nights.good, "gates", "good-7-gates", "not evaluated", "warned", "refused", "limit")
     nights.artifact(nights.good, "progress", "good-8-progress", "100%", "all done")
 
 
@@ -79,11 +79,12 @@ def test_a_night_that_a_rule_stopped(nights):
     nights.page(nights.stopped, "TaskRuns", "stopped-3-tasks", "load ", "Failed")
     committed = ("1 batch committed, which no failure takes back: 1,000 fetched", "readers see release")
     nights.artifact(nights.stopped, "what-happened", "stopped-4-words", "Stopped by a rule", *says, *committed, "Retry")
-    nights.artifact(nights.stopped, "gates", "stopped-5-gates", "BROKEN", "quarantined_share", "1000 of 1000")
+    nights.artifact(nights.stopped, "gates", "stopped-5-gates", "STOPPED", "quarantined_share", "1000 of 1000")
 
 
 @pytest.mark.parametrize("ui", ["", "/v2"])
 def test_what_a_record_says_is_text_and_nothing_else(nights, ui):
+    assert "javascript:alert" in nights.stage.artifacts(nights.stopped["id"])["gates"]["data"]
     for key in ("gates", "what-happened"):
         nights.artifact(nights.stopped, key, f"hostile-{key}{ui.replace('/', '-')}", "quarantined_share", ui=ui)
         assert 'href="javascript:' not in nights.browser.source

@@ -207,15 +207,17 @@ def test_broken_rules_come_first_and_say_how_many_rows():
     holds, unknown = rule("a", success=True, sample=None), rule("b", success=None)
     rows = page.gate_rows({"x": [holds, unknown, rule()], "y": [BAD]})
     assert [(found["result"], found["rule"]) for found in rows] == [
-        ("BROKEN", "year_range"),
-        ("BROKEN", "quarantined_share"),
+        ("STOPPED", "quarantined_share"),
+        ("refused", "year_range"),
         ("not evaluated", "b"),
         ("holds", "a"),
     ]
-    assert page.gate_line({"x": [holds, unknown, rule()], "y": [BAD]}).startswith("2 broken, 1 not evaluated, 1 hold:")
-    assert rows[0]["offending rows"] == "4 of 9"
-    assert rows[0]["sample, or why"] == "W1: `<b>`"
-    assert rows[1]["offending rows"] == ""  # of a batch as a whole
+    assert page.gate_line({"x": [holds, unknown, rule()], "y": [BAD]}).startswith(
+        "1 STOPPED, 1 refused, 1 not evaluated, 1 holds:"
+    )
+    assert rows[1]["offending rows"] == "4 of 9"
+    assert rows[1]["sample, or why"] == "W1: `<b>`"
+    assert rows[0]["offending rows"] == ""  # of a batch as a whole
 
 
 def test_windows_that_failed_say_why():
