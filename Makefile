@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DEMO := .demo
 SHARED := ../shared
 
-.PHONY: run test setup lint faults ui bench accuracy venues scale lock dictionary gazetteer clean
+.PHONY: run test setup lint faults ui bench accuracy venues scale audit lock dictionary gazetteer clean
 
 run: setup
 	rm -rf $(DEMO)
@@ -43,6 +43,18 @@ venues: setup
 scale: setup
 	$(BIN)/python tests/bench/scale.py --engine duckdb
 	$(BIN)/python tests/bench/scale.py --engine postgresql
+
+# Known vulnerabilities of everything in the lock; asks a service on the internet, so no part of `make test`. Strict: a
+# package that the service does not answer for makes it red, as it would if nothing could be asked at all.
+audit: setup .bench/audit/.ready
+	$(BIN)/ruff check --select S
+	.bench/audit/bin/pip-audit --strict --disable-pip --progress-spinner off --requirement requirements.lock || { \
+	echo "audit: red. If no vulnerability is named above, the service could not be asked and nothing is proved: run it where it can be reached." >&2; exit 1; }
+
+.bench/audit/.ready:
+	$(PYTHON) -m venv .bench/audit
+	.bench/audit/bin/python -m pip install --quiet "pip-audit>=2.10,<3"
+	touch $@
 
 lint: setup
 	$(BIN)/ruff format --check .

@@ -7,11 +7,11 @@ from datetime import date
 import schemas.settings  # noqa: F401  (first: switches telemetry off before Prefect is imported)
 
 # isort: split
-from prefect import flow
+from prefect import flow, runtime
 
 from flows.artifacts import run_page, tell_how_it_ended
 from flows.prefect_steps import as_task
-from flows.steps import run_night, with_night
+from flows.steps import BACKFILL, run_night, with_night
 from tasks.harvest import ApiIntake
 
 LONGEST_BACKFILL_SECONDS = 7 * 24 * 3600
@@ -41,4 +41,6 @@ def backfill(first: date, last: date) -> str:
             watcher=page.progress,
             source=ApiIntake.source,
             backfill=(first, last),
+            flow=BACKFILL,
+            flow_run=str(runtime.flow_run.id),
         )

@@ -15,12 +15,13 @@ import typer
 
 import flows.ask_commands
 import flows.country_commands
-import flows.export_commands  # noqa: F401
+import flows.export_commands
+import flows.recover_commands  # noqa: F401
 from flows import show
 from flows.commands import app, command, console, log_to_stderr, quarantine_app
 from flows.interrupts import interrupts, start_temporary_server
 from flows.progress import progress_for_this_terminal
-from flows.steps import SOURCES, directly, opening_of, run_night, run_retry, with_night
+from flows.steps import BACKFILL, NIGHTLY, RETRY, SOURCES, directly, opening_of, run_night, run_retry, with_night
 from schemas.errors import NoWarehouse, UsageError, VerifyFailed
 from schemas.fields import load_definitions
 from schemas.settings import Settings, load_settings, quieten_prefect
@@ -99,7 +100,7 @@ def run(
         return
     for night in nights:
         line = _run_flow(
-            "nightly",
+            NIGHTLY,
             no_prefect,
             source=source,
             snapshot=settings.snapshot,
@@ -139,7 +140,7 @@ def backfill(
     if dry_run:
         _show_plan(settings, opening_of(ApiIntake.source, backfill=days))
         return
-    line = _run_flow("backfill", no_prefect, first=days[0], last=days[1])
+    line = _run_flow(BACKFILL, no_prefect, first=days[0], last=days[1])
     console.print(line, markup=False, highlight=False)
 
 
@@ -154,17 +155,17 @@ def _run_flow(name: str, no_prefect: bool, **parameters: Any) -> str:
     """Run a flow with or without Prefect; a failure comes back as the error that caused it."""
     with log_to_stderr(), interrupts():
         if no_prefect:
-            if name == "backfill":
+            if name == BACKFILL:
                 parameters = {"source": ApiIntake.source, "backfill": (parameters["first"], parameters["last"])}
-            return with_night(run_retry if name == "quarantine-retry" else run_night, directly, **parameters)
+            return with_night(run_retry if name == RETRY else run_night, directly, flow=name, **parameters)
         quieten_prefect()
         logging.getLogger("collab").info("starting Prefect; --no-prefect does without")
         from flows import backfill, nightly  # these import Prefect, which takes seconds: not for the other commands
 
         flows: dict[str, Any] = {
-            "nightly": nightly.nightly,
-            "quarantine-retry": nightly.quarantine_retry,
-            "backfill": backfill.backfill,
+            NIGHTLY: nightly.nightly,
+            RETRY: nightly.quarantine_retry,
+            BACKFILL: backfill.backfill,
         }
         start_temporary_server()
         return str(flows[name](**parameters))
@@ -332,7 +333,7 @@ def quarantine_show(key: Annotated[str, typer.Argument(help="Key from `collab qu
 @command(quarantine_app, "retry")
 def quarantine_retry(no_prefect: PlainOption = False) -> None:
     """Process the open records again, after a fix."""
-    console.print(_run_flow("quarantine-retry", no_prefect))
+    console.print(_run_flow(RETRY, no_prefect))
 
 
 def main() -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 
+from schemas.words import printable
+
 LONGEST_CELL = 120
 LONGEST_TEXT = 2_000
 # A word that no Markdown renderer takes for anything else: no HTML, link, address, picture or code.
@@ -17,10 +19,7 @@ QUOTED = re.compile(r"`([^`]*)`")
 
 def safe(value: object, longest: int = LONGEST_CELL) -> str:
     """Text that a terminal cannot mistake for commands, cut at `longest` characters."""
-    text = "" if value is None else str(value)
-    text = "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text[: longest + 1]
-    )
+    text = "" if value is None else printable(str(value)[: longest + 1])
     return text if len(text) <= longest else text[:longest] + "..."
 
 

@@ -15,7 +15,7 @@ from prefect import flow, runtime
 
 from flows.artifacts import run_page, tell_how_it_ended
 from flows.prefect_steps import as_task
-from flows.steps import run_night, run_retry, with_night
+from flows.steps import RETRY, run_night, run_retry, with_night
 
 LONGEST_NIGHT_SECONDS = 20 * 3600
 
@@ -62,6 +62,7 @@ def nightly(
             as_task,
             show=page.show,
             watcher=page.progress,
+            flow_run=str(runtime.flow_run.id),
             source=source,
             snapshot=snapshot,
             until=until,
@@ -82,4 +83,11 @@ def nightly(
 def quarantine_retry() -> str:
     """Process the open records of the quarantine again, after a fix."""
     with run_page() as page:
-        return with_night(run_retry, as_task, show=page.show, watcher=page.progress)
+        return with_night(
+            run_retry,
+            as_task,
+            show=page.show,
+            watcher=page.progress,
+            flow=RETRY,
+            flow_run=str(runtime.flow_run.id),
+        )

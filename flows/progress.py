@@ -24,6 +24,8 @@ from rich.progress import (
 from rich.progress import Progress as RichProgress
 from rich.text import Text
 
+from schemas.words import printable
+
 SECONDS_BETWEEN_LINES = 15
 log = logging.getLogger("collab")
 
@@ -74,7 +76,7 @@ class Bar:
 
     def say(self, line: str) -> None:
         """Print above it."""
-        self._bar.console.print(line, highlight=False, markup=False)
+        self._bar.console.print(printable(line), highlight=False, markup=False)
 
 
 class Lines:
@@ -111,7 +113,7 @@ class Lines:
 
     def say(self, line: str) -> None:
         """Log it."""
-        log.info("%s", line)
+        log.info("%s", printable(line))
 
 
 class Both:

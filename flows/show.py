@@ -5,7 +5,7 @@ Text from sources is printed as it is, never as markup, with control characters 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,17 @@ from flows.steps import COUNTS
 from schemas.settings import PREFIX, Settings
 from schemas.territories import territory_names
 from tasks.intake import Expected
+from tasks.ledger import UNDO
 from tasks.parse import CORPUS
 from tasks.questions.answer import Answer
 from tasks.rederive import Rederived
-from tasks.report import Report, Status
+from tasks.report import FRESH_BY, Report, Status
+from tasks.runs import FAILED, INTERRUPTED, KILLED, RUNNING
 from tasks.sources.openalex_api import SOURCE, bounds_of
+from tasks.undo import FIRST_RECORD
 from tasks.verify import Finding
+
+LONGEST_LINE = 3_000
 
 
 def _table(
@@ -44,14 +49,16 @@ def _table(
     console.print()
 
 
-def _batches(console: Console, rows: Sequence[Any]) -> None:
-    columns = ("window", *COUNTS)
-    short = [_window(row.window_name) for row in rows]
+def _batches(console: Console, rows: Sequence[Any], *, are_named: bool = False) -> None:
+    """Counts of batches; `are_named`: with the end of their ids, which `collab undo` takes."""
+    names = [(_window(row), *([_end_of_id(row.batch_id)] if are_named else [])) for row in rows]
+    columns = ("window", *(["batch"] if are_named else []), *COUNTS)
     _table(
         console,
         "Batches",
         columns,
-        [(name, *(getattr(row, c) for c in COUNTS)) for name, row in zip(short, rows, strict=True)],
+        [(*name, *(getattr(row, c) for c in COUNTS)) for name, row in zip(names, rows, strict=True)],
+        text_columns=1 + are_named,
     )
     console.print(
         "fetched = new + updated + unchanged + superseded + out of scope + quarantined; listed = applied + absent",
@@ -60,10 +67,18 @@ def _batches(console: Console, rows: Sequence[Any]) -> None:
     console.print()
 
 
-def _window(name: str) -> str:
+def _window(row: Any) -> str:
     """Window of a batch, short: 2026-06-01_2026-06-03.0000 is 2026-06-01..06-03."""
-    dates = name.rsplit(".", 1)[0].split("_")
+    if row.kind == UNDO:
+        return f"undo of {_end_of_id(row.window_name)}"
+    dates = row.window_name.rsplit(".", 1)[0].split("_")
     return dates[0] if len(dates) == 1 else f"{dates[0]}..{dates[1][5:] if dates[1][:4] == dates[0][:4] else dates[1]}"
+
+
+def _end_of_id(batch_id: str) -> str:
+    """What tells a batch from others: digest of its content, times it was loaded, first record if it is not the
+    first of all."""
+    return ".".join(batch_id.removesuffix(FIRST_RECORD).rsplit(".", 2)[1:]) or batch_id
 
 
 def report(console: Console, found: Report) -> None:
@@ -166,12 +181,13 @@ def _look_inside(release: Path) -> str:
 
 
 def status(console: Console, found: Status, settings: Settings) -> None:
-    """State for a maintainer, what to do first."""
-    if found.last_batch is None:
+    """State for a maintainer: what the last batches did, then what is wrong and the command that goes on, in the order
+    in which to act."""
+    if found.last_batch is None and not found.runs:
         console.print("Nothing has been loaded yet: `collab run`", style="bold red")
         return
-    again = "`collab run --source openalex-api`" if found.last_batch.source == SOURCE else "`collab run`"
-    _batches(console, list(reversed(found.batches)))
+    again = _command_that_goes_on(found)
+    _batches(console, list(reversed(found.batches)), are_named=True)
     if found.broken_rules:
         rows = [
             (r.rule, r.severity, r.batch_id.split("/")[1], r.observed, r.expected, r.sample) for r in found.broken_rules
@@ -183,45 +199,71 @@ def status(console: Console, found: Status, settings: Settings) -> None:
             rows,
             text_columns=6,
         )
+    for line in _red(found, settings, again):
+        console.print(safe(line, LONGEST_LINE), style="bold red", markup=False, soft_wrap=True)
+    for line in _yellow(found):
+        console.print(safe(line, LONGEST_LINE), style="yellow", markup=False, soft_wrap=True)
+    for line in _plain(found):
+        console.print(safe(line, LONGEST_LINE), markup=False, highlight=False, soft_wrap=True)
+
+
+def _command_that_goes_on(found: Status) -> str:
+    """Of the newest run that brings works; before version 6 no run was noted."""
+    newest = next((run for run in found.runs if run.flow in FRESH_BY), None)
+    if newest is not None:
+        return f"`{newest.command}`"
+    is_live = found.last_batch is not None and found.last_batch.source == SOURCE
+    return f"`collab run --source {SOURCE}`" if is_live else "`collab run`"
+
+
+def _red(found: Status, settings: Settings, again: str) -> Iterator[str]:
+    """What makes the exit code 1."""
+    for run in found.runs:
+        began = f"{run.flow} on {run.source} of {run.started_at:%Y-%m-%d %H:%M} UTC"
+        if run.state == KILLED:
+            yield f"KILLED {began} on {run.host}: it never came to its end; what was committed stays; `{run.command}`"
+        elif run.state == INTERRUPTED:
+            yield f"INTERRUPTED {began}, in step {run.step or 'none'}; what was committed stays; `{run.command}`"
+        elif run.state == FAILED:
+            yield f"FAILED {began}, in step {run.step or 'none'}: {run.message}; goes on with `{run.command}`"
     for line in found.stopped:
-        console.print(f"STOPPED {line}; mend the cause or the limit, then {again}", style="bold red", markup=False)
+        yield f"STOPPED {line}; mend the cause or the limit, then {again}"
     for landing in found.unfinished:
-        console.print(f"UNFINISHED {landing}; {again} goes on from there", style="bold red", markup=False)
+        yield f"UNFINISHED {landing}; {again} goes on from there"
+    if not found.is_published:
+        yield "UNPUBLISHED: the newest release lacks what was counted since; `collab publish`"
+    if found.is_stale:
+        last = f"{found.last_success:%Y-%m-%d %H:%M} UTC" if found.last_success else "never"
+        yield f"STALE: no run came to its end within {settings.stale_hours} hours (last: {last}); {again}"
+
+
+def _yellow(found: Status) -> Iterator[str]:
+    """What somebody should know and can wait."""
+    for run in found.runs:
+        if run.state == RUNNING:
+            yield f"RUNNING {run.flow} on {run.source} since {run.started_at:%Y-%m-%d %H:%M} UTC on {run.host}"
     for window in found.fetching:
         month = window.split(".")[0]
-        how = f"`collab backfill --from {month}-01`" if month[:1].isdigit() else "`collab run --source openalex-api`"
-        console.print(
-            f"PARTLY FETCHED {month}; the next night or {how} goes on from there", style="yellow", markup=False
-        )
+        how = f"`collab backfill --from {month}-01`" if month[:1].isdigit() else f"`collab run --source {SOURCE}`"
+        yield f"PARTLY FETCHED {month}; the next night or {how} goes on from there"
     for first, last in found.gaps:
-        console.print(
-            f"NEVER FETCHED {first} to {last}; `collab backfill --from {first}-01 --to {bounds_of(last)[1]}`",
-            style="yellow",
-            markup=False,
-        )
+        yield f"NEVER FETCHED {first} to {last}; `collab backfill --from {first}-01 --to {bounds_of(last)[1]}`"
     if not found.is_located_anew:
-        console.print(
-            "OLDER RULES: stored works were decided by other rules, corrections or ROR; `collab relocate`",
-            style="yellow",
-        )
+        yield "OLDER RULES: stored works were decided by other rules, corrections or ROR; `collab relocate`"
     if found.partial:
-        console.print(
-            f"{found.partial:,} works keep the fields and mentions of older definitions: their landed records are gone",
-            style="yellow",
-        )
-    if not found.is_published:
-        console.print(
-            "UNPUBLISHED: the newest release lacks what was counted since; `collab publish`", style="bold red"
-        )
-    if found.is_stale:
-        console.print(f"STALE: the last batch is older than {settings.stale_hours} hours; {again}", style="bold red")
-    console.print(
-        f"last batch {found.last_batch.batch_id} at {found.last_batch.finished_at:%Y-%m-%d %H:%M} UTC",
-        markup=False,
-        highlight=False,
-    )
+        yield f"{found.partial:,} works keep fields and mentions of older definitions: their landed records are gone"
+    for row in found.undone:
+        yield f"UNDONE {row.batch_id}: {row.versions:,} versions stay out; `collab undo {row.batch_id} --release`"
+
+
+def _plain(found: Status) -> Iterator[str]:
+    if found.last_batch is not None:
+        yield f"last good batch {found.last_batch.batch_id} at {found.last_batch.finished_at:%Y-%m-%d %H:%M} UTC"
+    if found.last_success:
+        brought = f"; works last changed {found.last_change:%Y-%m-%d %H:%M} UTC" if found.last_change else ""
+        yield f"last run that came to its end: {found.last_success:%Y-%m-%d %H:%M} UTC{brought}"
     release = found.release.release_id if found.release else "none"
-    console.print(f"release {release}; {found.open_quarantine} open records in quarantine", markup=False)
+    yield f"release {release}; {found.open_quarantine} open records in quarantine"
 
 
 def plan(console: Console, windows: int, expected: Sequence[Expected], settings: Settings, cost: str) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from functools import partial
 from itertools import zip_longest
+from shlex import quote
 from typing import Any, Protocol, TypeVar
 
 from flows.progress import Progress, progress_for_this_terminal
@@ -22,9 +23,12 @@ from tasks.land import DELETIONS, Landing
 from tasks.list_intake import ListIntake
 from tasks.night import Night
 from tasks.publish import Release
+from tasks.quarantine import SOURCE as QUARANTINE
+from tasks.runs import Begun, Record, recorded
 from tasks.validate import Result
 
 T = TypeVar("T")
+NIGHTLY, BACKFILL, RETRY = "nightly", "backfill", "quarantine-retry"
 MOST_FAILED_WINDOWS = 3  # in a row: then the source is down, and the rest of the night would be spent on waiting
 SOURCES: dict[str, Callable[..., Intake]] = {
     intake.source: intake for intake in (SnapshotIntake, ApiIntake, ListIntake)
@@ -216,8 +220,10 @@ def with_night(
     venue_list: str | None = None,
     venue_corpus: str | None = None,
     backfill: tuple[date, date] | None = None,
+    flow: str = NIGHTLY,
+    flow_run: str | None = None,
 ) -> str:
-    """Open a night, run its steps, and return one line about it.
+    """Open a night, run its steps, note in ops.run how it ended, and return one line about it.
 
     Args:
         show: told what the night did when it ends, well or not.
@@ -227,22 +233,68 @@ def with_night(
         venue_list: list of papers to bring.
         venue_corpus: corpus that it belongs to.
         backfill: months of the live API to fetch that were never seen.
+        flow: name of the flow that runs.
+        flow_run: its id in Prefect.
     """
     settings = load_settings(snapshot=snapshot, venue_list=venue_list, venue_corpus=venue_corpus)
     opening = opening_of(source, until, backfill)
     summary = Summary()
+    if flow == RETRY:
+        source = QUARANTINE
+    command = command_of(source, until, backfill, venue_list if source == ListIntake.source else snapshot, venue_corpus)
     with (
         progress_for_this_terminal(watcher) as progress,
         Night(settings, opening, on_records=progress.advance) as night,
+        recorded(night.warehouse, Begun(flow, source, command, night.folder, flow_run)) as record,
     ):
+        night.run_id = record.run_id
         try:
-            steps(night, step, progress, summary)
+            steps(night, _noting(step, record), progress, summary)
         except GateStopped as stop:
             summary.results[stop.batch_id] = list(stop.findings)
             raise
         finally:
+            record.batches = len(summary.outcomes)
             show(summary)
     return summary.line()
+
+
+def _noting(step: Step, record: Record) -> Step:
+    """Runs steps as `step` does, and notes the one that failed."""
+
+    def run(name: str, about: str, call: Callable[..., T], *args: Any, retries: int = 0) -> T:
+        try:
+            return step(name, about, call, *args, retries=retries)
+        except BaseException:
+            record.step = f"{name} {about}".strip()
+            raise
+
+    return run
+
+
+def command_of(
+    source: str,
+    until: date | None = None,
+    backfill: tuple[date, date] | None = None,
+    place: str | None = None,
+    corpus: str | None = None,
+) -> str:
+    """The command that starts the same run again; it goes on where that one ended.
+
+    Args:
+        place: snapshot or list that was named in the call; left to the settings if it could hold a secret.
+        corpus: of the list.
+    """
+    if backfill:
+        return f"collab backfill --from {backfill[0]} --to {backfill[1]}"
+    if source == QUARANTINE:
+        return "collab quarantine retry"
+    parts = ["collab run --source", source]
+    if place and not set("@?") & set(place):
+        parts += ["--list" if source == ListIntake.source else "--snapshot", quote(place)]
+    if source == ListIntake.source and corpus:
+        parts += ["--corpus", corpus]
+    return " ".join([*parts, *([f"--until {until}"] if until else [])])
 
 
 def opening_of(source: str, until: date | None = None, backfill: tuple[date, date] | None = None) -> Opening:

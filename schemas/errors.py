@@ -7,16 +7,25 @@ from __future__ import annotations
 
 from typing import Any
 
+from schemas.words import printable
+
+LONGEST_MESSAGE = 4_000
+
 
 class CollabError(Exception):
-    """Base of all expected failures: printed as one line, the process leaves with `exit_code`."""
+    """Base of all expected failures: printed as one line, the process leaves with `exit_code`.
+
+    Messages quote what sources sent, and go to terminals, logs and the Prefect UI: what cannot be printed is written
+    out, and they have an end.
+    """
 
     exit_code = 1
 
     def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
+        text = printable(message[: LONGEST_MESSAGE + 1])
+        self.message = text if len(text) <= LONGEST_MESSAGE else f"{text[: LONGEST_MESSAGE - 3]}..."
         self.hint = hint
+        super().__init__(self.message)
 
     def __str__(self) -> str:
         return f"{self.message} -> {self.hint}" if self.hint else self.message
@@ -104,6 +113,10 @@ class GateStopped(CollabError):
 
     def __reduce__(self) -> tuple[type[CollabError], tuple[Any, ...]]:
         return type(self), (self.message, self.hint, self.batch_id, self.findings)
+
+
+class UndoRefused(CollabError):
+    """A batch cannot be undone: something was decided after it, or what it replaced is gone. Nothing was changed."""
 
 
 class PublishError(CollabError):

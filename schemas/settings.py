@@ -47,6 +47,7 @@ class Settings(BaseSettings):
     home: Path = Field(Path("data"), description="folder of warehouse, landing, staging and releases")
     warehouse_url: str | None = Field(
         None,
+        repr=False,  # it may hold a password
         description="SQLAlchemy URL: duckdb:///file or postgresql://user@host/database;"
         " default duckdb:///$COLLAB_HOME/warehouse.duckdb",
     )
@@ -109,6 +110,13 @@ class Settings(BaseSettings):
 
     keep_releases: int = Field(7, ge=1, le=100_000, description="published releases that stay on disk")
     keep_landing: int = Field(30, ge=0, le=100_000, description="landed windows that stay on disk")
+    undo_days: int = Field(
+        14, ge=0, le=3_650, description="days for which a batch can be undone; 0 keeps nothing to undo it by"
+    )
+    keep_quarantine_days: int = Field(
+        365, ge=1, le=36_500, description="days that resolved records of the quarantine are kept; open ones stay"
+    )
+    keep_runs_days: int = Field(400, ge=1, le=36_500, description="days that runs are listed in ops.run")
     stale_hours: int = Field(26, ge=1, le=100_000, description="`collab status` is red when the last success is older")
 
     max_rewritten_share: float = Field(
@@ -126,6 +134,15 @@ class Settings(BaseSettings):
     )
     max_vanished_share: float = Field(
         0.05, gt=0, le=1, description="a window fails when a live source lists fewer of its stored works than the rest"
+    )
+    min_volume_share: float = Field(
+        0.6, ge=0, le=1, description="stop when a source holds a smaller share of what it held before; 0 lets all pass"
+    )
+    max_unlocated_share: float = Field(
+        0.2,
+        gt=0,
+        le=1,
+        description="stop when more of a publisher's rewritten works that had a country have none any more",
     )
     band_sigmas: float = Field(
         4.0, gt=0, description="width of the drift bands over the last 30 batches, in standard deviations"

@@ -36,10 +36,11 @@ from schemas.mart import (  # noqa: F401  (whoever asks for a table finds it her
 from schemas.rules import NEXT_YEAR, Rule, between, in_set, matches, not_in_set, not_null
 from schemas.territories import language_codes, territory_names, work_types
 
-WAREHOUSE_VERSION = 5  # the newest step in tasks/migrations/versions
+WAREHOUSE_VERSION = 6  # the newest step in tasks/migrations/versions
 SHARE_SCALE = 10**9
 OF_WORK = 0  # position of affiliations that are tied to no author
 EXCLUDED_REASONS = ("retracted", "type", "duplicate_doi")
+RUN_STATES = ("running", "completed", "budget", "failed", "interrupted")
 SEEN_STATES = ("stored", "out_of_scope", "deleted")
 SECTORS = ("education", "company", "government", "facility", "healthcare", "nonprofit", "archive", "funder", "other")
 UNKNOWN_SECTOR = "unknown"
@@ -120,7 +121,30 @@ batch = table(
     ),
     column("source_listed", BigInteger, "works of the window that the source did list", unit="works", null=True),
     column("credits", BigInteger, "what fetching the window cost", unit="credits", null=True),
+    column("run_id", String, "run that loaded it; null before version 6", null=True),
+    column("undone_at", DateTime, "UTC; null unless `collab undo` took the batch back", null=True),
     key=("batch_id",),
+    small=True,
+)
+
+run = table(
+    "ops",
+    "run",
+    "What each run did and, if it failed, in which step, why, and the command that goes on.",
+    column("run_id", String, "random"),
+    column("flow", String, "nightly, backfill, quarantine-retry"),
+    column("source", String, "where works came from, as in ops.batch"),
+    column("command", String, "what starts the same run from a shell"),
+    column("host", String, "machine it ran on"),
+    column("folder", String, "its folder below COLLAB_HOME/staging, locked while it lives"),
+    column("flow_run", String, "id of the flow run in Prefect", null=True),
+    column("started_at", DateTime, "UTC"),
+    column("ended_at", DateTime, "UTC; null while it runs, and for ever if it was killed", null=True),
+    column("state", String, ", ".join(RUN_STATES)),
+    column("step", String, "step that failed, and on what", null=True),
+    column("message", Text, "why it failed, and what to do", null=True),
+    column("batches", BigInteger, "batches it committed", unit="batches"),
+    key=("run_id",),
     small=True,
 )
 
@@ -158,6 +182,18 @@ seen = table(
     column("state", String, "stored, out_of_scope or deleted"),
     key=("work_id",),
     spread="work_id",
+)
+
+blocked = table(
+    "ops",
+    "blocked",
+    "Versions that an undone batch had brought: they are not loaded again until they are released; newer ones are.",
+    _work_id(),
+    column("source_updated_at", DateTime, "updated_date of the version, UTC"),
+    column("tie_hash", BigInteger, "as in ops.seen"),
+    batch_id(),
+    key=("work_id", "source_updated_at", "tie_hash"),
+    small=True,
 )
 
 vanished = table(
@@ -269,6 +305,7 @@ release = table(
     column("code_version", String, "collab-atlas version that made it"),
     column("manifest_sha256", String, "digest of manifest.json"),
     column("published_at", DateTime, "UTC"),
+    column("withdrawn_at", DateTime, "UTC; null unless a batch in it was undone", null=True),
     key=("release_id",),
     small=True,
 )

@@ -29,6 +29,14 @@ def fold_word(word: str) -> str:
     return unicodedata.normalize("NFC", bare).translate(_WITHOUT_ACCENT)
 
 
+def printable(text: str) -> str:
+    """Text that neither a terminal nor a reader's eye mistakes for something else: control characters, escapes, line
+    breaks and marks that turn the direction of reading are written out."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
 def words_of(text: str) -> list[str]:
     """Words of a text in compare form."""
     return [fold_word(word) for word in _word.findall(text)]

@@ -7,7 +7,7 @@ the next run removes.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
@@ -26,6 +26,7 @@ from schemas.staging import STAGED, arrow_schema
 from schemas.work_ids import shown_id
 from tasks import quarantine
 from tasks.derive import Deriver, Reading
+from tasks.former import Former, folder_of
 from tasks.gates import measure_gates, staged_metrics, window_gates
 from tasks.land import DELETIONS, WORKS, Landing, check_landing, read_lines
 from tasks.ledger import next_moment
@@ -34,6 +35,8 @@ from tasks.parse import CORPUS, BadRecord, parse_work_id, tie_hash
 from tasks.readers import reader_of
 from tasks.registry import in_force
 from tasks.validate import Report, Result, check_gates, read_staged, validate_staged
+from tasks.versions import keep_nothing
+from tasks.volume import landing_metrics
 from tasks.warehouse import Warehouse, attach_arrow, detach_arrow, utc_now
 
 DELETIONS_PER_BATCH = 1_000_000
@@ -56,6 +59,7 @@ class Batch:
     started_at: datetime
     reference: str | None = None
     """Folder of the reference data that its countries are decided by."""
+    run_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,12 @@ class Outcome:
 
 
 def batches_of(
-    landing: Landing, folder: Path, loaded: int, batch_works: int, reference: str | None = None
+    landing: Landing,
+    folder: Path,
+    loaded: int,
+    batch_works: int,
+    reference: str | None = None,
+    run_id: str | None = None,
 ) -> Iterator[Batch]:
     """Batches of a landing that are still to be loaded; `loaded` records are committed already.
 
@@ -78,7 +87,7 @@ def batches_of(
     for first in range(loaded, max(landing.records, 1), size):
         end = min(first + size, landing.records)
         batch_id = f"{landing.source}/{landing.landing_id}/{first:08d}"
-        yield Batch(batch_id, landing, folder, first, end, utc_now(), reference)
+        yield Batch(batch_id, landing, folder, first, end, utc_now(), reference, run_id)
 
 
 def stage(batch: Batch, deriver: Deriver, workspace: Path, settings: Settings) -> Path:
@@ -139,6 +148,27 @@ def load(warehouse: Warehouse, batch: Batch, folder: Path, report: Report, setti
     return outcome
 
 
+def load_again(
+    warehouse: Warehouse,
+    batch: Batch,
+    folder: Path,
+    report: Report,
+    settings: Settings,
+    prepare: Callable[[Connection], None],
+) -> Outcome:
+    """Commit landed records that were taken in before, after `prepare` in the same transaction, or nothing.
+
+    Raises:
+        GateStopped: a stop rule failed; the tables are as before.
+    """
+    with warehouse.transaction() as conn:
+        prepare(conn)
+        outcome, findings = _load_in(conn, batch, folder, report, settings)
+        if findings.stopped_by:
+            raise _stopped(batch, outcome, findings)
+    return outcome
+
+
 def loaded_records(conn: Connection, landing: Landing) -> int:
     """Records of a landing that are committed: always the first ones."""
     of = t.batch.c
@@ -173,17 +203,21 @@ def _load_in(
     conn: Connection, batch: Batch, folder: Path, report: Report, settings: Settings
 ) -> tuple[Outcome, Report]:
     if batch.first == batch.end:
-        return _note_empty(conn, batch, report)
+        return _note_empty(conn, batch, report, settings)
     staged = read_batch(folder, report)
     if batch.landing.kind == DELETIONS:
         staged["deletion"] = read_staged(folder, "deletion")
     stage_of = {name: attach_arrow(conn, f"stage_{name}", data) for name, data in staged.items()}
+    former = None
+    if settings.undo_days:
+        former = Former(conn, folder_of(settings, _landing_uri(batch.landing), batch.batch_id))
+    keep = former.keep if former else keep_nothing
 
     counts = dict.fromkeys((*CATEGORIES, *DELETION_COUNTS), 0)
     if batch.landing.kind == DELETIONS:
-        change = load_deletions(conn, stage_of["deletion"], stage_of, batch.batch_id)
+        change = load_deletions(conn, stage_of["deletion"], stage_of, batch.batch_id, keep)
     else:
-        change = load_works(conn, stage_of, batch.batch_id)
+        change = load_works(conn, stage_of, batch.batch_id, keep=keep)
     counts |= change.counts
     counts["quarantined"] = hold_refused(conn, batch, staged, report, settings)
     quarantine.close_overtaken(conn, utc_now())
@@ -192,31 +226,30 @@ def _load_in(
     metrics = staged_metrics(folder)
     source, corpus = batch.landing.source, batch.landing.corpus or CORPUS
     gates = measure_gates(conn, counts, change, metrics, source, settings, corpus)
-    gates += window_gates(batch.landing)
+    gates += window_gates(conn, batch.landing, settings)
     findings = check_gates(gates)
     results = [*report.results, *findings.results]
     store_results(conn, batch.batch_id, results)
     row = _batch_row(batch, counts, next_moment(conn))
     conn.execute(t.batch.insert(), row)
     works = len(staged["work"])
-    if metrics:
-        conn.execute(
-            t.metric.insert(),
-            [{"batch_id": batch.batch_id, "name": n, "value": v, "works": works} for n, v in metrics.items()],
-        )
+    _store_metrics(conn, batch, metrics, works)
     if batch.end == batch.landing.records and batch.landing.parts:
         _store_parts(conn, batch)
     detach_arrow(conn, [f"stage_{name}" for name in staged])
+    if former and not findings.stopped_by:
+        former.close()
     return Outcome(row, results), findings
 
 
-def _note_empty(conn: Connection, batch: Batch, report: Report) -> tuple[Outcome, Report]:
+def _note_empty(conn: Connection, batch: Batch, report: Report, settings: Settings) -> tuple[Outcome, Report]:
     """A window that was looked at and holds nothing new: its batch row is all that is written."""
-    findings = check_gates(window_gates(batch.landing))
+    findings = check_gates(window_gates(conn, batch.landing, settings))
     results = [*report.results, *findings.results]
     store_results(conn, batch.batch_id, results)
     row = _batch_row(batch, dict.fromkeys((*CATEGORIES, *OTHER_COUNTS), 0), next_moment(conn))
     conn.execute(t.batch.insert(), row)
+    _store_metrics(conn, batch, {}, 0)
     if batch.landing.parts:
         _store_parts(conn, batch)
     return Outcome(row, results), findings
@@ -234,7 +267,7 @@ def _batch_row(batch: Batch, counts: dict[str, int], finished_at: datetime) -> d
         "end_record": batch.end,
         "window_records": landing.records,
         **counts,
-        "landing_uri": f"{landing.source}/{landing.landing_id}",
+        "landing_uri": _landing_uri(landing),
         "sha256": landing.sha256,
         "code_version": code_version(),
         "definitions": definitions_digest(),
@@ -243,7 +276,12 @@ def _batch_row(batch: Batch, counts: dict[str, int], finished_at: datetime) -> d
         "source_records": landing.source_records,
         "source_listed": landing.source_listed,
         "credits": landing.credits,
+        "run_id": batch.run_id,
     }
+
+
+def _landing_uri(landing: Landing) -> str:
+    return f"{landing.source}/{landing.landing_id}"
 
 
 def read_batch(folder: Path, report: Report) -> dict[str, pa.Table]:
@@ -348,6 +386,14 @@ def _store_repairs(conn: Connection, repair: Any, change: Change) -> None:
     values = [sa.literal(change.batch_id) if c.name == "batch_id" else repair.c[c.name] for c in t.repair.columns]
     rows = sa.select(*values).distinct().where(repair.c.stage_id.in_(sa.select(change.arriving.c.stage_id)))
     conn.execute(sa.insert(t.repair).from_select(t.repair.columns.keys(), rows))
+
+
+def _store_metrics(conn: Connection, batch: Batch, metrics: dict[str, float], works: int) -> None:
+    """Keep the figures that later batches are held against."""
+    kept = metrics | landing_metrics(batch.landing)
+    rows = [{"batch_id": batch.batch_id, "name": n, "value": v, "works": works} for n, v in kept.items()]
+    if rows:
+        conn.execute(t.metric.insert(), rows)
 
 
 def _store_parts(conn: Connection, batch: Batch) -> None:

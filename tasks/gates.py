@@ -30,7 +30,9 @@ from schemas.territories import UNKNOWN
 from tasks.land import Landing
 from tasks.load import Change
 from tasks.parse import CORPUS
+from tasks.publishers import arriving_gates, publisher_metrics, rewritten_gate
 from tasks.validate import read_staged
+from tasks.volume import volume_gates
 
 HISTORY = 30
 FEWEST_BATCHES = 10
@@ -66,6 +68,7 @@ def staged_metrics(folder: Path) -> dict[str, float]:
         "string_fallback_rate": _share(pc.equal(rows["country_source"], "string")),
         "mojibake_rate": _share(pc.fill_null(pc.match_substring_regex(rows["raw_string"], MOJIBAKE), False)),
         **_conflicts_by_country(rows),
+        **publisher_metrics(folder),
     }
 
 
@@ -128,6 +131,8 @@ def measure_gates(
     is_series = corpus == CORPUS
     is_judged = works >= FEWEST_WORKS and len(history) >= FEWEST_BATCHES and is_series
     gates += _rewrite_gates(conn, change, settings, corpus, is_judged if is_series else works >= FEWEST_WORKS)
+    if is_series:
+        gates.append(rewritten_gate(conn, change, settings))
     for name, severity, least in DRIFT:
         earlier = [figures[name] for figures in history if name in figures]
         if name not in metrics:
@@ -147,7 +152,11 @@ def measure_gates(
                 *([] if is_series else ["the batches of a venue list are no series"]),
             )
         )
-    return [*gates, _country_gate(metrics, history, settings)] if metrics else gates
+    if metrics:
+        gates.append(_country_gate(metrics, history, settings))
+    if metrics and is_series:
+        gates += arriving_gates(metrics, history, settings)
+    return gates
 
 
 def _country_gate(metrics: dict[str, float], history: list[dict[str, float]], settings: Settings) -> Gate:
@@ -168,16 +177,19 @@ def _country_gate(metrics: dict[str, float], history: list[dict[str, float]], se
     return Gate("country_conflict_rate", "warn", worst, None, limit, why, bool(name))
 
 
-def window_gates(landing: Landing) -> list[Gate]:
-    """Whether a source that was asked did list all that it says there is; a source that is copied says nothing."""
+def window_gates(conn: Connection, landing: Landing, settings: Settings) -> list[Gate]:
+    """Whether a source holds as much as it is used to, and listed all that it says there is; a source that is copied
+    says nothing of the latter."""
+    volume = volume_gates(conn, landing, settings)
     if landing.source_records is None or landing.source_listed is None:
-        return []
+        return volume
     missing = max(landing.source_records - landing.source_listed, 0)
     why = "a window must hold what the source says it holds"
     whole = "listed works whose authors could not all be had; asked for again with their month"
     return [
         Gate("window_complete", "stop", float(missing), 0, 0, why),
         Gate("works_left_out", "warn", float(landing.left_out), 0, 0, whole),
+        *volume,
     ]
 
 

@@ -13,6 +13,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+import msgspec
 import sqlalchemy as sa
 
 from schemas import tables as t
@@ -179,7 +180,8 @@ class SnapshotIntake:
                 "the snapshot was replaced while it was being read",
                 "wait until it is complete, then run again: loaded windows are kept",
             )
-        return landing
+        # Said anew also of a landing that is there already: a manifest that was mended must not be judged as it was.
+        return msgspec.structs.replace(landing, **snapshots.volumes(self._manifest, window)._asdict())
 
     def land_deletions(self) -> Landing | None:
         """Copy the cumulative list of deleted ids up to the night's date."""

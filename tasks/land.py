@@ -45,7 +45,8 @@ class Landing(msgspec.Struct, frozen=True, omit_defaults=True):
     `lists_cut`: whether the source cuts author lists at 100. Of a source that was asked: how many works it says the
     window holds, how many it listed, what that cost in credits, how many were left out because their authors could
     not all be had, and a digest of what was asked and of whom. Of a venue list: its corpus, and when it was brought
-    (UTC), which orders the versions of its papers.
+    (UTC), which orders the versions of its papers. Of a snapshot, as of this run and not kept on disk: records of all
+    its parts, its newest date, and the records of each date that the landing has a part of.
     """
 
     landing_id: str
@@ -61,6 +62,9 @@ class Landing(msgspec.Struct, frozen=True, omit_defaults=True):
     question: str = ""
     corpus: str = ""
     brought_at: datetime | None = None
+    snapshot_records: int | None = None
+    snapshot_ends: str = ""
+    dates: dict[str, int] = {}
 
     @property
     def records(self) -> int:
@@ -141,11 +145,14 @@ def _copy(part: Incoming, file: Path) -> tuple[str, int]:
         for block in part.blocks:
             digest.update(block)
             size += out.write(block)
+            if part.bytes is not None and size > part.bytes:
+                break  # a server that sends on and on does not fill the disk
         out.flush()
         os.fsync(out.fileno())
     if part.bytes is not None and size != part.bytes:
+        has = f"more than {part.bytes}" if size > part.bytes else f"{size}"
         raise SourceError(
-            f"{part.path} has {size} bytes, the manifest says {part.bytes}",
+            f"{part.path} has {has} bytes, the manifest says {part.bytes}",
             "the copy is cut or was replaced meanwhile; fetch it again",
         )
     return digest.hexdigest(), size
@@ -228,16 +235,3 @@ def _bounded_lines(unpacked: io.BufferedIOBase, limit: int) -> Iterator[bytes | 
         yield None
         while line and not line.endswith(b"\n"):
             line = unpacked.readline(limit + 1)
-
-
-def prune(folder: Path, keep: set[str], newest: int) -> None:
-    """Remove landings beyond the `newest` ones; `keep` (landing ids) stay in any case."""
-    for source in [entry for entry in folder.iterdir() if entry.is_dir()] if folder.exists() else ():
-        found = sorted(
-            (entry for entry in source.iterdir() if entry.is_dir()),
-            key=lambda entry: entry.stat().st_mtime,
-            reverse=True,
-        )
-        for entry in found[newest:]:
-            if entry.name not in keep:
-                shutil.rmtree(entry, ignore_errors=True)

@@ -18,6 +18,9 @@ from schemas import tables as t
 from tasks.sources.venue_list import SOURCE as LISTS
 from tasks.warehouse import utc_now
 
+# Kinds of batches that come from the warehouse itself: one takes another back, named in window_name; one counts anew.
+UNDO, REBUILD = "undo", "rebuild"
+
 
 def next_moment(conn: Connection) -> datetime:
     """Now, UTC, but after every batch and release there is: machines whose clocks differ write to one warehouse.
@@ -30,8 +33,10 @@ def next_moment(conn: Connection) -> datetime:
 
 
 def releases_in(conn: Connection, published: Path) -> list[sa.Row[Any]]:
-    """Releases of this warehouse that lie in a folder, newest first; another COLLAB_HOME holds others."""
-    every = conn.execute(sa.select(t.release).order_by(t.release.c.published_at.desc()))
+    """Releases of this warehouse that lie in a folder and were not withdrawn, newest first; another COLLAB_HOME holds
+    others."""
+    of = t.release.c
+    every = conn.execute(sa.select(t.release).where(of.withdrawn_at.is_(None)).order_by(of.published_at.desc()))
     return [row for row in every if (published / row.release_id).exists()]
 
 
@@ -182,5 +187,15 @@ def _corpus(landing_id: sa.ColumnElement[str]) -> sa.ColumnElement[str]:
 
 
 def _batches_since(since: datetime | None) -> Select[Any]:
-    every = sa.select(t.batch.c.batch_id)
-    return every if since is None else every.where(t.batch.c.finished_at > since)
+    """Batches committed after a moment, but those that were undone since, and what undid them: together they change
+    nothing."""
+    of = t.batch.c
+    every = sa.select(of.batch_id)
+    if since is None:
+        return every
+    undone = sa.select(of.batch_id).where(of.finished_at > since, of.undone_at.is_not(None))
+    return every.where(
+        of.finished_at > since,
+        of.undone_at.is_(None),
+        sa.not_(sa.and_(of.kind == UNDO, of.window_name.in_(undone))),
+    )

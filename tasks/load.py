@@ -23,11 +23,22 @@ from sqlalchemy import Connection, FromClause, Select, Table
 
 from schemas import tables as t
 from schemas.relations import Relations
-from schemas.territories import work_types
-from schemas.work_ids import FIRST_OF_LISTS
 from tasks.aggregate import Side, apply_increment
 from tasks.citations import Citing
 from tasks.duplicates import settle_dois
+from tasks.eligibility import own_exclusion
+from tasks.versions import (
+    VERSION,
+    Keep,
+    count_blocked,
+    is_blocked,
+    is_older,
+    is_ours,
+    keep_nothing,
+    keep_seen,
+    pick,
+    remember,
+)
 from tasks.warehouse import scratch
 
 CHILDREN = (  # children of a work, the column that ties them to it, and the part of the work they belong to
@@ -50,6 +61,7 @@ COMPARED = (
     *(f"{part}_hash" for part in PARTS),
 )
 CATEGORIES = ("new", "updated", "unchanged", "superseded", "out_of_scope")
+UNDONE = "undone"
 
 
 class Reasons(NamedTuple):
@@ -70,34 +82,49 @@ class Change:
     """work_id, reason, was_stored, and which parts of the work changed."""
     arriving: Table
     """work_id and stage_id of the versions that are stored now."""
+    before: Table
+    """Affected works as they were stored, in the columns COMPARED."""
+    after: Table
+    """The same as they are stored now."""
     batch_id: str
 
 
-def load_works(conn: Connection, stage: Mapping[str, FromClause], batch_id: str, reason: str | None = None) -> Change:
+def load_works(
+    conn: Connection,
+    stage: Mapping[str, FromClause],
+    batch_id: str,
+    reason: str | None = None,
+    keep: Keep = keep_nothing,
+) -> Change:
     """Apply the versions of a batch.
 
     Args:
         stage: readable staged tables by name (schemas/staging.py), plus `rejected` (stage_id) with the records that
             validation refused.
         reason: of every change in the ledger; what differs says it, if None.
+        keep: told what is replaced (see tasks/former.py).
     """
     named = sa.select(stage["version"].c.work_id)
     known = scratch(conn, "known", sa.select(t.seen).where(t.seen.c.work_id.in_(named)))
     stored = _stored(conn, named)
-    picked = scratch(conn, "picked", _pick(stage, known, stored))
+    picked = scratch(conn, "picked", pick(stage, known, stored))
     counts = dict.fromkeys(CATEGORIES, 0)
     counts |= conn.execute(sa.select(picked.c.action, sa.func.count()).group_by(picked.c.action)).tuples().all()
     counts["out_of_scope"] += counts.pop("removed", 0)
+    counts["superseded"] += count_blocked(conn, stage)
+    keep_seen(keep, known, sa.select(*(picked.c[name] for name in VERSION)).where(is_ours(picked), picked.c.is_later))
     arriving = sa.select(picked.c.work_id, picked.c.stage_id).where(picked.c.action.in_(["new", "updated"]))
     leaving = sa.select(picked.c.work_id).where(picked.c.action == "removed")
     reasons = Reasons("out_of_scope", reason)
-    change = _replace(conn, stage, stored, arriving, leaving, reasons, counts, batch_id)
-    _remember(conn, picked)
-    _describe_institutions(conn, stage)
+    change = _replace(conn, stage, stored, arriving, leaving, reasons, counts, batch_id, keep)
+    remember(conn, picked)
+    _describe_institutions(conn, stage, keep)
     return change
 
 
-def load_deletions(conn: Connection, deletion: FromClause, stage: Mapping[str, FromClause], batch_id: str) -> Change:
+def load_deletions(
+    conn: Connection, deletion: FromClause, stage: Mapping[str, FromClause], batch_id: str, keep: Keep = keep_nothing
+) -> Change:
     """Apply a list of deletions: relation (work_id, source_updated_at, tie_hash), one row per work, the date being
     the end of the day."""
     listed = sa.select(deletion.c.work_id)
@@ -107,8 +134,9 @@ def load_deletions(conn: Connection, deletion: FromClause, stage: Mapping[str, F
         "judged",
         sa.select(deletion, known.c.state)
         .outerjoin_from(deletion, known, known.c.work_id == deletion.c.work_id)
-        .where(sa.or_(known.c.work_id.is_(None), _is_older(known.c, deletion.c))),
+        .where(sa.or_(known.c.work_id.is_(None), is_older(known.c, deletion.c)), ~is_blocked(deletion)),
     )
+    keep_seen(keep, known, sa.select(*(judged.c[name] for name in VERSION)))
     leaving = sa.select(judged.c.work_id).where(judged.c.state == "stored")
     stored = _stored(conn, leaving)
     all_listed = conn.scalar(sa.select(sa.func.count()).select_from(deletion)) or 0
@@ -116,83 +144,30 @@ def load_deletions(conn: Connection, deletion: FromClause, stage: Mapping[str, F
     counts = {"listed": all_listed, "applied": applied, "absent": all_listed - applied}
     names: list[Any] = [sa.cast(sa.null(), sa.BigInteger).label(name) for name in ("work_id", "stage_id")]
     none = sa.select(*names).where(sa.false())
-    change = _replace(conn, stage, stored, none, leaving, Reasons("deleted"), counts, batch_id)
+    change = _replace(conn, stage, stored, none, leaving, Reasons("deleted"), counts, batch_id, keep)
     conn.execute(sa.delete(t.seen).where(t.seen.c.work_id.in_(sa.select(judged.c.work_id))))
     now_deleted = sa.select(judged.c.work_id, judged.c.source_updated_at, judged.c.tie_hash, sa.literal("deleted"))
     conn.execute(sa.insert(t.seen).from_select(["work_id", "source_updated_at", "tie_hash", "state"], now_deleted))
     return change
 
 
+def restore_works(conn: Connection, stage: Mapping[str, FromClause], arrived: FromClause, batch_id: str) -> Change:
+    """Put works back as they were before a batch, with reason `undone`.
+
+    Args:
+        stage: readable tables by name with the former rows of the works to restore, in the shape of staged ones.
+        arrived: relation (work_id) of the works that were not stored before.
+    """
+    work = stage["work"].c
+    named = sa.union(sa.select(work.work_id), sa.select(arrived.c.work_id)).subquery()
+    stored = _stored(conn, sa.select(named.c.work_id))
+    arriving, leaving = sa.select(work.work_id, work.stage_id), sa.select(arrived.c.work_id)
+    return _replace(conn, stage, stored, arriving, leaving, Reasons(UNDONE, UNDONE), {}, batch_id, keep_nothing)
+
+
 def _stored(conn: Connection, ids: Select[Any]) -> Table:
     """What is stored of some works, in the columns that matter here."""
     return scratch(conn, "stored", sa.select(*(t.work.c[name] for name in COMPARED)).where(t.work.c.work_id.in_(ids)))
-
-
-def _is_older(left: Any, right: Any) -> sa.ColumnElement[bool]:
-    """Left < right in the order of versions: (source_updated_at, tie_hash)."""
-    same_date = sa.and_(left.source_updated_at == right.source_updated_at, left.tie_hash < right.tie_hash)
-    return sa.or_(left.source_updated_at < right.source_updated_at, same_date)
-
-
-def _pick(stage: Mapping[str, FromClause], known: Table, stored: Table) -> Select[Any]:
-    """One row per valid version with the action it calls for; `is_last` marks the newest version of its work in
-    this batch."""
-    version = stage["version"]
-    order = (version.c.source_updated_at.desc(), version.c.tie_hash.desc(), version.c.stage_id.desc())
-    ranked = (
-        sa.select(
-            version,
-            (sa.func.row_number().over(partition_by=version.c.work_id, order_by=order) == 1).label("is_last"),
-            sa.func.max(sa.cast(version.c.in_scope, sa.Integer))
-            .over(partition_by=version.c.work_id)
-            .label("was_in_scope"),
-        )
-        .where(version.c.stage_id.not_in(sa.select(stage["rejected"].c.stage_id)))
-        .subquery("ranked")
-    )
-    seen, staged = known.c, stage["work"].c
-    action = sa.case(
-        (~ranked.c.is_last, "superseded"),
-        (sa.and_(seen.work_id.is_not(None), _is_older(ranked.c, seen)), "superseded"),
-        (sa.and_(~ranked.c.in_scope, seen.state == "stored"), "removed"),
-        (~ranked.c.in_scope, "out_of_scope"),
-        (
-            sa.and_(
-                seen.state == "stored",
-                stored.c.content_hash == staged.content_hash,
-                _own_exclusion(staged).is_not_distinct_from(_noted_exclusion(stored.c)),
-            ),
-            "unchanged",
-        ),
-        (seen.state == "stored", "updated"),
-        else_="new",
-    )
-    # The version that is seen already can have another state: by other definitions it is in scope, or is not any more.
-    is_other_state = sa.and_(~_is_older(ranked.c, seen), seen.state != _state_of(ranked.c))
-    is_newer = sa.or_(seen.work_id.is_(None), _is_older(seen, ranked.c), is_other_state)
-    return (
-        sa.select(
-            ranked, action.label("action"), is_newer.label("is_newer"), seen.work_id.is_not(None).label("is_known")
-        )
-        .outerjoin_from(ranked, known, seen.work_id == ranked.c.work_id)
-        .outerjoin(stored, stored.c.work_id == ranked.c.work_id)
-        .outerjoin(stage["work"], staged.stage_id == ranked.c.stage_id)
-    )
-
-
-def _state_of(version: Any) -> sa.ColumnElement[str]:
-    return sa.case((version.in_scope, "stored"), else_="out_of_scope")
-
-
-def _remember(conn: Connection, picked: Table) -> None:
-    """Advance `seen`. A work of OpenAlex that never was in scope is not remembered; a paper of a list is, because an
-    older list that accepts it may be loaded after the one that withdraws it."""
-    p = picked.c
-    is_ours = sa.or_(p.is_known, p.was_in_scope == 1, p.work_id >= FIRST_OF_LISTS)
-    to_remember = sa.and_(p.is_last, p.is_newer, p.action != "superseded", is_ours)
-    conn.execute(sa.delete(t.seen).where(t.seen.c.work_id.in_(sa.select(p.work_id).where(to_remember))))
-    rows = sa.select(p.work_id, p.source_updated_at, p.tie_hash, _state_of(p)).where(to_remember).order_by(p.work_id)
-    conn.execute(sa.insert(t.seen).from_select(["work_id", "source_updated_at", "tie_hash", "state"], rows))
 
 
 def _replace(
@@ -204,6 +179,7 @@ def _replace(
     reasons: Reasons,
     counts: dict[str, int],
     batch_id: str,
+    keep: Keep,
 ) -> Change:
     """Replace the rows of D in core and carry the difference into ledger and mart."""
     arriving = scratch(conn, "arriving", arrivals)
@@ -221,7 +197,8 @@ def _replace(
     sums = [sa.func.count().filter(condition).label(name) for name, condition in tallied.items()]
     tally = conn.execute(sa.select(*sums)).mappings().one()
     if not tally["arrived"] + tally["replaced"]:
-        return Change(counts, {}, affected, arriving, batch_id)
+        return Change(counts, {}, affected, arriving, old_work, new_work, batch_id)
+    keep("arrived", sa.select(of.work_id).where(of.is_stored, ~of.was_stored))
 
     before: dict[str, FromClause] = {"work": old_work}
     after: dict[str, FromClause] = {"work": new_work}
@@ -229,19 +206,32 @@ def _replace(
         if tally["replaced"] + flips:
             held = sa.select(child).where(child.c.work_id.in_(sa.select(of.work_id).where(of.was_stored)))
             before[child.name] = old = scratch(conn, f"old_{child.name}", held)
+            keep(child.name, sa.select(old))
         rows = [_arrived(stage[child.name], arriving, child)] if tally["arrived"] else []
         if flips:
             rows.append(sa.select(old).where(old.c.work_id.in_(sa.select(of.work_id).where(of.is_mate))))
         if rows:
             after[child.name] = scratch(conn, f"new_{child.name}", sa.union_all(*rows))
 
+    if tally["replaced"] + flips:
+        _keep_works(keep, affected)
     arrived = _arrived(stage["reference"], arriving, t.reference)
     citing = Citing.find(conn, affected, arrived)
     _rewrite_core(conn, stage, new_work, affected, arriving, tally, flips, batch_id)
     sides = [Relations(**side) if len(side) > 1 else None for side in (before, after)]
     was, now = Side(sides[0], citing.before(sides[0])), Side(sides[1], citing.after(sides[1]))
     cells = apply_increment(conn, was, now, affected, batch_id)
-    return Change(counts, cells, affected, arriving, batch_id)
+    return Change(counts, cells, affected, arriving, old_work, new_work, batch_id)
+
+
+def _keep_works(keep: Keep, affected: Table) -> None:
+    """Keep the works that a batch changes or removes, and those of their parts that do not contribute to a cell."""
+    of = affected.c
+    keep("work", sa.select(t.work).where(t.work.c.work_id.in_(sa.select(of.work_id).where(of.was_stored))))
+    for child, owner, part in CHILDREN:
+        if child not in CONTRIBUTING:
+            changed = sa.select(of.work_id).where(of.was_stored, of[f"{part}_changed"])
+            keep(child.name, sa.select(child).where(child.c[owner].in_(changed)))
 
 
 def _rewrite_core(
@@ -295,30 +285,10 @@ def _arrived(staged: FromClause, arriving: Table, child: Table) -> Select[Any]:
     return sa.select(*values).join_from(staged, arriving, staged.c.stage_id == arriving.c.stage_id)
 
 
-def _own_exclusion(work: Any) -> sa.ColumnElement[str]:
-    """Why a work does not count, as far as it decides that itself; null if it counts."""
-    reason = sa.case(
-        (work.is_retracted, "retracted"), (work.type.not_in(sorted(work_types().counted)), "type"), else_=sa.null()
-    )
-    return sa.cast(reason, sa.String)
-
-
-def _noted_exclusion(work: Any) -> sa.ColumnElement[str]:
-    """The same as it was when the work was stored; the allow-list of types may be another one now."""
-    return sa.cast(sa.case((work.excluded_reason != "duplicate_doi", work.excluded_reason), else_=sa.null()), sa.String)
-
-
-def counts_otherwise() -> sa.ColumnElement[bool]:
-    """Whether a stored work counts otherwise than when it was stored; a duplicate of a DOI is not asked."""
-    of = t.work.c
-    is_duplicate = of.excluded_reason.is_not_distinct_from("duplicate_doi")
-    return sa.and_(~is_duplicate, _own_exclusion(of).is_distinct_from(of.excluded_reason))
-
-
 def _with_standing(staged: FromClause, arriving: Table) -> Select[Any]:
     """The works that arrive, counted or not as far as each itself decides: retracted, or of a type that does not
     count."""
-    reason = _own_exclusion(staged.c)
+    reason = own_exclusion(staged.c)
     decided: dict[str, sa.ColumnElement[Any]] = {"is_counted": reason.is_(None), "excluded_reason": reason}
     values = [decided[name].label(name) if name in decided else staged.c[name] for name in COMPARED]
     return sa.select(*values).join_from(staged, arriving, staged.c.stage_id == arriving.c.stage_id)
@@ -359,7 +329,7 @@ def _compare(old_work: Table, new_work: Table, arriving: Table, reasons: Reasons
     ).outerjoin_from(old_work, new_work, old.work_id == new.work_id, full=True)
 
 
-def _describe_institutions(conn: Connection, stage: Mapping[str, FromClause]) -> None:
+def _describe_institutions(conn: Connection, stage: Mapping[str, FromClause], keep: Keep) -> None:
     """Keep the newest description of each institution over all valid versions, whether their work changed or not."""
     staged = stage["institution"]
     order = (staged.c.source_updated_at.desc(), staged.c.tie_hash.desc())
@@ -367,7 +337,10 @@ def _describe_institutions(conn: Connection, stage: Mapping[str, FromClause]) ->
     names = t.institution.columns.keys()
     ranked = (
         sa.select(*(staged.c[name] for name in names), rank.label("rank"))
-        .where(staged.c.stage_id.not_in(sa.select(stage["rejected"].c.stage_id)))
+        .where(
+            staged.c.stage_id.not_in(sa.select(stage["rejected"].c.stage_id)),
+            staged.c.stage_id.not_in(sa.select(stage["version"].c.stage_id).where(is_blocked(stage["version"]))),
+        )
         .subquery()
     )
     have = t.institution
@@ -376,7 +349,10 @@ def _describe_institutions(conn: Connection, stage: Mapping[str, FromClause]) ->
         "described",
         sa.select(*(ranked.c[name] for name in names))
         .outerjoin_from(ranked, have, have.c.institution_id == ranked.c.institution_id)
-        .where(ranked.c.rank == 1, sa.or_(have.c.institution_id.is_(None), _is_older(have.c, ranked.c))),
+        .where(ranked.c.rank == 1, sa.or_(have.c.institution_id.is_(None), is_older(have.c, ranked.c))),
     )
-    conn.execute(sa.delete(have).where(have.c.institution_id.in_(sa.select(newer.c.institution_id))))
+    described = sa.select(newer.c.institution_id)
+    keep("described", described)
+    keep("institution", sa.select(have).where(have.c.institution_id.in_(described)))
+    conn.execute(sa.delete(have).where(have.c.institution_id.in_(described)))
     conn.execute(sa.insert(have).from_select(names, sa.select(newer).order_by(newer.c.institution_id)))

@@ -23,10 +23,10 @@ from tasks import quarantine
 from tasks.batch import Batch, Outcome
 from tasks.derive import Deriver
 from tasks.intake import Intake, Opening, Place, SnapshotIntake, Window
-from tasks.land import WORKS, Landing, prune
-from tasks.ledger import unfinished_landings
+from tasks.land import WORKS, Landing
 from tasks.publish import Release, publish
 from tasks.registry import reference_folder
+from tasks.retention import Pruned, prune_landing
 from tasks.validate import Report
 from tasks.warehouse import Warehouse
 from tasks.workers import workers_for
@@ -77,6 +77,12 @@ class Night(AbstractContextManager["Night"]):
         self._ahead: tuple[tuple[str, str | None], Future[Path]] | None = None
         self._open_intake = open_intake
         self._intake: Intake | None = None
+        self.run_id: str | None = None  # noted on every batch, where the run is listed in ops.run
+
+    @property
+    def folder(self) -> Path:
+        """Folder of this run in staging, locked while it lives."""
+        return self._workspace.folder
 
     def __exit__(self, *exc: object) -> None:
         self._workers.close()  # first: what derives ahead waits for them
@@ -130,7 +136,7 @@ class Night(AbstractContextManager["Night"]):
             reference = reference_folder(conn, self.settings, self._workspace)
         self._workers.provide(reference)
         folder = self.settings.landing / landing.source / landing.landing_id
-        return list(batches.batches_of(landing, folder, loaded, self.settings.batch_works, reference))
+        return list(batches.batches_of(landing, folder, loaded, self.settings.batch_works, reference, self.run_id))
 
     def derive(self, batch: Batch, following: Batch | None = None) -> Path:
         """Parse and locate a batch; returns its staging folder.
@@ -173,6 +179,5 @@ class Night(AbstractContextManager["Night"]):
         """Publish what changed since the last release; None if that is nothing."""
         release = publish(self.warehouse, self.settings)
         with self.warehouse.reading() as conn:
-            unfinished = set(conn.scalars(unfinished_landings()))
-        prune(self.settings.landing, unfinished, self.settings.keep_landing)
+            prune_landing(conn, self.settings, Pruned())
         return release

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -43,6 +44,7 @@ from tasks.registry import describe_reference
 from tasks.releases import DATABASE, opened
 from tasks.warehouse import Warehouse, export_parquet
 
+log = logging.getLogger("collab")
 MANIFEST, DICTIONARY, EXPORTS = "manifest.json", "DICTIONARY.md", "exports"
 
 
@@ -86,7 +88,7 @@ def _make(conn: Connection, published: Path, force: bool) -> Release | None:
     """Write a release and its row, alone: no load commits between what is read here and `published_at`."""
     last = next(iter(releases_in(conn, published)), None)
     newest = conn.scalar(sa.select(t.batch.c.batch_id).order_by(t.batch.c.finished_at.desc()).limit(1))
-    if newest is None or (last is not None and not force and _is_up_to_date(conn, last)):
+    if newest is None or (last is not None and not force and _is_up_to_date(conn, last, published)):
         return None
     now = next_moment(conn).replace(tzinfo=UTC)
     release_id = _next_id(published, set(conn.scalars(sa.select(t.release.c.release_id))), now)
@@ -120,9 +122,31 @@ def _settle(conn: Connection, settings: Settings) -> None:
         shutil.rmtree(published / release_id, ignore_errors=True)
 
 
-def _is_up_to_date(conn: Connection, last: Any) -> bool:
+def _is_up_to_date(conn: Connection, last: Any, published: Path) -> bool:
     is_same_code = (last.definitions, last.code_version) == (definitions_digest(), code_version())
-    return is_same_code and not has_changed(conn, last.published_at)
+    if not is_same_code or has_changed(conn, last.published_at):
+        return False
+    damaged = _damaged(published / last.release_id, last.manifest_sha256)
+    if damaged:
+        log.warning("release %s is damaged (%s); another is published in its place", last.release_id, damaged)
+    return not damaged
+
+
+def _damaged(folder: Path, manifest_sha256: str) -> str:
+    """The first file of a release that is not as it was written; empty if all are."""
+    try:
+        if _sha256(folder / MANIFEST) != manifest_sha256:
+            return MANIFEST
+        files: dict[str, dict[str, Any]] = json.loads((folder / MANIFEST).read_bytes())["files"]
+    except OSError:
+        return MANIFEST
+    for name, about in files.items():
+        try:
+            if _sha256(folder / name) != about["sha256"]:
+                return name
+        except OSError:
+            return name
+    return ""
 
 
 def _next_id(published: Path, known: set[str], now: datetime) -> str:

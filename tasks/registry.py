@@ -53,6 +53,13 @@ def note_located(conn: Connection) -> None:
     _note(conn, {LOCATED_BY: rules_in_force(conn)})
 
 
+def note_restored(conn: Connection, located_by: str) -> None:
+    """Note that works were restored as they had been decided by `located_by`: if that is not in force any more, they
+    have to be decided again."""
+    if located_by != rules_in_force(conn) and is_located_anew(conn):
+        _note(conn, {LOCATED_BY: located_by})
+
+
 class Replaced(NamedTuple):
     """What putting corrections in force does to those before."""
 

@@ -26,7 +26,8 @@ from schemas.tables import OF_WORK
 from schemas.territories import fold_address
 from tasks.again import Again, close_batch
 from tasks.derive import Rows, hash_content, hash_places, place_rows, to_arrow
-from tasks.load import counts_otherwise, load_works
+from tasks.eligibility import counts_otherwise
+from tasks.load import load_works
 from tasks.locate import Located, Locator, credited
 from tasks.parse import Address, Institution, Places
 from tasks.reference import load_reference

@@ -16,15 +16,17 @@ from schemas.errors import UsageError
 from schemas.settings import Settings
 from tasks.definitions import PARTIAL, read_definitions
 from tasks.gates import COMPLETE_AFTER_YEARS
-from tasks.ledger import changes_since, has_changed, releases_in, unfinished_landings
+from tasks.ledger import UNDO, changes_since, has_changed, releases_in, unfinished_landings
 from tasks.parse import CORPUS
 from tasks.registry import is_located_anew
+from tasks.runs import Run, last_runs, last_success
 from tasks.sightings import stored_months, sweeps
 from tasks.sources.openalex_api import gaps_between
 from tasks.sources.venue_list import SOURCE as LISTS
 
 CHANGES_SHOWN = 6  # cells of countries, and of pairs
 POLICY_SHOWN = "iso"
+FRESH_BY = ("nightly", "backfill")  # flows whose success says that the tables are as fresh as the source
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,15 @@ class Status:
     """State of a warehouse for a maintainer."""
 
     last_batch: sa.Row[Any] | None
+    """The newest batch that was not undone."""
+    runs: list[Run]
+    """The newest run of each flow and source, newest first."""
+    last_success: datetime | None
+    """When a run that brings works last came to its end."""
+    last_change: datetime | None
+    """When a batch last brought anything new."""
+    undone: list[sa.Row[Any]]
+    """Batches that were undone and of which versions still stay out, with how many."""
     batches: list[sa.Row[Any]]
     broken_rules: list[sa.Row[Any]]
     stopped: list[str]
@@ -54,7 +65,7 @@ class Status:
     def is_good(self) -> bool:
         """Whether a tired maintainer may go back to bed."""
         is_fresh = self.last_batch is not None and not self.is_stale and self.is_published
-        return is_fresh and not self.stopped and not self.unfinished
+        return is_fresh and not self.stopped and not self.unfinished and not any(run.is_wrong for run in self.runs)
 
 
 def read_status(conn: Connection, settings: Settings, now: datetime) -> Status:
@@ -76,7 +87,9 @@ def read_status(conn: Connection, settings: Settings, now: datetime) -> Status:
             sa.select(t.validation_result).where(never_loaded, result.success.is_(False), result.severity == "stop")
         )
     )
-    last = next((row for row in batches if row.source != LISTS), batches[0] if batches else None)
+    good = [row for row in batches if row.undone_at is None and row.kind != UNDO]
+    last = next((row for row in good if row.source != LISTS), good[0] if good else None)
+    success = last_success(conn, FRESH_BY) or (last.finished_at if last else None)  # before version 6 no run was noted
     swept = sweeps(conn)
     here = releases_in(conn, settings.published) or _releases(conn)  # a home that never published asks for them all
     release = here[0] if here else None
@@ -96,12 +109,25 @@ def read_status(conn: Connection, settings: Settings, now: datetime) -> Status:
         is_published=release is not None and not has_changed(conn, release.published_at),
         is_located_anew=is_located_anew(conn),
         partial=int(read_definitions(conn).get(PARTIAL, 0)),
-        is_stale=last is None or now - last.finished_at > timedelta(hours=settings.stale_hours),
+        is_stale=success is None or now - success > timedelta(hours=settings.stale_hours),
+        runs=last_runs(conn, settings),
+        last_success=success,
+        last_change=conn.scalar(sa.select(sa.func.max(of.finished_at)).where(of.new + of.updated + of.applied > 0)),
+        undone=_still_out(conn),
     )
 
 
+def _still_out(conn: Connection) -> list[sa.Row[Any]]:
+    of = t.blocked.c
+    counts = sa.select(of.batch_id, sa.func.count().label("versions")).group_by(of.batch_id).order_by(of.batch_id)
+    return list(conn.execute(counts))
+
+
 def _releases(conn: Connection) -> list[sa.Row[Any]]:
-    return list(conn.execute(sa.select(t.release).order_by(t.release.c.published_at.desc()).limit(2)))
+    of = t.release.c
+    return list(
+        conn.execute(sa.select(t.release).where(of.withdrawn_at.is_(None)).order_by(of.published_at.desc()).limit(2))
+    )
 
 
 @dataclass(frozen=True)

@@ -68,8 +68,8 @@ def newest_change(conn: Connection) -> datetime | None:
 
 
 def changed(conn: Connection, listed: Mapping[int, datetime | None]) -> set[int]:
-    """Those of the listed works (id to date of change) of which no version of that date or a later one was seen, nor is
-    held in quarantine."""
+    """Those of the listed works (id to date of change) of which no version of that date or a later one was seen, is
+    held in quarantine, or was undone."""
     known: dict[int, datetime] = {}
     undated: set[int] = set()  # refused because they have no date of change
     held = t.quarantine.c
@@ -78,7 +78,8 @@ def changed(conn: Connection, listed: Mapping[int, datetime | None]) -> set[int]
         refused = sa.select(held.work_id, held.source_updated_at).where(
             held.work_id.in_(ids), held.resolved_at.is_(None)
         )
-        for work_id, stamp in conn.execute(sa.union_all(versions, refused)):
+        blocked = sa.select(t.blocked.c.work_id, t.blocked.c.source_updated_at).where(t.blocked.c.work_id.in_(ids))
+        for work_id, stamp in conn.execute(sa.union_all(versions, refused, blocked)):
             if stamp is None:
                 undated.add(work_id)
             else:

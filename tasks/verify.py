@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Select, Table
 from schemas import tables as t
 from schemas.reviewed import code_version, definitions_digest
 from tasks.aggregate import Years, rebuilt, year_slices
-from tasks.ledger import next_moment
+from tasks.ledger import REBUILD, next_moment
 from tasks.warehouse import clear_scratch, scratch, utc_now
 
 
@@ -60,7 +60,7 @@ def rebuild(conn: Connection, marts: Sequence[Table] = t.MART) -> dict[str, int]
         "landing_id": batch_id,
         "source": "warehouse",
         "window_name": "all",
-        "kind": "rebuild",
+        "kind": REBUILD,
         "landing_uri": "",
         "sha256": "",
     }

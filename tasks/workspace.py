@@ -44,6 +44,18 @@ class Workspace(AbstractContextManager["Workspace"]):
         self._lock.release()
 
 
+def is_alive(folder: Path) -> bool | None:
+    """Whether the run that a folder belongs to still lives; None if there is nothing of it here."""
+    lock = _lock_of(folder)
+    if not Path(lock.lock_file).exists():
+        return None
+    try:
+        with lock.acquire(timeout=0):
+            return False
+    except Timeout:
+        return True
+
+
 def clear_abandoned(root: Path) -> None:
     """Remove folders whose run has ended."""
     for folder in [entry for entry in root.iterdir() if entry.suffix != LOCK]:

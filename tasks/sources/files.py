@@ -13,6 +13,7 @@ from fsspec.core import url_to_fs
 from schemas.errors import SourceError, SourceUnavailable, UsageError
 
 BLOCK = 1 << 20
+MOST_BYTES = 1 << 30  # of a file that is read whole: a manifest, the list of deleted works
 
 
 class Root:
@@ -49,9 +50,16 @@ class Root:
         """A whole small file.
 
         Raises:
-            SourceError: it is missing or cannot be read.
+            SourceError: it is missing, cannot be read, or is larger than MOST_BYTES.
         """
-        return b"".join(self.blocks(path))
+        content = bytearray()
+        for block in self.blocks(path):
+            content += block
+            if len(content) > MOST_BYTES:
+                raise SourceError(
+                    f"{self.address}/{path} is larger than {MOST_BYTES:,} bytes", "check that the address is right"
+                )
+        return bytes(content)
 
     def blocks(self, path: str) -> Iterator[bytes]:
         """A file in blocks of at most 1 MiB.

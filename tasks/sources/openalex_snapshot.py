@@ -8,6 +8,7 @@ written. Facts: ../shared/reference/sources.md 1.11.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -75,6 +76,14 @@ class Window:
     def records(self) -> int:
         """Records according to the manifest."""
         return sum(part.records for part in self.parts)
+
+
+class Volumes(NamedTuple):
+    """How much a manifest lists: in all, up to which date, and on each date of a window."""
+
+    snapshot_records: int
+    snapshot_ends: str
+    dates: dict[str, int]
 
 
 class Snapshot:
@@ -206,6 +215,16 @@ def plan_windows(parts: Sequence[Part], known: dict[str, int], until: date | Non
     if group:
         windows.append(_window(group))
     return windows
+
+
+def volumes(parts: Sequence[Part], window: Window) -> Volumes:
+    """What the gates hold a window against."""
+    days = {part.day for part in window.parts}
+    by_date: Counter[str] = Counter()
+    for part in parts:
+        if part.day in days:
+            by_date[part.day.isoformat()] += part.records
+    return Volumes(sum(part.records for part in parts), max(part.day for part in parts).isoformat(), dict(by_date))
 
 
 def _is_unseen(part: Part, loaded: int | None) -> bool:

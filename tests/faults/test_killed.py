@@ -1,86 +1,87 @@
-"""Runs on real records are killed with SIGKILL at random moments and run again: the tables end as if nothing had
-happened.
+"""Runs are killed with SIGKILL at random moments and run again: the tables end as if nothing had happened.
 
-The children run the steps of the night without Prefect.
+Snapshot (real records) and live API (a replay), on DuckDB and PostgreSQL. COLLAB_TEST_KILLS says how many kills the
+four share (200), COLLAB_TEST_SEED at which moments. The children run the steps of the night without Prefect.
 """
 
 from __future__ import annotations
 
-import json
+import os
 import random
 import time
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
 
-from schemas import tables as t
-from schemas.settings import Settings, load_settings
-from tasks.ledger import has_changed
-from tasks.verify import verify
-from tasks.warehouse import Warehouse
-from tests.factory import contents, rows, run
+from schemas.settings import load_settings
+from tests.factory import run
+from tests.faults.conftest import of_api
 from tests.faults.kills import was_killed
+from tests.faults.promises import promises_hold
+from tests.nights import TODAY, night
 
 UNTIL = date(2025, 2, 28)
-BATCH = 150  # several transactions a run
+KILLS, SEED = int(os.environ.get("COLLAB_TEST_KILLS", "200")), int(os.environ.get("COLLAB_TEST_SEED", "2"))
+REST_OF_A_NIGHT = 0.25  # chance that a run is left alone after a kill: then everything is looked at
 
 
-def settings_in(home: Path, snapshot: Path) -> Settings:
-    return load_settings(home=home, scope="all", workers=1, snapshot=str(snapshot), batch_works=BATCH)
+def from_snapshot(values: dict[str, object]) -> None:
+    run(load_settings(**values), UNTIL)
 
 
-def one_night(home: Path, snapshot: Path) -> None:
-    run(settings_in(home, snapshot), UNTIL)
+def from_api(values: dict[str, object]) -> None:
+    night(load_settings(**values), TODAY)
 
 
-def check_nothing_is_half_done(settings: Settings) -> dict[str, list[tuple]]:
-    """Every promise about what a run leaves behind, and the content."""
-    assert not list(settings.staging.glob("**/*.arrow"))
-    released = settings.published / "current"
-    manifest = json.loads((released / "manifest.json").read_text())
-    assert manifest["release"] == released.resolve().name
-    folders = {entry.name for entry in settings.published.iterdir() if entry.is_dir() and not entry.is_symlink()}
-    assert not list(settings.landing.glob("*/.*"))
-    with Warehouse.open(settings, create=False) as warehouse:
-        with warehouse.transaction() as conn:
-            assert [finding for finding in verify(conn) if finding.differences] == []
-        assert folders <= {row["release_id"] for row in rows(warehouse, sa.select(t.release.c.release_id))}
-        batches = rows(warehouse, sa.select(t.batch))
-        for batch in batches:
-            assert (settings.landing / batch["landing_uri"] / "manifest.json").exists()
-        assert {row["batch_id"] for row in rows(warehouse, sa.select(t.work.c.batch_id))} <= {
-            b["batch_id"] for b in batches
-        }
-        newest = rows(warehouse, sa.select(t.release).order_by(t.release.c.published_at.desc()).limit(1))[0]
-        with warehouse.reading() as conn:
-            assert not has_changed(conn, newest["published_at"])
-        assert newest["release_id"] == released.resolve().name
-        return contents(warehouse)
-
-
-def survive(kills: int, shared: Path, tmp_path: Path, seed: int) -> None:
+def survive(
+    kills: int, one_night: Callable[[dict], None], values_of: Callable[[str], dict], seed: int, ends: int = 2
+) -> None:
+    """Kill runs in homes of their own; each ends like one that was left alone, also when it ends `ends` times."""
     chance = random.Random(seed)
-    snapshot = shared / "openalex" / "snapshot"
     began = time.monotonic()
-    assert not was_killed(one_night, tmp_path / "whole", snapshot, after=600)
+    assert not was_killed(one_night, values_of("whole"), after=600)
     length = time.monotonic() - began
-    expected = check_nothing_is_half_done(settings_in(tmp_path / "whole", snapshot))
+    expected = promises_hold(load_settings(**values_of("whole")))
     done, home = 0, 0
     while done < kills:
-        done += was_killed(one_night, tmp_path / f"home-{home}", snapshot, after=chance.uniform(0.05, 0.6 * length))
-        if chance.random() < 0.25 or done == kills:  # let it come to its end, look, and start over
-            assert not was_killed(one_night, tmp_path / f"home-{home}", snapshot, after=600)
-            assert check_nothing_is_half_done(settings_in(tmp_path / f"home-{home}", snapshot)) == expected
+        values = values_of(f"home-{home}")
+        done += was_killed(one_night, values, after=chance.uniform(0.05, 0.6 * length))
+        if chance.random() < REST_OF_A_NIGHT or done == kills:
+            for _ in range(ends):
+                assert not was_killed(one_night, values, after=600)
+                assert promises_hold(load_settings(**values)) == expected
             home += 1
+
+
+def values_in(folder: Path, database: Callable[[], str | None] = lambda: None, **more: object) -> Callable:
+    urls: dict[str, str | None] = {}
+
+    def values(name: str) -> dict[str, object]:
+        if name not in urls:
+            urls[name] = database()
+        return {"home": folder / name, "scope": "all", "workers": 1, "warehouse_url": urls[name], **more}
+
+    return values
+
+
+def snapshot_in(shared: Path) -> dict[str, object]:
+    return {"snapshot": str(shared / "openalex" / "snapshot"), "batch_works": 150}  # several transactions a run
 
 
 @pytest.mark.long
 def test_30_kills_end_in_the_same_tables(shared, tmp_path):
-    survive(30, shared, tmp_path, seed=1)
+    survive(30, from_snapshot, values_in(tmp_path, **snapshot_in(shared)), seed=1, ends=1)
 
 
 @pytest.mark.slow
-def test_200_kills_end_in_the_same_tables(shared, tmp_path):
-    survive(200, shared, tmp_path, seed=2)
+@pytest.mark.parametrize("source", ["snapshot", "api"])
+def test_kills_at_random_moments(request, tmp_path, database, api, survived, source):
+    share = max(KILLS // 4, 1)
+    if source == "snapshot":
+        more = snapshot_in(request.getfixturevalue("shared"))
+        survive(share, from_snapshot, values_in(tmp_path, database, **more), SEED)
+    else:
+        survive(share, from_api, values_in(tmp_path, database, **of_api(api()), batch_works=30), SEED)
+    survived(f"SIGKILL during a run on {source}", "nothing: it was dead", "run again", share)

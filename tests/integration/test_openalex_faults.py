@@ -287,8 +287,8 @@ def test_a_gate_stops_its_window_alone(api, settings_of, monkeypatch):
     server = api(FEW)
     settings, real = settings_of(server), gates.window_gates
 
-    def doubt(landing):
-        found = real(landing)
+    def doubt(conn, landing, settings):
+        found = real(conn, landing, settings)
         return [
             replace(gate, observed=1.0) if landing.window == "2026-09" and gate.severity == "stop" else gate
             for gate in found

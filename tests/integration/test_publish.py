@@ -74,6 +74,21 @@ def test_nothing_new_means_no_release(tmp_path, settings_for):
         assert publishing.publish(warehouse, settings, force=True) is not None
 
 
+@pytest.mark.parametrize("file", ["manifest.json", "atlas.duckdb", "exports"])
+def test_a_damaged_release_is_replaced_by_the_next_publish(tmp_path, settings_for, file, caplog):
+    settings = nights(tmp_path, settings_for, 1)
+    damaged = (settings.published / "current").resolve()
+    spoiled = damaged / file if file != "exports" else next((damaged / file).rglob("*.csv"))
+    spoiled.chmod(0o644)
+    spoiled.write_bytes(spoiled.read_bytes()[:-1])
+    with Warehouse.open(settings) as warehouse:
+        made = publishing.publish(warehouse, settings)
+        assert made is not None
+        assert f"release {damaged.name} is damaged ({spoiled.relative_to(damaged)})" in caplog.text
+        assert (settings.published / "current").resolve() == made.folder != damaged
+        assert publishing.publish(warehouse, settings) is None
+
+
 def test_old_releases_go_and_an_open_one_stays_readable(tmp_path, settings_for):
     settings = nights(tmp_path, settings_for, 1, keep_releases=2)
     reader = duckdb.connect(str((settings.published / "current").resolve() / "atlas.duckdb"), read_only=True)

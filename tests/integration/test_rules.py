@@ -312,6 +312,7 @@ def test_conservation_is_a_gate(monkeypatch):
     lost = SimpleNamespace(cells={}, affected=None, batch_id="x")
     monkeypatch.setattr(gates, "_cell_gates", lambda conn, cells: [])
     monkeypatch.setattr(gates, "_rewrite_gates", lambda *args: [])
+    monkeypatch.setattr(gates, "rewritten_gate", lambda *args: gates.Gate("none", "stop", 0, 0, 0, ""))
     monkeypatch.setattr(gates, "_history", lambda conn, source: [])
     names = ("new", "updated", "unchanged", "superseded", "out_of_scope", "quarantined", "listed", "applied", "absent")
     counted = dict.fromkeys(names, 0) | {"fetched": 3, "new": 2, "listed": 2, "applied": 1}

@@ -1,0 +1,115 @@
+"""What a batch replaces, written beside its landed records before it is replaced: `collab undo` puts it back.
+
+Raw records of what was stored before may be years old and long pruned, so the rows themselves are kept, only those that
+the batch changes. Folder `before/<batch>` of the landing holds one Parquet file per table and a manifest with the
+digest of each; it is whole or not there. Files: the tables of a work, and
+
+    version     the versions that the batch brought newer than those seen
+    seen        what was seen of their works before
+    arrived     works that were not stored before
+    described   institutions that the batch describes anew; `institution` holds how they were described
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+from sqlalchemy import Connection, Select
+
+from schemas import tables as t
+from schemas.errors import UndoRefused
+from schemas.reviewed import counting_digest
+from schemas.settings import Settings
+from schemas.staging import arrow_type
+from tasks.registry import rules_in_force
+from tasks.warehouse import export_parquet
+
+FOLDER, MANIFEST = "before", "manifest.json"
+TABLES = {
+    "version": (t.seen.c.work_id, t.seen.c.source_updated_at, t.seen.c.tie_hash),
+    "arrived": (t.work.c.work_id,),
+    "described": (t.institution.c.institution_id,),
+    **{table.name: tuple(table.columns) for table in (t.seen, t.institution, *t.CORE)},
+}
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """What lies in a folder: rules and reference data that countries were decided by, the definitions that works were
+    counted by, and the digest of each file."""
+
+    located_by: str
+    counted_by: str
+    sha256: dict[str, str]
+
+
+def folder_of(settings: Settings, landing_uri: str, batch_id: str) -> Path:
+    """Where it is kept what a batch replaced."""
+    return settings.landing / landing_uri / FOLDER / batch_id.replace("/", "~")
+
+
+class Former:
+    """Collects what a batch is about to replace, inside its transaction."""
+
+    def __init__(self, conn: Connection, folder: Path) -> None:
+        self._conn, self._folder = conn, folder
+        self._aside = folder.with_name(f".{folder.name}.tmp")
+        shutil.rmtree(self._aside, ignore_errors=True)  # of an attempt that was stopped or killed
+        self._aside.mkdir(parents=True)
+
+    def keep(self, name: str, query: Select[Any]) -> None:
+        """Write the rows of a query, unless there are none."""
+        file = self._aside / f"{name}.parquet"
+        if not export_parquet(self._conn, query, file):
+            file.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Put everything in its place; call it last before the commit."""
+        digests = {file.name: _sha256(file) for file in sorted(self._aside.iterdir())}
+        (self._aside / MANIFEST).write_bytes(
+            msgspec.json.encode(Manifest(rules_in_force(self._conn), counting_digest(), digests))
+        )
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._aside.rename(self._folder)
+
+
+def read_manifest(folder: Path, batch_id: str) -> Manifest:
+    """Manifest of what a batch replaced, every file compared with its digest.
+
+    Raises:
+        UndoRefused: it is gone or damaged.
+    """
+    gone = f"what {batch_id} replaced is not in {folder.parent.parent}"
+    hint = (
+        "a batch can be undone for COLLAB_UNDO_DAYS, where it was loaded; newer versions still correct what it brought"
+    )
+    try:
+        manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
+        damaged = [name for name, digest in manifest.sha256.items() if _sha256(folder / name) != digest]
+    except FileNotFoundError:
+        raise UndoRefused(gone, hint) from None
+    except (OSError, msgspec.MsgspecError) as exc:
+        raise UndoRefused(f"what {batch_id} replaced cannot be read: {exc}", hint) from None
+    if damaged:
+        raise UndoRefused(f"what {batch_id} replaced was changed since: {', '.join(damaged)}", hint)
+    return manifest
+
+
+def read_former(folder: Path) -> dict[str, pa.Table]:
+    """Tables by name, as declared, those without a file empty."""
+    found = {}
+    for name, columns in TABLES.items():
+        schema = pa.schema([pa.field(c.name, arrow_type(c.type)) for c in columns])
+        file = folder / f"{name}.parquet"
+        found[name] = pq.read_table(file).select(schema.names).cast(schema) if file.exists() else schema.empty_table()
+    return found
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,272 @@
+"""Takes the last batches back, newest first: tables, `seen` and releases are as before, the ledger says `undone`.
+
+What a batch replaced lies beside its landed records (tasks/former.py). The versions that it brought are blocked: they
+stay out, however often the source sends them, until newer ones come or somebody releases them. Each batch is taken back
+in one transaction; a killed command is called again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime
+from difflib import get_close_matches
+
+import pyarrow as pa
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from schemas import tables as t
+from schemas.errors import LandingError, UndoRefused, UsageError
+from schemas.reviewed import counting_digest
+from schemas.settings import Settings
+from schemas.staging import arrow_schema
+from tasks import batch as batches
+from tasks import quarantine
+from tasks.again import SOURCE, Again, close_batch
+from tasks.batch import Batch, Outcome
+from tasks.derive import Deriver
+from tasks.former import folder_of, read_former, read_manifest
+from tasks.land import read_landing
+from tasks.ledger import REBUILD, UNDO, next_moment
+from tasks.load import CATEGORIES, CHILDREN, restore_works
+from tasks.registry import note_restored, reference_folder
+from tasks.versions import VERSION
+from tasks.warehouse import Warehouse, attach_arrow, detach_arrow, utc_now
+from tasks.workers import workers_for
+from tasks.workspace import Workspace
+
+FIRST_RECORD = "/00000000"  # may be left out where a batch is named
+KEPT_OF_WORKS = ("work", *(child.name for child, _, _ in CHILDREN))
+
+
+@dataclass(frozen=True)
+class Undone:
+    """What taking one batch back did: works put back as they were, works removed, versions that stay out, releases
+    withdrawn."""
+
+    batch_id: str
+    restored: int
+    removed: int
+    blocked: int
+    withdrawn: list[str]
+
+
+def undo(
+    warehouse: Warehouse,
+    settings: Settings,
+    batch_id: str,
+    *,
+    with_later: bool = False,
+    on_batch: Callable[[Undone], None] = lambda _: None,
+) -> list[Undone]:
+    """Take a batch back, and with `with_later` those loaded after it, newest first.
+
+    Args:
+        on_batch: told of each batch as soon as it is taken back.
+
+    Returns:
+        What was done, newest batch first; empty if the batch was taken back already.
+
+    Raises:
+        UsageError: there is no such batch, or newer ones have to be taken back first.
+        UndoRefused: stored works were decided again after it, or what it replaced is gone. Nothing was changed.
+    """
+    with warehouse.reading() as conn:
+        chosen = _chain(conn, batch_id, with_later=with_later)
+        for row in chosen:
+            _check(settings, row)
+    done = []
+    for row in chosen:
+        with warehouse.transaction("undone") as conn:
+            if [one.batch_id for one in _chain(conn, row.batch_id, with_later=False)] != [row.batch_id]:
+                continue  # somebody else has just taken it back
+            done.append(_undo(conn, settings, row))
+        on_batch(done[-1])
+    return done
+
+
+def _chain(conn: Connection, batch_id: str, *, with_later: bool) -> list[sa.Row[tuple[object, ...]]]:
+    """Batches to take back, newest first; none if the batch was taken back before."""
+    of = t.batch.c
+    row = _find(conn, batch_id)
+    batch_id = row.batch_id
+    if row.source == SOURCE:
+        raise UndoRefused(f"{batch_id} decided stored works again; it came from no source", "only loads can be undone")
+    if row.undone_at is not None:
+        return []
+    is_later = sa.and_(of.finished_at > row.finished_at, of.undone_at.is_(None), of.kind.not_in([UNDO, REBUILD]))
+    later = conn.execute(sa.select(t.batch).where(is_later).order_by(of.finished_at.desc())).all()
+    decided = next((one for one in later if one.source == SOURCE), None)
+    if decided is not None:
+        raise UndoRefused(
+            f"{decided.batch_id} decided stored works again after {batch_id}",
+            "what is wrong can be corrected by newer versions, or by a copy of the warehouse from before",
+        )
+    brought = [one for one in later if one.end_record > one.first_record]
+    if brought and not with_later:
+        count = f"{len(brought)} {'batch was' if len(brought) == 1 else 'batches were'} loaded"
+        raise UsageError(
+            f"{count} after {batch_id}, the newest is {brought[0].batch_id}",
+            f"undo that first, or all of them: `collab undo {batch_id} --with-later`",
+        )
+    return [*(brought if with_later else ()), row]
+
+
+def _find(conn: Connection, name: str) -> sa.Row[tuple[object, ...]]:
+    """The batch of that id, or the only one whose id ends like that.
+
+    Raises:
+        UsageError: there is none, or more than one.
+    """
+    of = t.batch.c
+    row = conn.execute(sa.select(t.batch).where(of.batch_id == name)).one_or_none()
+    if row is not None:
+        return row
+    endings = [of.batch_id.endswith(end, autoescape=True) for end in (name, name + FIRST_RECORD)]
+    ending = sa.select(t.batch).where(sa.or_(*endings), of.source != SOURCE)
+    found = conn.execute(ending.order_by(of.finished_at)).all() if name else []
+    if len(found) == 1:
+        return found[0]
+    if found:
+        ids = ", ".join(one.batch_id for one in found)
+        raise UsageError(f"{name!r} ends the ids of {len(found)} batches", f"give one whole: {ids}")
+    near = get_close_matches(name, conn.scalars(sa.select(of.batch_id).where(of.source != SOURCE)).all(), n=1)
+    raise UsageError(f"no batch {name!r}", f"did you mean {near[0]}?" if near else "`collab status` lists them")
+
+
+def _check(settings: Settings, row: sa.Row[tuple[object, ...]]) -> None:
+    if row.end_record == row.first_record:
+        return
+    manifest = read_manifest(folder_of(settings, row.landing_uri, row.batch_id), row.batch_id)
+    if manifest.counted_by != counting_digest():
+        raise UndoRefused(
+            f"{row.batch_id} was counted by other definitions than those in force",
+            "go back to the former release first",
+        )
+
+
+def _undo(conn: Connection, settings: Settings, row: sa.Row[tuple[object, ...]]) -> Undone:
+    restored = removed = blocked = 0
+    if row.end_record > row.first_record:
+        _check(settings, row)
+        folder = folder_of(settings, row.landing_uri, row.batch_id)
+        note_restored(conn, read_manifest(folder, row.batch_id).located_by)
+        former = read_former(folder)
+        restored, removed = _restore(conn, settings, row.batch_id, former)
+        _restore_rest(conn, row.batch_id, former)
+        blocked = len(former["version"])
+    now = next_moment(conn)
+    conn.execute(sa.update(t.batch).values(undone_at=now).where(t.batch.c.batch_id == row.batch_id))
+    return Undone(row.batch_id, restored, removed, blocked, _withdraw(conn, row.finished_at, now))
+
+
+def _restore(conn: Connection, settings: Settings, batch_id: str, former: dict[str, pa.Table]) -> tuple[int, int]:
+    """Put works, and with them ledger and mart, back as they were; returns works restored and works removed."""
+    staged = {name: _staged(name, former[name]) for name in KEPT_OF_WORKS} | {"arrived": former["arrived"]}
+    stage_of = {name: attach_arrow(conn, f"stage_{name}", data) for name, data in staged.items()}
+    again = Again(f"{UNDO}/{batch_id}", UNDO, batch_id)
+    change = restore_works(conn, stage_of, stage_of["arrived"], again.batch_id)
+    of = change.affected.c
+    tallied = {
+        "updated": sa.and_(of.is_stored, of.was_stored, ~of.is_mate),
+        "new": sa.and_(of.is_stored, ~of.was_stored),
+        "removed": ~of.is_stored,
+    }
+    sums = [sa.func.count().filter(condition).label(name) for name, condition in tallied.items()]
+    tally = dict(conn.execute(sa.select(*sums)).mappings().one())
+    removed = int(tally.pop("removed"))
+    restored = sum(tally.values())
+    counts = {**dict.fromkeys(CATEGORIES, 0), **tally, "fetched": restored, "listed": removed, "applied": removed}
+    close_batch(conn, again, counts, change, settings)
+    detach_arrow(conn, [f"stage_{name}" for name in staged])
+    return restored, removed
+
+
+def _staged(name: str, rows: pa.Table) -> pa.Table:
+    """Stored rows in the shape of staged ones: each work is a record of its own."""
+    owner = "citing_work_id" if name == t.reference.name else "work_id"
+    schema = arrow_schema(name)
+    return rows.append_column("stage_id", rows[owner]).select(schema.names).cast(schema)
+
+
+def _restore_rest(conn: Connection, batch_id: str, former: dict[str, pa.Table]) -> None:
+    """Put `seen`, institutions and quarantine back, block the versions that the batch brought, forget its figures: the
+    drift gates compare with batches that count."""
+    names = ("version", "seen", "described", "institution")
+    stage_of = {name: attach_arrow(conn, f"stage_{name}", former[name]) for name in names}
+    version = stage_of["version"]
+    named = sa.select(version.c.work_id)
+    for table, gone, back in (
+        (t.seen, t.seen.c.work_id.in_(named), "seen"),
+        (
+            t.institution,
+            t.institution.c.institution_id.in_(sa.select(stage_of["described"].c.institution_id)),
+            "institution",
+        ),
+    ):
+        conn.execute(sa.delete(table).where(gone))
+        columns = table.columns.keys()
+        conn.execute(sa.insert(table).from_select(columns, sa.select(*(stage_of[back].c[n] for n in columns))))
+    rows = sa.select(*(version.c[name] for name in VERSION), sa.literal(batch_id))
+    conn.execute(sa.insert(t.blocked).from_select([*VERSION, "batch_id"], rows))
+    quarantine.reopen(conn, named)
+    conn.execute(sa.delete(t.metric).where(t.metric.c.batch_id == batch_id))
+    detach_arrow(conn, [f"stage_{name}" for name in names])
+
+
+def _withdraw(conn: Connection, loaded_at: datetime, now: datetime) -> list[str]:
+    """Withdraw the releases that hold the batch."""
+    of = t.release.c
+    holds_it = sa.and_(of.published_at > loaded_at, of.withdrawn_at.is_(None))
+    ids = list(conn.scalars(sa.select(of.release_id).where(holds_it).order_by(of.published_at)))
+    conn.execute(sa.update(t.release).values(withdrawn_at=now).where(holds_it))
+    return ids
+
+
+@dataclass(frozen=True)
+class Released:
+    """What releasing an undone batch did: versions let in again, and the batch that loaded them, if their landed
+    records were still there."""
+
+    versions: int
+    outcome: Outcome | None
+
+
+def release(warehouse: Warehouse, settings: Settings, batch_id: str) -> Released:
+    """Let the versions in again that came with a batch that was undone, and load its landed records if they are there.
+
+    Raises:
+        UsageError: there is no such batch, or it was not undone, or released already.
+        GateStopped: a stop rule failed; nothing was changed.
+    """
+    of = t.batch.c
+    with warehouse.reading() as conn:
+        row = _find(conn, batch_id)
+        batch_id = row.batch_id
+        held = conn.scalar(sa.select(sa.func.count()).where(t.blocked.c.batch_id == batch_id)) or 0
+        known = set(conn.scalars(sa.select(of.batch_id).where(of.batch_id.startswith(batch_id, autoescape=True))))
+    if row.undone_at is None or not held:
+        raise UsageError(f"no versions of {batch_id} are blocked", "`collab status` names batches that were undone")
+    try:
+        landing = read_landing(settings.landing / row.landing_uri)
+    except LandingError:
+        with warehouse.transaction("released") as conn:
+            _let_in(conn, batch_id)
+        return Released(held, None)
+    with Workspace(settings.staging) as workspace, closing(workers_for(settings)) as workers:
+        with warehouse.reading() as conn:
+            reference = reference_folder(conn, settings, workspace)
+        workers.provide(reference)
+        name = f"{batch_id}/released-{len(known)}"
+        folder = settings.landing / row.landing_uri
+        again = Batch(name, landing, folder, row.first_record, row.end_record, utc_now(), reference)
+        staged = batches.stage(again, Deriver(workers), workspace.folder, settings)
+        report = batches.validate(staged)
+        outcome = batches.load_again(warehouse, again, staged, report, settings, lambda conn: _let_in(conn, batch_id))
+    return Released(held, outcome)
+
+
+def _let_in(conn: Connection, batch_id: str) -> None:
+    conn.execute(sa.delete(t.blocked).where(t.blocked.c.batch_id == batch_id))

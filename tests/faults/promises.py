@@ -1,0 +1,66 @@
+"""What must hold after a fault, whatever it was: promises 1 to 5 of the design, and nothing left lying about."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+
+import sqlalchemy as sa
+
+from schemas import tables as t
+from schemas.settings import Settings
+from tasks.ledger import has_changed
+from tasks.releases import opened
+from tasks.verify import verify
+from tasks.warehouse import Warehouse
+from tests.factory import contents, rows
+
+CATEGORIES = ("new", "updated", "unchanged", "superseded", "out_of_scope", "quarantined")
+
+
+def promises_hold(settings: Settings) -> dict[str, list[tuple]]:
+    """Check a home after a run that came to its end; returns the content of its tables, to be compared.
+
+    Nothing lost, exact and honest are looked at here. Twice is once: whoever calls this runs again and compares. Cost
+    follows change: an interrupted run leaves nothing that the next would have to do again (batches without gap or
+    overlap, no half landing, no staged file).
+    """
+    nothing_is_left_over(settings)
+    with Warehouse.open(settings, create=False) as warehouse:
+        with warehouse.transaction() as conn:
+            assert [finding for finding in verify(conn) if finding.differences] == []
+        batches = rows(warehouse, sa.select(t.batch))
+        for batch in batches:
+            assert batch["fetched"] == sum(batch[name] for name in CATEGORIES), batch
+            assert batch["listed"] == batch["applied"] + batch["absent"], batch
+            assert (settings.landing / batch["landing_uri"] / "manifest.json").exists()
+        for landing in {batch["landing_id"] for batch in batches}:
+            mine = sorted((b["first_record"], b["end_record"]) for b in batches if b["landing_id"] == landing)
+            assert all(end == first for (_, end), (first, _) in pairwise(mine)), mine
+        of_works = {row["batch_id"] for row in rows(warehouse, sa.select(t.work.c.batch_id).distinct())}
+        assert of_works <= {batch["batch_id"] for batch in batches}
+        release_is_whole(settings, warehouse)
+        return contents(warehouse)
+
+
+def nothing_is_left_over(settings: Settings) -> None:
+    """No staged file, no landing or release that is not whole."""
+    assert not list(settings.staging.glob("**/*.arrow"))
+    assert not list(settings.landing.glob("*/.*"))
+    assert all((folder / "manifest.json").exists() for folder in settings.landing.glob("*/*/"))
+    assert not list(settings.published.glob(".*"))
+
+
+def release_is_whole(settings: Settings, warehouse: Warehouse) -> None:
+    """The current release is the newest, opens, and holds what the warehouse holds, with its unknown part."""
+    current = settings.published / "current"
+    manifest = json.loads((current / "manifest.json").read_text())
+    newest = rows(warehouse, sa.select(t.release).order_by(t.release.c.published_at.desc()).limit(1))[0]
+    assert manifest["release"] == newest["release_id"] == current.resolve().name
+    folders = {entry.name for entry in settings.published.iterdir() if entry.is_dir() and not entry.is_symlink()}
+    assert folders <= {row["release_id"] for row in rows(warehouse, sa.select(t.release.c.release_id))}
+    with warehouse.reading() as conn:
+        assert not has_changed(conn, newest["published_at"])
+        live = sorted(tuple(row) for row in conn.execute(sa.select(t.world_year)))
+    with opened(current / "atlas.duckdb", newest["release_id"]) as release:
+        assert sorted(tuple(row) for row in release.rows(sa.select(t.world_year))) == live

@@ -1,0 +1,68 @@
+"""What is old goes, what is needed stays."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from schemas import tables as t
+from schemas.errors import UndoRefused
+from tasks import retention
+from tasks.undo import undo
+from tasks.warehouse import Warehouse, utc_now
+from tests.factory import author, rows, run, work, write_snapshot
+
+DAYS = {
+    "2026-01-01": [work(11), work(12, publication_year=2999)],
+    "2026-01-02": [work(11, [author("DE")], updated="2026-01-02"), work(12, updated="2026-01-02")],
+    "2026-01-03": [work(11, [author("JP")], updated="2026-01-03")],
+}
+
+
+def prune(settings, **changed) -> retention.Pruned:
+    with Warehouse.open(settings) as warehouse:
+        return retention.prune(warehouse, settings.model_copy(update=changed))
+
+
+def test_what_is_old_goes_and_what_is_needed_stays(tmp_path, settings_for, monkeypatch):
+    settings = settings_for(write_snapshot(tmp_path / "s", DAYS), keep_landing=1, keep_releases=1)
+    for day in DAYS:
+        run(settings, date.fromisoformat(day))
+    landed = sorted(settings.landing.glob("*/*"))
+    assert len(landed) == 3  # all of them hold what can be undone
+    assert prune(settings).line() == "nothing was old enough"
+    later = utc_now() + timedelta(days=20)
+    monkeypatch.setattr(retention, "utc_now", lambda: later)
+    done = prune(settings)
+    assert (done.landings, done.undoable, done.releases, done.quarantined) == (2, 3, 0, 0)
+    assert done.bytes > 0
+    assert "2 landed windows" in done.line()
+    assert len(list(settings.landing.glob("*/*"))) == 1
+    assert len(list(settings.published.glob("2*"))) == 1
+    with Warehouse.open(settings) as warehouse:
+        (last,) = rows(warehouse, sa.select(t.batch.c.batch_id).order_by(t.batch.c.finished_at.desc()).limit(1))
+        with pytest.raises(UndoRefused, match="COLLAB_UNDO_DAYS"):
+            undo(warehouse, settings, last["batch_id"])
+    later += timedelta(days=400)
+    assert prune(settings).quarantined == 1  # resolved by a newer version
+    assert prune(settings).line() == "nothing was old enough"
+
+
+def test_versions_that_wait_for_their_release_keep_their_landing(tmp_path, settings_for, monkeypatch):
+    settings = settings_for(write_snapshot(tmp_path / "s", DAYS), keep_landing=0)
+    run(settings, date(2026, 1, 1))
+    run(settings, date(2026, 1, 2))
+    with Warehouse.open(settings) as warehouse:
+        (last,) = rows(warehouse, sa.select(t.batch).order_by(t.batch.c.finished_at.desc()).limit(1))
+        undo(warehouse, settings, last["batch_id"])
+        uri = last["landing_uri"]
+    later = utc_now() + timedelta(days=20)
+    monkeypatch.setattr(retention, "utc_now", lambda: later)
+    assert prune(settings).landings == 1
+    run(settings)  # brings a newer version of work 11, not of work 12
+    monkeypatch.setattr(retention, "utc_now", lambda: later + timedelta(days=20))
+    done = prune(settings)
+    assert (done.blocked, done.landings) == (1, 0)
+    assert [str(folder.relative_to(settings.landing)) for folder in settings.landing.glob("*/*")] == [uri]

@@ -1,0 +1,161 @@
+"""The last batches are taken back: everything is as before, and stays so until newer versions come, or a release."""
+
+from __future__ import annotations
+
+import shutil
+from datetime import date
+
+import pytest
+import sqlalchemy as sa
+
+from schemas import tables as t
+from schemas.errors import UndoRefused, UsageError
+from tasks.publish import publish
+from tasks.quarantine import open_records
+from tasks.sample import write_sample
+from tasks.undo import release, undo
+from tasks.verify import verify
+from tasks.warehouse import Warehouse
+from tests.factory import author, contents, rows, run, work, write_snapshot
+
+
+def state(settings) -> dict:
+    """Everything that an undone batch must leave as it was."""
+    with Warehouse.open(settings) as warehouse:
+        with warehouse.reading() as conn:
+            assert [finding for finding in verify(conn) if finding.differences] == []
+            held = [(row.source_key, row.version) for row in open_records(conn)]
+        current = (settings.published / "current").resolve()
+        return {**contents(warehouse), "open": sorted(held), "release": current.name if current.exists() else ""}
+
+
+def batches(settings) -> list[str]:
+    """Batches from sources, oldest first."""
+    of = t.batch.c
+    with Warehouse.open(settings) as warehouse:
+        query = sa.select(of.batch_id).where(of.source != "warehouse", of.end_record > of.first_record)
+        return [row["batch_id"] for row in rows(warehouse, query.order_by(of.finished_at))]
+
+
+def take_back(settings, batch_id: str, **how) -> list:
+    with Warehouse.open(settings) as warehouse:
+        done = undo(warehouse, settings, batch_id, **how)
+        publish(warehouse, settings)
+    return done
+
+
+def test_every_night_can_be_taken_back_to_the_first(tmp_path, settings_for):
+    made = write_sample(tmp_path / "s", works=120, days=4, seed=3)
+    settings = settings_for(tmp_path / "s", scope="ai", batch_works=60)
+    states, ends = [], []
+    for day in made.days:
+        run(settings, date.fromisoformat(str(day)))
+        states.append(state(settings))
+        ends.append(len(batches(settings)))
+    assert states[-1]["open"]  # something is in quarantine, else nothing of it is tested
+    every = batches(settings)
+    for night in reversed(range(len(states) - 1)):
+        done = take_back(settings, every[ends[night]], with_later=True)
+        assert [one.batch_id for one in done] == every[ends[night] : ends[night + 1]][::-1]
+        found = state(settings)
+        for name, expected in states[night].items():
+            if name != "open":  # what a later night refused stays refused
+                assert found[name] == expected, (night, name)
+        assert set(states[night]["open"]) <= set(found["open"])
+    with Warehouse.open(settings) as warehouse:
+        reasons = {row["reason"] for row in rows(warehouse, sa.select(t.ledger_of(t.world_year).c.reason).distinct())}
+    assert "undone" in reasons
+    run(settings)  # the snapshot still holds what was undone
+    assert {k: v for k, v in state(settings).items() if k != "open"} == {
+        k: v for k, v in states[0].items() if k != "open"
+    }
+
+
+DAYS = {
+    "2026-01-01": [work(11), work(12, [author("US")]), work(13, doi="https://doi.org/10.1234/a")],
+    "2026-01-02": [
+        work(11, [author("DE"), author("FR")], updated="2026-01-02"),
+        work(14, doi="https://doi.org/10.1234/a"),
+        work(15, [author("JP")]),
+    ],
+}
+
+
+@pytest.fixture
+def two_nights(tmp_path, settings_for):
+    """Settings of a warehouse with two nights, and the states after each."""
+    settings = settings_for(write_snapshot(tmp_path / "s", DAYS))
+    run(settings, date(2026, 1, 1))
+    first = state(settings)
+    run(settings)
+    return settings, first, state(settings)
+
+
+def test_what_was_undone_stays_out_until_it_is_released(two_nights, tmp_path):
+    settings, first, second = two_nights
+    last = batches(settings)[-1]
+    assert [(one.restored, one.removed) for one in take_back(settings, last)] == [(1, 2)]
+    assert state(settings) == first
+    assert take_back(settings, last) == []  # twice is once
+    # The source sends the same again beside a newer version of one of them.
+    again = {**DAYS, "2026-01-03": [*DAYS["2026-01-02"], work(15, [author("KR")], updated="2026-01-03")]}
+    write_snapshot(tmp_path / "s", again)
+    run(settings)
+    with Warehouse.open(settings) as warehouse:
+        assert [row["work_id"] for row in rows(warehouse, sa.select(t.work.c.work_id).order_by(t.work.c.work_id))] == [
+            *(11, 12, 13, 15),
+        ]
+        newest = rows(warehouse, sa.select(t.batch).where(t.batch.c.new == 1))[-1]
+        assert (newest["fetched"], newest["new"], newest["unchanged"], newest["superseded"]) == (10, 1, 3, 6)
+        newest_id = newest["batch_id"]
+    with Warehouse.open(settings) as warehouse, pytest.raises(UsageError, match="no batch"):
+        release(warehouse, settings, "nothing")
+    take_back(settings, newest_id)
+    with Warehouse.open(settings) as warehouse:
+        done = release(warehouse, settings, last)
+        assert done.outcome is not None
+        assert (done.outcome.row["new"], done.outcome.row["updated"]) == (2, 1)
+        publish(warehouse, settings)
+        with pytest.raises(UsageError, match="no versions of"):
+            release(warehouse, settings, last)
+    ended = state(settings)
+    assert {k: v for k, v in ended.items() if k != "release"} == {k: v for k, v in second.items() if k != "release"}
+    take_back(settings, done.outcome.row["batch_id"])  # a release is a batch like any other
+    assert state(settings) == first
+
+
+def test_versions_are_released_when_their_landed_records_are_gone(two_nights):
+    settings, first, _ = two_nights
+    last = batches(settings)[-1]
+    take_back(settings, last)
+    shutil.rmtree(settings.landing)
+    with Warehouse.open(settings) as warehouse:
+        done = release(warehouse, settings, last)
+        assert (done.versions, done.outcome) == (3, None)
+    assert state(settings) == first
+
+
+def test_only_what_can_be_put_back_is_undone(two_nights):
+    settings, _, second = two_nights
+    oldest, *_, last = batches(settings)
+    for wrong, error, match in (
+        ("openalex", UsageError, "no batch 'openalex'"),
+        (last[:-1], UsageError, "did you mean"),
+        ("/00000000", UsageError, "ends the ids of 2 batches"),
+        (oldest, UsageError, r"batch(es)? .* loaded after .*--with-later"),
+    ):
+        with Warehouse.open(settings) as warehouse, pytest.raises(error, match=match):
+            undo(warehouse, settings, wrong)
+    (kept,) = [folder for folder in settings.landing.glob("*/*/before/*") if folder.name == last.replace("/", "~")]
+    file = kept / "version.parquet"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-1])
+    with (
+        Warehouse.open(settings) as warehouse,
+        pytest.raises(UndoRefused, match=r"was changed since: version\.parquet"),
+    ):
+        undo(warehouse, settings, last)
+    shutil.rmtree(kept)
+    with Warehouse.open(settings) as warehouse, pytest.raises(UndoRefused, match="COLLAB_UNDO_DAYS"):
+        undo(warehouse, settings, last)
+    assert state(settings) == second
