@@ -6,22 +6,24 @@ Plain functions without Prefect; `flows/artifacts.py` puts them on the page. Who
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from flows import steps
 from flows.harmless import as_code, harmless
 from flows.steps import COUNTS, Summary, describe_counts
 from schemas.errors import BudgetExhausted, CollabError, GateStopped
 from schemas.expectations import GATES
 from schemas.territories import territory_names
+from tasks.harvest import ApiIntake
 from tasks.intake import SnapshotIntake
 from tasks.ledger import Moved
 from tasks.list_intake import ListIntake
 from tasks.parse import CORPUS
 from tasks.publish import Release
+from tasks.quarantine import SOURCE as QUARANTINE
 from tasks.validate import Result
 
 HOW_COUNTS_ADD_UP = (
@@ -33,12 +35,6 @@ WINDOW = ("source_records", "source_listed", "window_records", "credits")
 BROKEN = {"stop": "STOPPED", "reject": "refused", "repair": "repaired", "warn": "warned"}  # worst first
 NOT_EVALUATED, HOLDS = "not evaluated", "holds"
 RESULTS = [*BROKEN.values(), NOT_EVALUATED, HOLDS]
-COMMANDS = {"nightly": "run", "backfill": "backfill", "quarantine-retry": "quarantine retry"}
-OPTIONS = {"first": "--from", "last": "--to", "until": "--until", "source": "--source"}
-OPTIONS_OF = {
-    SnapshotIntake.source: {"snapshot": "--snapshot"},
-    ListIntake.source: {"venue_list": "--list", "venue_corpus": "--corpus"},
-}
 KILLED = {
     "SIGKILL": "killed (SIGKILL): by hand, by the system because memory ran out, or with its machine",
     "SIGTERM": "ended from outside (SIGTERM)",
@@ -71,12 +67,17 @@ class Words:
 
 def command_of(flow: str, parameters: Mapping[str, Any]) -> str | None:
     """The `collab` command that does what a flow run did; None if there is none."""
-    if flow not in COMMANDS:
+    given = parameters.get
+    if flow == steps.BACKFILL:
+        days: Any = given("first"), given("last")  # words, where Prefect tells them to a hook
+        return steps.command_of(ApiIntake.source, backfill=days)
+    if flow == steps.RETRY:
+        return steps.command_of(QUARANTINE)
+    if flow != steps.NIGHTLY:
         return None
-    known = OPTIONS | OPTIONS_OF.get(str(parameters.get("source")), {})
-    given = [(option, parameters.get(name)) for name, option in known.items()]
-    words = [word for option, value in given if value is not None for word in (option, shlex.quote(str(value)))]
-    return " ".join(["collab", COMMANDS[flow], *words])
+    source = given("source") or SnapshotIntake.source
+    place = {SnapshotIntake.source: given("snapshot"), ListIntake.source: given("venue_list")}.get(source)
+    return steps.command_of(source, given("until"), place=place, corpus=given("venue_corpus"))
 
 
 def good_end(night: Night) -> Words:
