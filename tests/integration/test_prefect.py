@@ -65,7 +65,11 @@ def look(state) -> tuple:
             this = FlowRunFilter(id=FlowRunFilterId(any_=[run.id]))
             tasks = await client.read_task_runs(flow_run_filter=this)
             artifacts = await client.read_artifacts(flow_run_filter=this)
-            return run, {task.name: task for task in tasks}, {artifact.key: artifact for artifact in artifacts}
+            return (
+                run,
+                {task.name: task for task in tasks},
+                {found.key: found for found in sorted(artifacts, key=lambda made: made.created)},
+            )
 
     return asyncio.run(ask())
 
@@ -155,9 +159,8 @@ def test_a_run_that_cannot_speak_is_spoken_for(tmp_path, home, monkeypatch):
     run, *_ = look(nightly(snapshot=str(root), return_state=True))
     monkeypatch.setattr("flows.artifacts._drawn", set())
     killed = Crashed(message="Process exited with status code: -9. Process exited due to a SIGKILL signal.")
-    known = run.model_copy(update={"start_time": None})  # a worker passes on what it knew before the run began
     for hook in nightly.on_crashed_hooks:
-        hook(flow=nightly, flow_run=known, state=killed)
+        hook(flow=nightly, flow_run=run, state=killed)  # by these names, as a worker calls it
     words = look(killed.model_copy(update={"state_details": StateDetails(flow_run_id=run.id)}))[2]["what-happened"]
     assert words.description.startswith("RED: the process was killed (SIGKILL)")
     assert "1 batch committed, which no failure takes back: 1 fetched, 1 new" in words.data
