@@ -11,7 +11,6 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC
 from typing import Any, cast
 from uuid import UUID
 
@@ -35,7 +34,7 @@ from flows.page import Night, Words
 from flows.steps import Summary
 from schemas.errors import CollabError
 from schemas.settings import Settings, load_settings
-from tasks.ledger import Moved, batches_since, cells_moved
+from tasks.ledger import Moved, batches_of_flow_run, cells_moved
 from tasks.report import POLICY_SHOWN
 from tasks.warehouse import Warehouse
 
@@ -77,10 +76,10 @@ class RunPage:
         _table("gates", page.gate_line(summary.results), page.gate_rows(summary.results))
         windows = "What the source said each window holds, what it listed, what was fetched, and the cost"
         _table("windows", windows, page.window_rows(summary))
-        moved = _moved(settings, [row["batch_id"] for row in batches])
-        _table("what-changed", page.change_line(moved, POLICY_SHOWN), page.change_rows(moved))
         if summary.release:
             _markdown("release", page.release_text(summary.release))
+        moved = _moved(settings, [row["batch_id"] for row in batches])
+        _table("what-changed", page.change_line(moved, POLICY_SHOWN), page.change_rows(moved))
 
 
 class ArtifactProgress:
@@ -163,13 +162,11 @@ def tell_how_it_ended(flow: Flow[..., Any], flow_run: FlowRun, state: State) -> 
     """
     if str(flow_run.id) in _drawn:
         return
-    client = get_client(sync_client=True)
-    began = client.read_flow_run(flow_run.id).start_time  # a worker passes on what it knew before the run began
     night, unread = None, ""
     try:
         settings = load_settings(warehouse_wait=0)  # a picture waits for nobody
         with Warehouse.open(settings, create=False) as warehouse, warehouse.reading() as conn:
-            batches = batches_since(conn, began.astimezone(UTC).replace(tzinfo=None)) if began else []
+            batches = batches_of_flow_run(conn, str(flow_run.id))
         command = command_of(flow.name, flow_run.parameters)
         night = Night(command, batches, current=_current(settings))
     except CollabError as exc:
@@ -178,7 +175,7 @@ def tell_how_it_ended(flow: Flow[..., Any], flow_run: FlowRun, state: State) -> 
     artifact = ArtifactCreate(
         key=WORDS, type="markdown", description=words.line, data=words.text, flow_run_id=flow_run.id
     )
-    client.create_artifact(artifact)
+    get_client(sync_client=True).create_artifact(artifact)
 
 
 def _current(settings: Settings) -> str | None:

@@ -27,8 +27,9 @@ HOW_COUNTS_ADD_UP = (
 )
 PARTS = ("new", "updated", "unchanged", "superseded", "out_of_scope", "quarantined")
 WINDOW = ("source_records", "source_listed", "window_records", "credits")
-RESULTS = {True: "holds", False: "BROKEN", None: "not evaluated"}
-BROKEN_FIRST = {False: 0, None: 1, True: 2}
+BROKEN = {"stop": "STOPPED", "reject": "refused", "repair": "repaired", "warn": "warned"}  # worst first
+NOT_EVALUATED, HOLDS = "not evaluated", "holds"
+RESULTS = [*BROKEN.values(), NOT_EVALUATED, HOLDS]
 KILLED = {
     "SIGKILL": "killed (SIGKILL): by hand, by the system because memory ran out, or with its machine",
     "SIGTERM": "ended from outside (SIGTERM)",
@@ -186,7 +187,7 @@ def gate_rows(results: Mapping[str, Sequence[Result]]) -> list[dict[str, Any]]:
     found = [(batch_id, result) for batch_id, of_batch in results.items() for result in of_batch]
     return [
         {
-            "result": RESULTS[result.success],
+            "result": _seen(result),
             "rule": harmless(result.rule),
             "severity": result.severity,
             "observed": harmless(result.observed),
@@ -197,15 +198,21 @@ def gate_rows(results: Mapping[str, Sequence[Result]]) -> list[dict[str, Any]]:
             "sample, or why": harmless(result.sample),
             "batch": harmless(batch_id),
         }
-        for batch_id, result in sorted(found, key=lambda pair: BROKEN_FIRST[pair[1].success])
+        for batch_id, result in sorted(found, key=lambda pair: RESULTS.index(_seen(pair[1])))
     ]
 
 
 def gate_line(results: Mapping[str, Sequence[Result]]) -> str:
-    """How many rules are broken, and where to look for them."""
-    found = Counter(result.success for of_batch in results.values() for result in of_batch)
-    seen = f"{found[False]} broken, {found[None]} not evaluated, {found[True]} hold"
-    return f"{seen}: the rules of all batches of this run, broken ones first"
+    """What became of how many rules."""
+    found = Counter(_seen(result) for of_batch in results.values() for result in of_batch)
+    seen = ", ".join(f"{found[name]} {name}" for name in RESULTS if found[name])
+    return f"{seen or 'none'}: the rules of all batches of this run, broken ones first"
+
+
+def _seen(result: Result) -> str:
+    if result.success is None:
+        return NOT_EVALUATED
+    return HOLDS if result.success else BROKEN[result.severity]
 
 
 def window_rows(summary: Summary) -> list[dict[str, Any]]:

@@ -123,10 +123,12 @@ def _most_moved(conn: Connection, moved: Any, is_wanted: sa.ColumnElement[bool],
     return found
 
 
-def batches_since(conn: Connection, moment: datetime) -> list[dict[str, Any]]:
-    """Rows of ops.batch committed at or after a moment, UTC, oldest first."""
-    of = t.batch.c.finished_at
-    return [dict(row) for row in conn.execute(sa.select(t.batch).where(of >= moment).order_by(of)).mappings()]
+def batches_of_flow_run(conn: Connection, flow_run: str) -> list[dict[str, Any]]:
+    """Rows of ops.batch that a flow run of Prefect committed, in all its attempts, oldest first."""
+    of = t.batch.c
+    runs = sa.select(t.run.c.run_id).where(t.run.c.flow_run == flow_run)
+    rows = conn.execute(sa.select(t.batch).where(of.run_id.in_(runs)).order_by(of.finished_at))
+    return [dict(row) for row in rows.mappings()]
 
 
 _NULL, _NOTHING = sa.cast(sa.null(), sa.String), sa.literal(0, sa.BigInteger)

@@ -8,6 +8,7 @@ import sys
 from datetime import date
 from pathlib import Path
 
+import prefect.events
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import DeploymentScheduleCreate
@@ -19,14 +20,19 @@ from prefect.client.schemas.filters import (
     LogFilter,
     LogFilterFlowRunId,
 )
+from prefect.client.schemas.objects import StateDetails
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.flows import load_flow_from_entrypoint
+from prefect.states import Crashed
 
 import tasks.intake
+from flows.artifacts import ArtifactProgress
 from flows.backfill import backfill
 from flows.declaration import declared
 from flows.nightly import nightly, quarantine_retry
-from schemas.errors import GateStopped, SourceError, SourceUnavailable
+from schemas import tables as t
+from schemas.errors import GateStopped, LandingError, SourceError, SourceUnavailable
+from tasks.night import Night
 from tests.factory import work, write_snapshot
 from tests.replay import ReplayServer
 
@@ -51,12 +57,26 @@ def look(state) -> tuple:
             this = FlowRunFilter(id=FlowRunFilterId(any_=[run.id]))
             tasks = await client.read_task_runs(flow_run_filter=this)
             artifacts = await client.read_artifacts(flow_run_filter=this)
-            return run, {task.name: task for task in tasks}, {artifact.key: artifact for artifact in artifacts}
+            return (
+                run,
+                {task.name: task for task in tasks},
+                {found.key: found for found in sorted(artifacts, key=lambda made: made.created)},
+            )
 
     return asyncio.run(ask())
 
 
-def test_a_good_night_is_green_and_shows_its_counts(tmp_path, home):
+def test_a_good_night_is_green_and_shows_what_it_did(tmp_path, home, monkeypatch):
+    emitted = []
+    emit = prefect.events.emit_event
+
+    def note(event, resource, **more):
+        if event == "prefect.asset.materialization.succeeded":
+            assert "collab://source/openalex-snapshot" in [one["prefect.resource.id"] for one in more["related"]]
+            emitted.append((resource["prefect.resource.id"], more["payload"]))
+        return emit(event=event, resource=resource, **more)
+
+    monkeypatch.setattr("prefect.events.emit_event", note)
     root = write_snapshot(tmp_path / "s", {"2026-01-01": [work(11), work(12, publication_year=2999)]})
     state = nightly(snapshot=str(root), return_state=True)
     assert state.is_completed(), state.message
@@ -68,7 +88,22 @@ def test_a_good_night_is_green_and_shows_its_counts(tmp_path, home):
     assert '"fetched": 2' in artifacts["batch-counts"].data
     assert '"quarantined": 1' in artifacts["batch-counts"].data
     assert "conservation" in artifacts["gates"].data
-    assert nightly(snapshot=str(root), return_state=True).is_completed()  # twice is once
+    assert "Done: release" in artifacts["what-happened"].description
+    assert '"because": "+1 new"' in artifacts["what-changed"].data
+    assert "file://" in artifacts["release"].data
+    release = artifacts["release"].description.split("`")[1]
+    assert artifacts["progress"].data == 100
+    assert {key for key, _ in emitted} == {f"collab://mart/{mart.name}" for mart in t.MART}
+    assert ("collab://mart/world_year", {"rows": 9, "release": release}) in emitted
+
+    def away(*args, **kwargs):
+        raise ConnectionError("the server of Prefect is away")
+
+    emitted.clear()
+    for name in ("create_markdown_artifact", "create_progress_artifact"):
+        monkeypatch.setattr(f"flows.artifacts.{name}", away)
+    assert nightly(snapshot=str(root), return_state=True).is_completed()  # twice is once, with and without a page
+    assert emitted == []  # nothing was published
 
 
 def test_a_stopped_batch_is_red_with_figure_limit_and_remedy(tmp_path, home, monkeypatch):
@@ -82,7 +117,80 @@ def test_a_stopped_batch_is_red_with_figure_limit_and_remedy(tmp_path, home, mon
     _, tasks, artifacts = look(state)
     (failed,) = [name for name, task in tasks.items() if task.state.is_failed()]
     assert failed.startswith("load ")
-    assert "BROKEN" in artifacts["gates"].data
+    assert "quarantined_share is 1, limit at least 0 and at most 0.05" in tasks[failed].state.message
+    assert "STOPPED" in artifacts["gates"].data
+    words = artifacts["what-happened"]
+    assert words.description.startswith("RED: `quarantined_share` is 1, limit at least 0 and at most 0.05")
+    assert f"`collab run --source openalex-snapshot --snapshot {root}`" in words.description
+    assert "Nothing: the tables are as they were" in words.data
+
+
+@pytest.mark.parametrize(
+    ("method", "step"),
+    [("land_works", "land 2026"), ("derive", "parse and locate"), ("validate", "validate"), ("publish", "publish")],
+)
+def test_a_step_that_fails_makes_its_task_and_the_night_red(tmp_path, home, monkeypatch, method, step):
+    def fail(*args):
+        raise LandingError("no space left in <b>/srv</b>", "free space, then run again")
+
+    monkeypatch.setattr(Night, method, fail)
+    root = write_snapshot(tmp_path / "s", {"2026-01-01": [work(11)]})
+    state = nightly(snapshot=str(root), return_state=True)
+    assert state.is_failed()
+    assert "no space left in <b>/srv</b> -> free space, then run again" in state.message
+    _, tasks, artifacts = look(state)
+    (failed,) = [name for name, task in tasks.items() if not task.state.is_completed()]
+    assert failed.startswith(step)
+    assert "no space left" in tasks[failed].state.message
+    written = "1 batch committed" if method == "publish" else "Nothing written"
+    assert f"RED: no space left in `<b>/srv</b>`. {written}" in artifacts["what-happened"].description
+
+
+def test_a_run_that_cannot_speak_is_spoken_for(tmp_path, home, monkeypatch):
+    root = write_snapshot(tmp_path / "s", {"2026-01-01": [work(11)]})
+    run, *_ = look(nightly(snapshot=str(root), return_state=True))
+    monkeypatch.setattr("flows.artifacts._drawn", set())
+    killed = Crashed(message="Process exited with status code: -9. Process exited due to a SIGKILL signal.")
+    for hook in nightly.on_crashed_hooks:
+        hook(flow=nightly, flow_run=run, state=killed)  # by these names, as a worker calls it
+    words = look(killed.model_copy(update={"state_details": StateDetails(flow_run_id=run.id)}))[2]["what-happened"]
+    assert words.description.startswith("RED: the process was killed (SIGKILL)")
+    assert "1 batch committed, which no failure takes back: 1 fetched, 1 new" in words.data
+    assert f"`collab run --source openalex-snapshot --snapshot {root}`" in words.data
+
+    monkeypatch.setenv("COLLAB_HOEM", "x")  # before anything is opened, nothing can be drawn but this
+    state = nightly(snapshot=str(root), return_state=True)
+    assert state.is_failed()
+    words = look(state)[2]["what-happened"]
+    assert "COLLAB_HOEM is not a setting" in words.data
+    assert "Could not be read" in words.data
+
+
+def test_progress_is_renewed_a_few_times_a_minute(monkeypatch):
+    made, now = [], [0.0]
+    monkeypatch.setattr("flows.artifacts.time.monotonic", lambda: now[0])
+    monkeypatch.setattr(
+        "flows.artifacts.create_progress_artifact", lambda share, **more: made.append((share, more)) or 1
+    )
+    monkeypatch.setattr(
+        "flows.artifacts.update_progress_artifact",
+        lambda artifact, progress, description: made.append((progress, description)),
+    )
+    progress = ArtifactProgress()
+    progress.start(1000)
+    for _ in range(100):
+        now[0] += 1
+        progress.advance(10)
+    progress.end()
+    assert made[0] == (0, {"key": "progress", "description": "1,000 records to read"})
+    assert [share for share, _ in made[1:]] == [15, 30, 45, 60, 75, 90, 100]
+    made.clear()
+    live = ArtifactProgress()  # of a source that does not say how much is to come
+    live.start(0)
+    for number in range(1, 5):
+        now[0] += 20
+        live.fetching("2024-01", number, 4, "due")
+    assert [share for share, _ in made] == [0, 25, 50, 75]
 
 
 def test_only_fetching_is_retried_and_only_when_the_source_is_away(tmp_path, home, monkeypatch):

@@ -71,7 +71,7 @@ class Browser(AbstractContextManager["Browser"]):
         """Text of a page once it holds what is expected, with a picture of it."""
         self._driver.get(address)
         text = wait_for(self._text, lambda found: all(part in found for part in expected))
-        time.sleep(1)  # charts and cards slide in
+        time.sleep(3)  # the chart of the tasks comes later than the text
         self._pictures.mkdir(parents=True, exist_ok=True)
         self._driver.save_screenshot(str(self._pictures / f"{picture}.png"))
         assert [part for part in expected if part not in text] == [], f"{address} says:\n{text}"

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flows import page
+from flows.again import command_of
 from flows.harmless import as_code, harmless
 from flows.page import Night
 from flows.steps import COUNTS, Summary
@@ -106,7 +107,7 @@ COMMAND = "collab run --source openalex-snapshot"
         (
             "nightly",
             {"source": "openalex-snapshot", "snapshot": "/a b", "until": date(2026, 1, 2), "venue_corpus": "venues"},
-            "collab run --until 2026-01-02 --source openalex-snapshot --snapshot '/a b'",
+            "collab run --source openalex-snapshot --snapshot '/a b' --until 2026-01-02",
         ),
         (
             "nightly",
@@ -124,7 +125,7 @@ COMMAND = "collab run --source openalex-snapshot"
     ],
 )
 def test_the_command_that_goes_on_is_one_that_can_be_pasted(flow, parameters, command):
-    assert page.command_of(flow, parameters) == command
+    assert command_of(flow, parameters) == command
 
 
 def test_a_stopped_night_names_rule_figure_limit_what_stays_and_the_way_on():
@@ -207,15 +208,17 @@ def test_broken_rules_come_first_and_say_how_many_rows():
     holds, unknown = rule("a", success=True, sample=None), rule("b", success=None)
     rows = page.gate_rows({"x": [holds, unknown, rule()], "y": [BAD]})
     assert [(found["result"], found["rule"]) for found in rows] == [
-        ("BROKEN", "year_range"),
-        ("BROKEN", "quarantined_share"),
+        ("STOPPED", "quarantined_share"),
+        ("refused", "year_range"),
         ("not evaluated", "b"),
         ("holds", "a"),
     ]
-    assert page.gate_line({"x": [holds, unknown, rule()], "y": [BAD]}).startswith("2 broken, 1 not evaluated, 1 hold:")
-    assert rows[0]["offending rows"] == "4 of 9"
-    assert rows[0]["sample, or why"] == "W1: `<b>`"
-    assert rows[1]["offending rows"] == ""  # of a batch as a whole
+    assert page.gate_line({"x": [holds, unknown, rule()], "y": [BAD]}).startswith(
+        "1 STOPPED, 1 refused, 1 not evaluated, 1 holds:"
+    )
+    assert rows[1]["offending rows"] == "4 of 9"
+    assert rows[1]["sample, or why"] == "W1: `<b>`"
+    assert rows[0]["offending rows"] == ""  # of a batch as a whole
 
 
 def test_windows_that_failed_say_why():
