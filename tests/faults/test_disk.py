@@ -30,7 +30,7 @@ MEGABYTE = 1 << 20
 STEPS = {  # what comes right after the moment at which the disk fills
     "landing": (intake, "land", LandingError, r"cannot land .*No space left on device -> free space"),
     "staging": (batches, "read_lines", LandingError, r"cannot stage .*No space left on device -> free space"),
-    "publishing": (nights, "publish", PublishError, r"cannot publish .*-> free space .*`collab publish`"),
+    "publishing": (nights, "publish", CollabError, r"(cannot publish|could not be published).*-> free space"),
 }
 
 
