@@ -17,7 +17,8 @@ run: setup
 test: setup lint
 	$(BIN)/pytest --numprocesses 2 --dist worksteal
 
-# Slow suites: killed runs at many more moments, and measurements beside named rivals.
+# Slow suite, hours: everything that can break, on DuckDB and PostgreSQL, and a table of what was survived at its end.
+# COLLAB_TEST_KILLS=20 shortens the killed runs (200), COLLAB_TEST_SEED moves their moments.
 faults: setup
 	$(BIN)/pytest -m slow
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from schemas.settings import Settings, load_settings
-from tests.factory import author, work, write_snapshot
+from tests.factory import author, run, work, write_snapshot
+from tests.faults.promises import promises_hold
 from tests.faults.survivors import Survived, print_table
-from tests.nights import KEY, WORKS
+from tests.nights import KEY, TODAY, WORKS, night
 from tests.replay import ReplayServer
 from tests.servers import Missing, PostgresServer
 
@@ -71,8 +72,28 @@ def survived(request: pytest.FixtureRequest, engine: str) -> Callable[..., None]
 
 @pytest.fixture
 def snapshot(tmp_path: Path) -> Path:
-    """Four nights of two works a country pair, one of them corrected on the last."""
+    """Four nights of works of two countries each, one of them corrected on the last."""
     return write_snapshot(tmp_path / "s", DAYS, deleted={104: "2026-01-03"})
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[tuple]]:
+    """What the tables hold after a run on the snapshot that nothing disturbed; the same on every engine."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    root = write_snapshot(folder / "s", DAYS, deleted={104: "2026-01-03"})
+    settings = load_settings(home=folder / "home", scope="all", workers=1, batch_works=30, snapshot=str(root))
+    run(settings)
+    return promises_hold(settings)
+
+
+@pytest.fixture(scope="session")
+def undisturbed_api(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[tuple]]:
+    """The same for a night on the replay of the live API."""
+    home = tmp_path_factory.mktemp("undisturbed-api")
+    with ReplayServer(WORKS) as server:
+        settings = load_settings(home=home, workers=1, batch_works=30, **of_api(server))
+        night(settings, TODAY)
+    return promises_hold(settings)
 
 
 @pytest.fixture
@@ -83,7 +104,7 @@ def home_of(tmp_path: Path, database: Callable[[], str | None]) -> Callable[...,
     def settings(name: str = "home", **more: object) -> Settings:
         if name not in urls:
             urls[name] = database()
-        values = {"home": tmp_path / name, "scope": "all", "workers": 1, "batch_works": 15, "warehouse_url": urls[name]}
+        values = {"home": tmp_path / name, "scope": "all", "workers": 1, "batch_works": 30, "warehouse_url": urls[name]}
         return load_settings(**(values | more))
 
     return settings

@@ -49,9 +49,8 @@ def in_the_middle(monkeypatch, about) -> list[str]:
 @ON_POSTGRESQL
 @pytest.mark.parametrize("mode", ["fast", "immediate"])
 def test_postgresql_is_stopped_and_started_in_the_middle_of_a_load(
-    home_of, snapshot, postgres, monkeypatch, caplog, survived, mode
+    home_of, undisturbed, snapshot, postgres, monkeypatch, caplog, survived, mode
 ):
-    run(home_of("whole", snapshot=str(snapshot)))
     settings = home_of(snapshot=str(snapshot))
 
     def restart():
@@ -63,14 +62,13 @@ def test_postgresql_is_stopped_and_started_in_the_middle_of_a_load(
     assert len(done) == 2
     found = promises_hold(settings)
     run(settings)
-    assert promises_hold(settings) == found == promises_hold(home_of("whole"))
+    assert promises_hold(settings) == found == undisturbed
     said = next(record.getMessage() for record in caplog.records if "trying again" in record.getMessage())
     survived(f"PostgreSQL restarted ({mode}) while loading", said, "by itself", 2)
 
 
 @ON_POSTGRESQL
-def test_postgresql_stays_away(home_of, snapshot, postgres, monkeypatch, survived):
-    run(home_of("whole", snapshot=str(snapshot)))
+def test_postgresql_stays_away(home_of, undisturbed, snapshot, postgres, monkeypatch, survived):
     settings = home_of(snapshot=str(snapshot))
     monkeypatch.setattr(Night._load.retry, "stop", stop_after_attempt(2))  # not five minutes
     with monkeypatch.context() as patched:
@@ -85,13 +83,12 @@ def test_postgresql_stays_away(home_of, snapshot, postgres, monkeypatch, survive
     run(settings)
     found = promises_hold(settings)
     run(settings)
-    assert promises_hold(settings) == found == promises_hold(home_of("whole"))
+    assert promises_hold(settings) == found == undisturbed
     survived("PostgreSQL stopped while loading, and away for long", caught.value, "start it, run again")
 
 
 @ON_POSTGRESQL
-def test_backends_are_terminated(home_of, snapshot, monkeypatch, caplog, survived):
-    run(home_of("whole", snapshot=str(snapshot)))
+def test_backends_are_terminated(home_of, undisturbed, snapshot, monkeypatch, caplog, survived):
     settings = home_of(snapshot=str(snapshot))
 
     def terminate():
@@ -105,14 +102,13 @@ def test_backends_are_terminated(home_of, snapshot, monkeypatch, caplog, survive
     run(settings)
     found = promises_hold(settings)
     run(settings)
-    assert promises_hold(settings) == found == promises_hold(home_of("whole"))
+    assert promises_hold(settings) == found == undisturbed
     said = next(record.getMessage() for record in caplog.records if "trying again" in record.getMessage())
     survived("connection to PostgreSQL cut while loading", said, "by itself", 2)
 
 
 @pytest.mark.parametrize("kind", ["reset", "cut_body"])
-def test_the_api_hangs_up_in_the_middle_of_a_page(home_of, api, survived, kind):
-    night(home_of("whole", **of_api(api())), TODAY)
+def test_the_api_hangs_up_in_the_middle_of_a_page(home_of, undisturbed_api, api, survived, kind):
     server = api(faults=Faults(rate=0.3, seed=3, kinds=[kind]))
     settings = home_of(**of_api(server))
     night(settings, TODAY)
@@ -120,14 +116,13 @@ def test_the_api_hangs_up_in_the_middle_of_a_page(home_of, api, survived, kind):
     assert faulty > 2
     found = promises_hold(settings)
     night(settings, TODAY)
-    assert promises_hold(settings) == found == promises_hold(home_of("whole"))
+    assert promises_hold(settings) == found == undisturbed_api
     what = {"reset": "connection reset", "cut_body": "page cut half-way"}[kind]
     survived(f"API: {what}", "nothing: it asked again", "by itself", faulty)
 
 
-def test_the_api_hangs_up_for_long(home_of, api, survived):
+def test_the_api_hangs_up_for_long(home_of, undisturbed_api, api, survived):
     good, bad = api(), api(faults=Faults(rate=1, kinds=["reset"], max_in_a_row=999))
-    night(home_of("whole", **of_api(good)), TODAY)
     settings = home_of(**{**of_api(bad), "openalex_attempts": 2})
     with pytest.raises(SourceError, match=r"windows could not be fetched: .* -> .*run again") as caught:
         night(settings, TODAY)
@@ -135,7 +130,7 @@ def test_the_api_hangs_up_for_long(home_of, api, survived):
     night(settings, TODAY)
     found = promises_hold(settings)
     night(settings, TODAY)
-    assert promises_hold(settings) == found == promises_hold(home_of("whole"))
+    assert promises_hold(settings) == found == undisturbed_api
     survived("API away for long", caught.value, "run again")
 
 
@@ -157,8 +152,7 @@ def collab(settings, *arguments: object, **environment: str) -> subprocess.Popen
     )
 
 
-def test_the_server_of_prefect_is_killed_during_a_run(home_of, snapshot, tmp_path, survived):
-    run(home_of("whole", snapshot=str(snapshot)))
+def test_the_server_of_prefect_is_killed_during_a_run(home_of, undisturbed, snapshot, tmp_path, survived):
     settings = home_of(snapshot=str(snapshot))
     port = _free_port()
     environment = {
@@ -196,7 +190,7 @@ def test_the_server_of_prefect_is_killed_during_a_run(home_of, snapshot, tmp_pat
     assert rest.returncode == 0
     found = promises_hold(settings)
     run(settings)
-    assert promises_hold(settings) == found == promises_hold(home_of("whole"))
+    assert promises_hold(settings) == found == undisturbed
     went_on = "run again, with --no-prefect" if night_run.returncode else "by itself"
     survived("server of Prefect killed during a run", last, went_on)
 

@@ -48,8 +48,8 @@ def usual(last: int) -> dict[str, list[dict]]:
     }
 
 
-def after_ten_nights(tmp_path, home_of):
-    root = write_snapshot(tmp_path / "usual", usual(10))
+def after_four_nights(tmp_path, home_of):
+    root = write_snapshot(tmp_path / "usual", usual(4))
     settings = home_of(snapshot=str(root), batch_works=10)
     run(settings)
     return root, settings
@@ -88,30 +88,30 @@ def passes(settings, root, **once) -> None:
 
 
 def test_half_of_the_usual_volume(tmp_path, home_of, survived):
-    root, settings = after_ten_nights(tmp_path, home_of)
-    write_snapshot(root, usual(10) | {"2026-01-11": [work(1100 + k, updated="2026-01-11") for k in range(5)]})
+    root, settings = after_four_nights(tmp_path, home_of)
+    write_snapshot(root, usual(4) | {"2026-01-05": [work(500 + k, updated="2026-01-05") for k in range(5)]})
     said = stops(settings, "date_volume", "if it is right, run once with COLLAB_MIN_VOLUME_SHARE=0.50")
     passes(settings, root, min_volume_share=0.5)
     survived("a date of half the usual volume", said, "run once with the share that the message names")
 
 
 def test_half_of_the_snapshot_is_missing(tmp_path, home_of, survived):
-    root, settings = after_ten_nights(tmp_path, home_of)
-    write_snapshot(root, {day: works for day, works in usual(11).items() if day > "2026-01-06"})
+    root, settings = after_four_nights(tmp_path, home_of)
+    write_snapshot(root, {day: works for day, works in usual(5).items() if day > "2026-01-03"})
     said = stops(settings, "snapshot_volume", "wait until the source is whole and run again")
-    write_snapshot(root, usual(11))
+    write_snapshot(root, usual(5))
     passes(settings, root)
     survived("half of the snapshot is missing", said, "fetch it again, run again")
 
 
 def test_forty_percent_of_all_works_are_rewritten(tmp_path, home_of, survived):
-    root, settings = after_ten_nights(tmp_path, home_of)
+    root, settings = after_four_nights(tmp_path, home_of)
     rewritten = [
-        work(n * 100 + k, [author("FR"), author("CN")], doi=f"10.1109/{n}.{k}", updated="2026-01-11")
-        for n in range(1, 5)
-        for k in range(10)
+        work(n * 100 + k, [author("FR"), author("CN")], doi=f"10.1109/{n}.{k}", updated="2026-01-05")
+        for n in (1, 2)
+        for k in range(8)
     ]
-    write_snapshot(root, usual(10) | {"2026-01-11": rewritten})
+    write_snapshot(root, usual(4) | {"2026-01-05": rewritten})
     settings = settings.model_copy(update={"batch_works": 60})
     said = stops(settings, "rewritten_share", "mass rewrites are errors of the source")
     passes(settings, root, max_rewritten_share=1)
@@ -119,38 +119,38 @@ def test_forty_percent_of_all_works_are_rewritten(tmp_path, home_of, survived):
 
 
 def test_yesterdays_data(tmp_path, home_of, survived):
-    root, settings = after_ten_nights(tmp_path, home_of)
+    root, settings = after_four_nights(tmp_path, home_of)
     before, release = promises_hold(settings), (settings.published / "current").resolve()
     again = run(settings)
     assert set(counts(again)) == {"fetched", "unchanged"}
     assert promises_hold(settings) == before
     assert (settings.published / "current").resolve() == release
     survived("yesterday's data", again.line(), "nothing to do")
-    write_snapshot(root, usual(9))
+    write_snapshot(root, usual(3))
     run(settings)
     assert promises_hold(settings) == before
     said = why(settings, "snapshot_age_days")
-    assert "the snapshot ends on 2026-01-09, 2026-01-10 was loaded before: it is an older copy" in said
-    write_snapshot(root, usual(11))
+    assert "the snapshot ends on 2026-01-03, 2026-01-04 was loaded before: it is an older copy" in said
+    write_snapshot(root, usual(5))
     assert counts(run(settings))["new"] == 10
     survived("an older copy of the data", said, "goes on with a warning; the next newer copy is taken in")
 
 
 def test_a_publisher_loses_its_affiliations(tmp_path, home_of, survived):
-    root, settings = after_ten_nights(tmp_path, home_of)
+    root, settings = after_four_nights(tmp_path, home_of)
     lost = [
-        work(n * 100 + k, [author(), author()], doi=f"10.1109/{n}.{k}", updated="2026-01-11")
+        work(n * 100 + k, [author(), author()], doi=f"10.1109/{n}.{k}", updated="2026-01-05")
         for n in (1, 2)
         for k in range(5)
     ]
-    write_snapshot(root, usual(10) | {"2026-01-11": lost})
+    write_snapshot(root, usual(4) | {"2026-01-05": lost})
     settings = settings.model_copy(update={"max_rewritten_share": 1.0, "max_year_change": 9.0, "band_sigmas": 99.0})
     said = stops(settings, "publisher_unlocated", "10 of 10 rewritten works of publisher 10.1109 had a country")
-    new = [work(1100 + k, [author(), author()] if k < 6 else None, doi=f"10.{1109 if k < 6 else 1007}/11.{k}",
-                updated="2026-01-11") for k in range(10)]  # fmt: skip
-    write_snapshot(root, usual(10) | {"2026-01-11": new})
+    new = [work(500 + k, [author(), author()] if k < 6 else None, doi=f"10.{1109 if k < 6 else 1007}/5.{k}",
+                updated="2026-01-05") for k in range(10)]  # fmt: skip
+    write_snapshot(root, usual(4) | {"2026-01-05": new})
     said_of_new = stops(settings, "publisher_lost", "if it is right, run once with COLLAB_MAX_UNLOCATED_SHARE=1")
-    write_snapshot(root, usual(11))
+    write_snapshot(root, usual(5))
     passes(settings, root)
     survived("a publisher loses all affiliations, stored works", said, "mend the source, run again")
     survived("a publisher loses all affiliations, new works", said_of_new, "mend the source, run again")
@@ -211,8 +211,7 @@ def test_the_clock_jumps(tmp_path, home_of, monkeypatch, survived, jumps):
     )
 
 
-def test_two_workers_pick_up_the_same_run(tmp_path, home_of, engine, snapshot, survived):
-    run(home_of("whole", snapshot=str(snapshot)))
+def test_two_workers_pick_up_the_same_run(tmp_path, home_of, undisturbed, engine, snapshot, survived):
     settings = home_of(snapshot=str(snapshot))
     both = [collab(settings, "run", "--no-prefect") for _ in range(2)]
     said = [worker.communicate(timeout=500)[0] for worker in both]
@@ -223,6 +222,6 @@ def test_two_workers_pick_up_the_same_run(tmp_path, home_of, engine, snapshot, s
         assert "is in use by another process -> wait for that run to end" in refusal
     found = promises_hold(settings)
     run(settings)
-    assert promises_hold(settings) == found == promises_hold(home_of("whole"))
+    assert promises_hold(settings) == found == undisturbed
     line = (refusal.strip().splitlines() or ["nothing: they took turns"])[-1]
     survived("two workers at the same run", line, "the other worker did all of it" if refusal else "by itself")

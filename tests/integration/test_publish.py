@@ -74,7 +74,7 @@ def test_nothing_new_means_no_release(tmp_path, settings_for):
         assert publishing.publish(warehouse, settings, force=True) is not None
 
 
-@pytest.mark.parametrize("file", ["manifest.json", "atlas.duckdb", "exports"])
+@pytest.mark.parametrize("file", ["manifest.json", "exports"])
 def test_a_damaged_release_is_replaced_by_the_next_publish(tmp_path, settings_for, file, caplog):
     settings = nights(tmp_path, settings_for, 1)
     damaged = (settings.published / "current").resolve()
