@@ -10,7 +10,7 @@ from tasks.intake import SnapshotIntake
 from tasks.list_intake import ListIntake
 
 COMMANDS = {"nightly": "run", "backfill": "backfill", "rescan": "rescan", "quarantine-retry": "quarantine retry"}
-OPTIONS = {"first": "--from", "last": "--to", "until": "--until", "source": "--source"}
+OPTIONS = {"first": "--from", "last": "--to", "until": "--until"}
 OPTIONS_OF = {
     SnapshotIntake.source: {"snapshot": "--snapshot"},
     ListIntake.source: {"venue_list": "--list", "venue_corpus": "--corpus"},
@@ -24,7 +24,7 @@ def command_of(flow: str, parameters: Mapping[str, Any]) -> str | None:
     """
     if flow not in COMMANDS:
         return None
-    known = OPTIONS | OPTIONS_OF.get(str(parameters.get("source")), {})
+    known = {"source": "--source"} | OPTIONS_OF.get(str(parameters.get("source")), {}) | OPTIONS
     given = [(option, str(parameters[name])) for name, option in known.items() if parameters.get(name) is not None]
     words = [word for option, value in given if not {"@", "?"} & set(value) for word in (option, shlex.quote(value))]
     return " ".join(["collab", COMMANDS[flow], *words])
