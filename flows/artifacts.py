@@ -29,6 +29,7 @@ from prefect.client.schemas.actions import ArtifactCreate
 from prefect.client.schemas.objects import FlowRun, State
 
 from flows import page
+from flows.again import command_of
 from flows.page import Night, Words
 from flows.steps import Summary
 from schemas.errors import CollabError
@@ -62,7 +63,7 @@ class RunPage:
         summary = self._summary
         batches = [outcome.row for outcome in summary.outcomes]
         night = Night(
-            command=page.command_of(runtime.flow_run.flow_name or "", runtime.flow_run.parameters),
+            command=command_of(runtime.flow_run.flow_name or "", runtime.flow_run.parameters),
             batches=batches,
             release=summary.release.release_id if summary.release else None,
             current=_current(settings),
@@ -166,7 +167,7 @@ def tell_how_it_ended(flow: Flow[..., Any], flow_run: FlowRun, state: State) -> 
         settings = load_settings()
         with Warehouse.open(settings, create=False) as warehouse, warehouse.reading() as conn:
             batches = batches_of_flow_run(conn, str(flow_run.id))
-        command = page.command_of(flow.name, flow_run.parameters)
+        command = command_of(flow.name, flow_run.parameters)
         night = Night(command, batches, current=_current(settings))
     except CollabError as exc:
         unread = str(exc)

@@ -15,18 +15,31 @@ import typer
 
 import flows.ask_commands
 import flows.country_commands
+import flows.deploy_commands
 import flows.export_commands
 import flows.recover_commands  # noqa: F401
 from flows import show
 from flows.commands import app, command, console, log_to_stderr, quarantine_app
 from flows.interrupts import interrupts, start_temporary_server
 from flows.progress import progress_for_this_terminal
-from flows.steps import BACKFILL, NIGHTLY, RETRY, SOURCES, directly, opening_of, run_night, run_retry, with_night
-from schemas.errors import NoWarehouse, UsageError, VerifyFailed
+from flows.steps import (
+    BACKFILL,
+    NIGHTLY,
+    RESCAN,
+    RETRY,
+    SOURCES,
+    directly,
+    opening_of,
+    run_night,
+    run_retry,
+    with_night,
+)
+from schemas.errors import NoWarehouse, UsageError
 from schemas.fields import load_definitions
 from schemas.settings import Settings, load_settings, quieten_prefect
 from tasks import migrate
 from tasks import verify as tables
+from tasks.again import SOURCE as FROM_WAREHOUSE
 from tasks.dictionary import render_dictionary
 from tasks.harvest import ApiIntake
 from tasks.intake import Opening, SnapshotIntake
@@ -36,6 +49,7 @@ from tasks.publish import publish as write_release
 from tasks.quarantine import find_record, open_records
 from tasks.rederive import is_outdated, rederive
 from tasks.report import read_report, read_status
+from tasks.runs import Begun, recorded_alone
 from tasks.sample import write_sample
 from tasks.sources.openalex_client import ask_allowance, read_key
 from tasks.sources.openalex_snapshot import open_snapshot
@@ -120,6 +134,25 @@ def _refuse_options_of_others(source: str, **given: object) -> None:
                 raise UsageError(f"{option} belongs to source {of}", f"give --source {of}, or leave {option} out")
 
 
+@command(app, "rescan")
+def rescan(
+    source: Annotated[str, typer.Option(help="openalex-api or openalex-snapshot.")] = SnapshotIntake.source,
+    snapshot: SnapshotOption = None,
+    unseen_days: Annotated[int, typer.Option(min=1, help="Leave out months looked at in so many days.")] = 7,
+    no_prefect: PlainOption = False,
+) -> None:
+    """Look at everything stored again: every stored month of the live API, every part of a snapshot."""
+    if source == ListIntake.source:
+        raise UsageError("a list is brought whole: there is no past to look at", "`collab run` brings it again")
+    opening_of(source, rescan_days=unseen_days)
+    settings = load_settings(snapshot=snapshot)
+    console.print(
+        _run_flow(RESCAN, no_prefect, source=source, snapshot=settings.snapshot, unseen_days=unseen_days),
+        markup=False,
+        highlight=False,
+    )
+
+
 @command(app, "backfill")
 def backfill(
     first: Annotated[str, typer.Option("--from", help="A day of the first month to fetch, such as 2014-01-01.")],
@@ -157,33 +190,43 @@ def _run_flow(name: str, no_prefect: bool, **parameters: Any) -> str:
         if no_prefect:
             if name == BACKFILL:
                 parameters = {"source": ApiIntake.source, "backfill": (parameters["first"], parameters["last"])}
+            if name == RESCAN:
+                parameters["rescan_days"] = parameters.pop("unseen_days")
             return with_night(run_retry if name == RETRY else run_night, directly, flow=name, **parameters)
         quieten_prefect()
         logging.getLogger("collab").info("starting Prefect; --no-prefect does without")
-        from flows import backfill, nightly  # these import Prefect, which takes seconds: not for the other commands
+        from prefect import tags
+
+        from flows import (  # these import Prefect, which takes seconds: not for the other commands
+            backfill,
+            nightly,
+            rescan,
+        )
+        from flows.deployed import TAG
 
         flows: dict[str, Any] = {
             NIGHTLY: nightly.nightly,
             RETRY: nightly.quarantine_retry,
             BACKFILL: backfill.backfill,
+            RESCAN: rescan.rescan,
         }
         start_temporary_server()
-        return str(flows[name](**parameters))
+        with tags(TAG):
+            return str(flows[name](**parameters))
 
 
 @command(app, "verify")
 def verify() -> None:
     """Compare the tables with their rebuild and with the ledger; exit 1 on any difference."""
     settings = load_settings()
-    with Warehouse.open(settings, create=False, reads_all=True) as warehouse, warehouse.reading() as conn:
-        findings = tables.verify(conn)
-    show.findings(console, findings)
-    wrong = [finding.check for finding in findings if finding.differences]
-    if wrong:
-        raise VerifyFailed(
-            f"{len(wrong)} of {len(findings)} checks found differences: {', '.join(wrong)}",
-            "keep a copy of the warehouse, then `collab rebuild`",
-        )
+    with (
+        Warehouse.open(settings, create=False, reads_all=True) as warehouse,
+        recorded_alone(warehouse, settings, Begun("verify", FROM_WAREHOUSE, "collab verify")),
+    ):
+        with warehouse.reading() as conn:
+            findings = tables.verify(conn)
+        show.findings(console, findings)
+        tables.refuse_differences(findings)
 
 
 @command(app, "rebuild")

@@ -11,19 +11,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from flows import steps
 from flows.harmless import as_code, harmless
 from flows.steps import COUNTS, Summary, describe_counts
 from schemas.errors import BudgetExhausted, CollabError, GateStopped
 from schemas.expectations import GATES
 from schemas.territories import territory_names
-from tasks.harvest import ApiIntake
-from tasks.intake import SnapshotIntake
 from tasks.ledger import Moved
-from tasks.list_intake import ListIntake
 from tasks.parse import CORPUS
 from tasks.publish import Release
-from tasks.quarantine import SOURCE as QUARANTINE
 from tasks.validate import Result
 
 HOW_COUNTS_ADD_UP = (
@@ -63,21 +58,6 @@ class Words:
 
     line: str
     text: str
-
-
-def command_of(flow: str, parameters: Mapping[str, Any]) -> str | None:
-    """The `collab` command that does what a flow run did; None if there is none."""
-    given = parameters.get
-    if flow == steps.BACKFILL:
-        days: Any = given("first"), given("last")  # words, where Prefect tells them to a hook
-        return steps.command_of(ApiIntake.source, backfill=days)
-    if flow == steps.RETRY:
-        return steps.command_of(QUARANTINE)
-    if flow != steps.NIGHTLY:
-        return None
-    source = given("source") or SnapshotIntake.source
-    place = {SnapshotIntake.source: given("snapshot"), ListIntake.source: given("venue_list")}.get(source)
-    return steps.command_of(source, given("until"), place=place, corpus=given("venue_corpus"))
 
 
 def good_end(night: Night) -> Words:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -27,6 +27,9 @@ from tasks.runs import FAILED, INTERRUPTED, KILLED, RUNNING
 from tasks.sources.openalex_api import SOURCE, bounds_of
 from tasks.undo import FIRST_RECORD
 from tasks.verify import Finding
+
+if TYPE_CHECKING:
+    from flows.deploy import Deployed  # which imports Prefect
 
 LONGEST_LINE = 3_000
 
@@ -313,6 +316,27 @@ def settings(console: Console, found: Settings) -> None:
         [(a, "not set" if b is None else str(b), c) for a, b, c in rows],
         text_columns=3,
     )
+
+
+def deployed(console: Console, found: Deployed) -> None:
+    """What is on the Prefect server now, and what is still to be done by hand."""
+    _table(console, "Deployments", ("name", "runs at", "parameters"), found.deployments, text_columns=3)
+    _table(console, "Automations", ("name", "now"), list(found.automations.items()), text_columns=2)
+    if found.ways:
+        console.print(f"alerts go by {' and '.join(found.ways)}")
+    else:
+        console.print(
+            "NO ALERTS: nobody is told of a failed run; set COLLAB_ALERT_WEBHOOK or COLLAB_ALERT_SMTP_HOST, _FROM and"
+            " _TO, then `collab deploy` again",
+            style="yellow",
+            soft_wrap=True,
+        )
+    for line in (
+        f"next, with COLLAB_HOME and the other settings in the environment: prefect worker start --pool {found.pool}",
+        f"look at it: {found.ui}" if found.ui else "",
+    ):
+        if line:
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def properties(console: Console, found: Mapping[str, str]) -> None:

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from datetime import date
 from functools import partial
 from itertools import zip_longest
-from shlex import quote
 from typing import Any, Protocol, TypeVar
 
+from flows.again import command_of
 from flows.progress import Progress, progress_for_this_terminal
 from schemas.errors import AccessRefused, BudgetExhausted, GateStopped, SourceError, UsageError
 from schemas.settings import load_settings
@@ -28,7 +28,7 @@ from tasks.runs import Begun, Record, recorded
 from tasks.validate import Result
 
 T = TypeVar("T")
-NIGHTLY, BACKFILL, RETRY = "nightly", "backfill", "quarantine-retry"
+NIGHTLY, BACKFILL, RESCAN, RETRY = "nightly", "backfill", "rescan", "quarantine-retry"
 MOST_FAILED_WINDOWS = 3  # in a row: then the source is down, and the rest of the night would be spent on waiting
 SOURCES: dict[str, Callable[..., Intake]] = {
     intake.source: intake for intake in (SnapshotIntake, ApiIntake, ListIntake)
@@ -82,6 +82,9 @@ class Step(Protocol):
 
     def __call__(self, name: str, about: str, call: Callable[..., T], *args: Any, retries: int = 0) -> T:
         """Run `call` with `args` and return what it returns."""
+
+
+Steps = Callable[[Night, Step, Progress, Summary], None]
 
 
 def run_night(night: Night, step: Step, progress: Progress, summary: Summary) -> None:
@@ -209,7 +212,7 @@ def directly(name: str, about: str, call: Callable[..., T], *args: Any, retries:
 
 
 def with_night(
-    steps: Callable[[Night, Step, Progress, Summary], None],
+    steps: Steps,
     step: Step,
     *,
     show: Callable[[Summary], None] = lambda _: None,
@@ -220,6 +223,7 @@ def with_night(
     venue_list: str | None = None,
     venue_corpus: str | None = None,
     backfill: tuple[date, date] | None = None,
+    rescan_days: int | None = None,
     flow: str = NIGHTLY,
     flow_run: str | None = None,
 ) -> str:
@@ -233,19 +237,23 @@ def with_night(
         venue_list: list of papers to bring.
         venue_corpus: corpus that it belongs to.
         backfill: months of the live API to fetch that were never seen.
+        rescan_days: look at everything stored again that was not looked at in so many days.
         flow: name of the flow that runs.
         flow_run: its id in Prefect.
     """
     settings = load_settings(snapshot=snapshot, venue_list=venue_list, venue_corpus=venue_corpus)
-    opening = opening_of(source, until, backfill)
+    opening = opening_of(source, until, backfill, rescan_days)
     summary = Summary()
-    if flow == RETRY:
-        source = QUARANTINE
-    command = command_of(source, until, backfill, venue_list if source == ListIntake.source else snapshot, venue_corpus)
+    asked = {"until": until, "snapshot": snapshot, "venue_list": venue_list, "venue_corpus": venue_corpus}
+    if flow in (NIGHTLY, RESCAN):
+        asked["source"] = source
+    if backfill:
+        asked |= {"first": backfill[0], "last": backfill[1]}
+    begun = Begun(flow, QUARANTINE if flow == RETRY else source, command_of(flow, asked) or "collab run", flow_run)
     with (
         progress_for_this_terminal(watcher) as progress,
         Night(settings, opening, on_records=progress.advance) as night,
-        recorded(night.warehouse, Begun(flow, source, command, night.folder, flow_run)) as record,
+        recorded(night.warehouse, begun, night.folder) as record,
     ):
         night.run_id = record.run_id
         try:
@@ -272,32 +280,12 @@ def _noting(step: Step, record: Record) -> Step:
     return run
 
 
-def command_of(
+def opening_of(
     source: str,
     until: date | None = None,
     backfill: tuple[date, date] | None = None,
-    place: str | None = None,
-    corpus: str | None = None,
-) -> str:
-    """The command that starts the same run again; it goes on where that one ended.
-
-    Args:
-        place: snapshot or list that was named in the call; left to the settings if it could hold a secret.
-        corpus: of the list.
-    """
-    if backfill:
-        return f"collab backfill --from {backfill[0]} --to {backfill[1]}"
-    if source == QUARANTINE:
-        return "collab quarantine retry"
-    parts = ["collab run --source", source]
-    if place and not set("@?") & set(place):
-        parts += ["--list" if source == ListIntake.source else "--snapshot", quote(place)]
-    if source == ListIntake.source and corpus:
-        parts += ["--corpus", corpus]
-    return " ".join([*parts, *([f"--until {until}"] if until else [])])
-
-
-def opening_of(source: str, until: date | None = None, backfill: tuple[date, date] | None = None) -> Opening:
+    rescan_days: int | None = None,
+) -> Opening:
     """How to open a source.
 
     Raises:
@@ -310,9 +298,11 @@ def opening_of(source: str, until: date | None = None, backfill: tuple[date, dat
             raise UsageError(
                 "--until belongs to a snapshot", "`collab backfill --from ... --to ...` fetches past dates"
             )
-        return partial(ApiIntake, backfill=backfill)
+        return partial(ApiIntake, backfill=backfill, rescan_days=rescan_days)
     if source == ListIntake.source and until:
         raise UsageError("--until belongs to a snapshot", "a list is brought whole")
     if backfill:
         raise UsageError(f"source {source} has no past dates to be asked for", f"source {ApiIntake.source} has")
-    return ListIntake if source == ListIntake.source else partial(SnapshotIntake, until=until)
+    if source == ListIntake.source:
+        return ListIntake
+    return partial(SnapshotIntake, until=until, is_rescan=rescan_days is not None)

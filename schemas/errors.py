@@ -88,6 +88,10 @@ class WarehouseError(CollabError):
     """
 
 
+class WarehouseInUse(WarehouseError):
+    """Another process has the DuckDB file open. Wait for it, by hand or with COLLAB_WAREHOUSE_WAIT."""
+
+
 class NoWarehouse(WarehouseError):
     """There is no warehouse yet; the first run makes one."""
 
@@ -131,6 +135,14 @@ class VerifyFailed(CollabError):
 
     Keep the warehouse file, report it, then run `collab rebuild`.
     """
+
+
+class AlertFailed(CollabError):
+    """An alert could not be delivered on every way that is set. Mend the setting that the message names."""
+
+
+class DeployFailed(CollabError):
+    """The Prefect server is away or refuses. Start it or mend its address, then `collab deploy` again."""
 
 
 class BudgetExhausted(CollabError):

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
@@ -31,6 +31,9 @@ PREFIX = "COLLAB_"
 SECRET = re.compile("pass|token|secret", re.IGNORECASE)
 SERVERS, SERVER_DRIVER = ("postgresql", "postgres"), "postgresql+psycopg"
 SIZE = r"^[1-9]\d{0,5}(MB|GB)$"
+HOST = r"^[A-Za-z0-9._:\[\]-]+$"
+MAIL = r"^[^@\s,]+@[^@\s,]+$"
+MAILS = r"^[^@\s,]+@[^@\s,]+(\s*,\s*[^@\s,]+@[^@\s,]+)*$"
 
 
 def quieten_prefect() -> None:
@@ -117,7 +120,30 @@ class Settings(BaseSettings):
         365, ge=1, le=36_500, description="days that resolved records of the quarantine are kept; open ones stay"
     )
     keep_runs_days: int = Field(400, ge=1, le=36_500, description="days that runs are listed in ops.run")
+    keep_prefect_days: int = Field(
+        90, ge=1, le=36_500, description="days that ended runs stay in Prefect, with their logs and artifacts"
+    )
     stale_hours: int = Field(26, ge=1, le=100_000, description="`collab status` is red when the last success is older")
+    warehouse_wait: int = Field(
+        0, ge=0, le=10_080, description="minutes to wait for a DuckDB warehouse that another run has open"
+    )
+
+    alert_webhook: SecretStr | None = Field(
+        None,
+        description="address that alerts are posted to: of Slack or another service of Apprise, or any for JSON",
+    )
+    alert_smtp_host: str | None = Field(None, pattern=HOST, description="mail server that alerts are sent by")
+    alert_smtp_port: int = Field(587, ge=1, le=65_535, description="its port")
+    alert_smtp_security: Literal["starttls", "ssl", "insecure"] = Field(
+        "starttls", description="starttls, ssl (port 465), or insecure for a mail server on this machine"
+    )
+    alert_smtp_user: str | None = Field(None, description="user of the mail server; none: no login")
+    alert_smtp_password: SecretStr | None = Field(None, description="password of that user")
+    alert_smtp_from: str | None = Field(None, pattern=MAIL, description="sender of alerts")
+    alert_smtp_to: str | None = Field(None, pattern=MAILS, description="who gets alerts; several with commas")
+    alert_quarantine: int = Field(
+        100, ge=0, description="alert when a run leaves more open records in quarantine, and more than it found"
+    )
 
     max_rewritten_share: float = Field(
         0.2, gt=0, le=1, description="stop when a batch rewrites more of the stored works (citations not counted)"
@@ -195,6 +221,22 @@ class Settings(BaseSettings):
         if parts.drivername == "http" and parts.host not in ("127.0.0.1", "localhost", "::1"):
             raise ValueError("the key would travel in the clear; use https://")
         return value.rstrip("/")
+
+    @field_validator("alert_webhook")
+    @classmethod
+    def _is_webhook(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not re.fullmatch(r"[a-z]+://[^\s/?#]+\S*", value.get_secret_value()):
+            raise ValueError("give an address such as https://hooks.example.org/...")
+        return value
+
+    @model_validator(mode="after")
+    def _can_mail(self) -> Settings:
+        given = [self.alert_smtp_host, self.alert_smtp_from, self.alert_smtp_to]
+        if any(given) and not all(given):
+            raise ValueError(
+                "COLLAB_ALERT_SMTP_HOST, COLLAB_ALERT_SMTP_FROM and COLLAB_ALERT_SMTP_TO belong together: set all three"
+            )
+        return self
 
     @property
     def url(self) -> URL:

@@ -27,7 +27,7 @@ from schemas.work_ids import shown_id
 from tasks import quarantine
 from tasks.derive import Deriver, Reading
 from tasks.former import Former, folder_of
-from tasks.gates import measure_gates, staged_metrics, window_gates
+from tasks.gates import WINDOW_COMPLETE, lifting, measure_gates, staged_metrics, window_gates
 from tasks.land import DELETIONS, WORKS, Landing, check_landing, read_lines
 from tasks.ledger import next_moment
 from tasks.load import CATEGORIES, Change, load_deletions, load_works
@@ -416,5 +416,15 @@ def _store_parts(conn: Connection, batch: Batch) -> None:
 
 def _stopped(batch: Batch, outcome: Outcome, findings: Report) -> GateStopped:
     broken = "; ".join(f"{r.rule} is {r.observed}, limit {r.expected}" for r in findings.stopped_by)
-    hint = "nothing of it was loaded; see `collab status`, mend the cause or the limit, then run again"
+    source = batch.landing.source
+    again = "collab quarantine retry" if source == quarantine.SOURCE else f"collab run --source {source}"
+    lifted = [lifting(result) for result in findings.stopped_by]
+    if all(lifted):
+        once = " ".join(dict.fromkeys(lifted))
+        how = f"if the source is right, `{once} {again}` lets it pass once; else `{again}` when it is mended"
+    elif any(result.rule == WINDOW_COMPLETE for result in findings.stopped_by):
+        how = f"the source did not list all that it says there is; `{again}` asks again"
+    else:
+        how = f"figures contradict each other, which is a defect: `collab verify`, report it; `{again}` tries again"
+    hint = f"nothing of it was loaded; `collab status` shows the figures; {how}"
     return GateStopped(f"batch {batch.batch_id} stopped: {broken}", hint, batch.batch_id, tuple(outcome.results))

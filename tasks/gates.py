@@ -11,6 +11,7 @@ Shares of the warehouse are shares of the works of the batch's own corpus: neith
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import Counter
 from datetime import UTC, datetime
@@ -31,7 +32,7 @@ from tasks.land import Landing
 from tasks.load import Change
 from tasks.parse import CORPUS
 from tasks.publishers import arriving_gates, publisher_metrics, rewritten_gate
-from tasks.validate import read_staged
+from tasks.validate import Result, read_staged
 from tasks.volume import volume_gates
 
 HISTORY = 30
@@ -52,6 +53,29 @@ DRIFT: tuple[tuple[str, Severity, float], ...] = (
     ("string_fallback_rate", "warn", 0.05),
     ("mojibake_rate", "warn", 0.01),
 )
+
+
+WINDOW_COMPLETE = "window_complete"
+# Settings that stop rules are held to: shares that may be raised, and what lifts the others.
+LIMITS = {
+    "quarantined_share": "COLLAB_MAX_QUARANTINED_SHARE",
+    "rewritten_share": "COLLAB_MAX_REWRITTEN_SHARE",
+    "year_change": "COLLAB_MAX_YEAR_CHANGE",
+    "publisher_unlocated": "COLLAB_MAX_UNLOCATED_SHARE",
+}
+LIFTED = {
+    "share_with_country": "COLLAB_BAND_SIGMAS=1000",
+    "publisher_lost": "COLLAB_MAX_UNLOCATED_SHARE=1",
+    **dict.fromkeys(("snapshot_volume", "date_volume", "window_volume", "changes_volume"), "COLLAB_MIN_VOLUME_SHARE=0"),
+}
+
+
+def lifting(result: Result) -> str:
+    """The setting, with its value, that lets a batch pass which this rule stopped; empty if none may."""
+    if result.rule not in LIMITS:
+        return LIFTED.get(result.rule, "")
+    above = math.ceil(100 * float(result.observed) + 1) / 100
+    return f"{LIMITS[result.rule]}={above if above < 1 or result.rule == 'year_change' else 1}"
 
 
 def staged_metrics(folder: Path) -> dict[str, float]:
@@ -187,7 +211,7 @@ def window_gates(conn: Connection, landing: Landing, settings: Settings) -> list
     why = "a window must hold what the source says it holds"
     whole = "listed works whose authors could not all be had; asked for again with their month"
     return [
-        Gate("window_complete", "stop", float(missing), 0, 0, why),
+        Gate(WINDOW_COMPLETE, "stop", float(missing), 0, 0, why),
         Gate("works_left_out", "warn", float(landing.left_out), 0, 0, whole),
         *volume,
     ]

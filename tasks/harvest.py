@@ -49,19 +49,22 @@ class ApiIntake:
         self,
         place: Place,
         backfill: tuple[date, date] | None = None,
+        rescan_days: int | None = None,
         today: Callable[[], date] = lambda: utc_now().date(),
     ) -> None:
         """Hold the folder of pages, alone.
 
         Args:
             backfill: months to fetch that were never seen; default is a night's work.
+            rescan_days: look at every stored month again that was not looked at in so many days; default is a night's
+                work.
             today: the clock, UTC. A run that crosses midnight keeps the day it was planned on.
 
         Raises:
             UsageError: no key is set.
             SourceError: another run is fetching into the same COLLAB_HOME.
         """
-        self._place, self._backfill = place, backfill
+        self._place, self._backfill, self._rescan_days = place, backfill, rescan_days
         self._today = today()
         self._left: set[str] = set()
         self._calls_left = 0
@@ -107,9 +110,10 @@ class ApiIntake:
         if self._backfill:
             first, last = self._backfill
             windows = api.plan_backfill(first, min(last, self._today), swept, begun)
-            self._left = {window.name for window in windows}
-            self._calls_left = sum(found.calls for found in self.estimate(windows))
-            return windows
+            return self._counting_down(windows)
+        if self._rescan_days is not None:
+            months = {*stored, *swept, *begun} - {api.FUTURE, api.UPDATED}
+            return self._counting_down(api.plan_all(self._today, months, swept, begun, self._rescan_days))
         nights = settings.openalex_rescan_nights
         if settings.openalex_sync == "updated":
             since = self._since(swept, newest)
@@ -234,9 +238,15 @@ class ApiIntake:
         return True
 
     def describe(self) -> str:
-        """Credits spent and left, and how long a backfill will go on."""
+        """Credits spent and left, and how long a backfill or a rescan will go on."""
         cost = f"{self.budget.spent:,} OpenAlex credits spent, {self.budget.left():,} left today"
-        return f"{cost}, {self._rest()}" if self._backfill else cost
+        return f"{cost}, {self._rest()}" if self._backfill or self._rescan_days is not None else cost
+
+    def _counting_down(self, windows: list[api.Window]) -> list[api.Window]:
+        """The windows of a run that is to end with none left, and how many calls they will take."""
+        self._left = {window.name for window in windows}
+        self._calls_left = sum(found.calls for found in self.estimate(windows))
+        return windows
 
     def _count_down(self, window: api.Window, landing: Landing) -> None:
         if window.name in self._left:

@@ -133,13 +133,14 @@ class SnapshotIntake:
     retries = 3
     windows_stand_alone = False
 
-    def __init__(self, place: Place, until: date | None = None) -> None:
+    def __init__(self, place: Place, until: date | None = None, *, is_rescan: bool = False) -> None:
         """Nothing is read yet.
 
         Args:
             until: newest partition date to take in.
+            is_rescan: take every part that the manifest describes otherwise than it was loaded.
         """
-        self._place, self._until = place, until
+        self._place, self._until, self._is_rescan = place, until, is_rescan
         self._opened: snapshots.Snapshot | None = None
         self._manifest: list[snapshots.Part] = []
 
@@ -152,10 +153,15 @@ class SnapshotIntake:
     def plan(self) -> list[snapshots.Window]:
         """Windows of partitions."""
         self._manifest = self._snapshot.read_manifest()
+        of, size = t.part.c, self._place.settings.batch_works
         with self._place.warehouse.reading() as conn:
-            loaded = sa.select(t.part.c.path, t.part.c.records).where(t.part.c.source == self.source)
-            known = dict(conn.execute(loaded).tuples().all())
-        return snapshots.plan_windows(self._manifest, known, self._until, self._place.settings.batch_works)
+            loaded = conn.execute(sa.select(of.path, of.records, of.bytes).where(of.source == self.source))
+            known = {path: (records, size_in_bytes) for path, records, size_in_bytes in loaded}
+        if self._is_rescan:
+            return snapshots.plan_rescan(self._manifest, known, size)
+        return snapshots.plan_windows(
+            self._manifest, {path: records for path, (records, _) in known.items()}, self._until, size
+        )
 
     def estimate(self, windows: Sequence[snapshots.Window]) -> list[Expected]:
         """Records according to the manifest; a snapshot costs no calls."""

@@ -26,7 +26,7 @@ from tasks.sources.venue_list import SOURCE as LISTS
 
 CHANGES_SHOWN = 6  # cells of countries, and of pairs
 POLICY_SHOWN = "iso"
-FRESH_BY = ("nightly", "backfill")  # flows whose success says that the tables are as fresh as the source
+FRESH_BY = ("nightly", "backfill", "rescan")  # flows whose success says that the tables are as fresh as the source
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from schemas.errors import BudgetExhausted, CollabError, WarehouseError
 from schemas.settings import Settings
 from tasks.sources.venue_list import SOURCE as LISTS
 from tasks.warehouse import Warehouse, utc_now
-from tasks.workspace import is_alive
+from tasks.workspace import Workspace, is_alive
 
 COMPLETED, BUDGET, FAILED, INTERRUPTED, RUNNING, KILLED = (
     *("completed", "budget", "failed", "interrupted", "running", "killed"),
@@ -31,13 +31,11 @@ log = logging.getLogger("collab")
 
 @dataclass(frozen=True)
 class Begun:
-    """How a run began: what it is, the command that starts the same again, its folder in staging, and its id in
-    Prefect."""
+    """How a run began: what it is, the command that starts the same again, and its id in Prefect."""
 
     flow: str
     source: str
     command: str
-    folder: Path
     flow_run: str | None = None
 
 
@@ -51,15 +49,18 @@ class Record:
 
 
 @contextmanager
-def recorded(warehouse: Warehouse, begun: Begun) -> Iterator[Record]:
+def recorded(warehouse: Warehouse, begun: Begun, folder: Path) -> Iterator[Record]:
     """Note in ops.run that a run began and how it ended: well, or in which step and why not.
+
+    Args:
+        folder: of its workspace, whose lock says whether it lives.
 
     The note at the end must not hide why a run failed: if the warehouse cannot be written any more, the run is listed
     as one that was killed.
     """
     record = Record(uuid4().hex[:12])
     with warehouse.transaction() as conn:
-        conn.execute(t.run.insert(), _first_row(record.run_id, begun))
+        conn.execute(t.run.insert(), _first_row(record.run_id, begun, folder))
     try:
         yield record
     except BaseException as exc:
@@ -71,14 +72,22 @@ def recorded(warehouse: Warehouse, begun: Begun) -> Iterator[Record]:
     _end(warehouse, record, None)
 
 
-def _first_row(run_id: str, begun: Begun) -> dict[str, Any]:
+@contextmanager
+def recorded_alone(warehouse: Warehouse, settings: Settings, begun: Begun) -> Iterator[Record]:
+    """The same for a run that needs no workspace but to say that it lives."""
+    with Workspace(settings.staging) as workspace, recorded(warehouse, begun, workspace.folder) as record:
+        record.step = begun.flow
+        yield record
+
+
+def _first_row(run_id: str, begun: Begun, folder: Path) -> dict[str, Any]:
     return {
         "run_id": run_id,
         "flow": begun.flow,
         "source": begun.source,
         "command": begun.command,
         "host": platform.node(),
-        "folder": begun.folder.name,
+        "folder": folder.name,
         "flow_run": begun.flow_run,
         "started_at": utc_now(),
         "state": RUNNING,

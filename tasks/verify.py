@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Select, Table
 
 from schemas import tables as t
+from schemas.errors import VerifyFailed
 from schemas.reviewed import code_version, definitions_digest
 from tasks.aggregate import Years, rebuilt, year_slices
 from tasks.ledger import REBUILD, next_moment
@@ -44,6 +45,16 @@ def verify(conn: Connection) -> list[Finding]:
     found.append(_remembered(conn))
     found.append(_conservation(conn))
     return found
+
+
+def refuse_differences(findings: Sequence[Finding]) -> None:
+    """Raise VerifyFailed if any finding has differences, naming those that have."""
+    wrong = [finding.check for finding in findings if finding.differences]
+    if wrong:
+        raise VerifyFailed(
+            f"{len(wrong)} of {len(findings)} checks found differences: {', '.join(wrong)}",
+            "keep a copy of the warehouse, then `collab rebuild`",
+        )
 
 
 def rebuild(conn: Connection, marts: Sequence[Table] = t.MART) -> dict[str, int]:

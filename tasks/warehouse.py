@@ -5,6 +5,7 @@ Everything here is SQLAlchemy Core that all engines understand; what differs bet
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -19,15 +20,24 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.schema import ExecutableDDLElement
 from sqlalchemy.sql.compiler import DDLCompiler
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay, wait_random
 
 from schemas import tables as t
-from schemas.errors import NoWarehouse, WarehouseError
+from schemas.errors import NoWarehouse, WarehouseError, WarehouseInUse
 from schemas.reviewed import code_version, counting_digest, locating_digest
 from schemas.settings import Settings
 from schemas.staging import sql_type
 from tasks.definitions import put_definitions
 from tasks.engines import backend_for, backend_of
 from tasks.migrate import create, read_version
+
+SECONDS_BETWEEN_LOOKS = 10
+log = logging.getLogger("collab")
+
+
+def _say_that_we_wait(state: RetryCallState) -> None:
+    if state.attempt_number == 1:
+        log.info("%s; waiting for it", getattr(state.outcome and state.outcome.exception(), "message", ""))
 
 
 def utc_now() -> datetime:
@@ -67,12 +77,25 @@ class Warehouse:
 
     @classmethod
     def connect(cls, settings: Settings, *, create: bool, reads_all: bool = False) -> Warehouse:
-        """The same for a warehouse of any version.
+        """The same for a warehouse of any version. One that another process has open is waited for, as long as
+        COLLAB_WAREHOUSE_WAIT says.
 
         Raises:
             UsageError: the URL is not one of an engine we support.
+            WarehouseInUse: it is still open elsewhere.
             WarehouseError: there is none, or it cannot be opened.
         """
+        attempt = Retrying(
+            retry=retry_if_exception_type(WarehouseInUse),
+            stop=stop_after_delay(settings.warehouse_wait * 60),
+            wait=wait_random(SECONDS_BETWEEN_LOOKS / 2, SECONDS_BETWEEN_LOOKS),
+            before_sleep=_say_that_we_wait,
+            reraise=True,
+        )
+        return attempt(cls._connect, settings, create=create, reads_all=reads_all)
+
+    @classmethod
+    def _connect(cls, settings: Settings, *, create: bool, reads_all: bool) -> Warehouse:
         url = settings.url
         backend = backend_for(url)
         backend.find(url, create=create, settings=settings, make=lambda engine: _make(engine, settings))

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Select
 from sqlalchemy.exc import DBAPIError
 from typing_extensions import override
 
-from schemas.errors import NoWarehouse, UsageError, WarehouseError
+from schemas.errors import NoWarehouse, UsageError, WarehouseError, WarehouseInUse
 from schemas.settings import Settings
 from tasks.engines.base import Backend, compiled, first_line
 
@@ -101,9 +101,10 @@ class DuckDB(Backend):
     def explain(self, exc: DBAPIError, url: sa.URL, doing: str) -> WarehouseError:
         file, cause = _file(url), first_line(exc)
         if "Could not set lock" in cause:
-            return WarehouseError(
+            return WarehouseInUse(
                 f"{file} is in use by another process",
-                "wait for that run to end, or read published/current, which is never locked",
+                "wait for that run to end (COLLAB_WAREHOUSE_WAIT waits so many minutes), or read published/current,"
+                " which is never locked",
             )
         if "version number" in cause:
             return WarehouseError(

@@ -198,6 +198,15 @@ def plan_rescan(
     return [_month(name, "older dates", swept) for name in chosen if _last_seen(name, swept) < today]
 
 
+def plan_all(
+    today: date, months: set[str], swept: Mapping[str, Sweep], begun: frozenset[str], days: int
+) -> list[Window]:
+    """All months that were not looked at in the last `days` days, those begun first, then longest unseen first."""
+    left = [name for name in months if _last_seen(name, swept) <= today - timedelta(days=days)]
+    left.sort(key=lambda name: (name not in begun, _last_seen(name, swept), name))
+    return [_month(name, "seen again", swept) for name in left]
+
+
 def plan_updated(
     today: date, since: date, months: set[str], swept: Mapping[str, Sweep], begun: frozenset[str], nights: int
 ) -> list[Window]:

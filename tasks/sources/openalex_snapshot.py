@@ -204,7 +204,22 @@ def plan_windows(parts: Sequence[Part], known: dict[str, int], until: date | Non
     """
     in_reach = [part for part in parts if until is None or part.day <= until]
     repeated = set(sorted({part.day for part in in_reach if part.path in known})[-REPEATED_DATES:])
-    wanted = [part for part in in_reach if part.day in repeated or _is_unseen(part, known.get(part.path))]
+    return _grouped(
+        [part for part in in_reach if part.day in repeated or _is_unseen(part, known.get(part.path))], batch_works
+    )
+
+
+def plan_rescan(parts: Sequence[Part], known: dict[str, tuple[int, int]], batch_works: int) -> list[Window]:
+    """Windows of all parts that the manifest describes otherwise than they were loaded, also those that shrank or kept
+    their number of records, and of unseen ones.
+
+    Args:
+        known: records and bytes of the loaded parts, by path.
+    """
+    return _grouped([part for part in parts if known.get(part.path) != (part.records, part.bytes)], batch_works)
+
+
+def _grouped(wanted: Sequence[Part], batch_works: int) -> list[Window]:
     windows: list[Window] = []
     group: list[Part] = []
     for part in wanted:

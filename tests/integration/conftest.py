@@ -110,6 +110,15 @@ def _give_back(give_back: Callable[[Path], None], databases: dict[Path, str]) ->
         give_back(home)
 
 
+@pytest.fixture(scope="session")
+def prefect_server() -> Iterator[None]:
+    """Prefect's test server: starting it takes many seconds."""
+    from prefect.testing.utilities import prefect_test_harness
+
+    with prefect_test_harness(server_startup_timeout=180):
+        yield
+
+
 @pytest.fixture
 def api():
     """Replay servers, closed at the end."""

@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
 import prefect.events
 import pytest
-import yaml
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import DeploymentScheduleCreate
 from prefect.client.schemas.filters import (
@@ -26,11 +24,11 @@ from prefect.client.schemas.objects import StateDetails
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.flows import load_flow_from_entrypoint
 from prefect.states import Crashed
-from prefect.testing.utilities import prefect_test_harness
 
 import tasks.intake
 from flows.artifacts import ArtifactProgress
 from flows.backfill import backfill
+from flows.declaration import declared
 from flows.nightly import nightly, quarantine_retry
 from schemas import tables as t
 from schemas.errors import GateStopped, LandingError, SourceError, SourceUnavailable
@@ -38,14 +36,8 @@ from tasks.night import Night
 from tests.factory import work, write_snapshot
 from tests.replay import ReplayServer
 
-pytestmark = pytest.mark.prefect
+pytestmark = [pytest.mark.prefect, pytest.mark.usefixtures("prefect_server")]
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def server() -> Iterator[None]:
-    with prefect_test_harness(server_startup_timeout=180):
-        yield
 
 
 @pytest.fixture
@@ -259,18 +251,15 @@ def test_the_quarantine_is_retried_as_a_flow(tmp_path, home):
     assert quarantine_retry(return_state=True).is_completed()
 
 
-def test_deployments_load_and_say_what_the_schedule_is():
-    document = yaml.safe_load((ROOT / "deployments" / "prefect.yaml").read_text())
-    for entry in document["deployments"]:
-        flow = load_flow_from_entrypoint(str(ROOT / entry["entrypoint"]), use_placeholder_flow=False)
+def test_what_is_declared_loads_and_fits_its_flow():
+    assert sorted(path.name for path in (ROOT / "deployments").glob("prefect*")) == ["prefect.yaml"]
+    for entry in declared():
+        flow = load_flow_from_entrypoint(entry["entrypoint"], use_placeholder_flow=False)
         assert flow.name == entry["name"]
-        assert set(entry.get("parameters", {})) <= set(flow.parameters.properties)
+        assert set(entry["parameters"]) <= set(flow.parameters.properties)
         assert entry["concurrency_limit"] == {"limit": 1, "collision_strategy": "ENQUEUE"}
         for schedule in entry.get("schedules", ()):
-            assert schedule["timezone"] == "UTC"
-            assert CronSchedule(cron=schedule["cron"], timezone="UTC").cron == "15 2 * * *"
-        if "env" in entry["work_pool"].get("job_variables", {}):
-            assert entry["work_pool"]["job_variables"]["env"]["GX_ANALYTICS_ENABLED"] == "false"
+            assert CronSchedule(cron=schedule["cron"], timezone=schedule["timezone"]).timezone == "UTC"
 
 
 def test_the_server_turns_the_schedule_into_runs():

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flows import page
+from flows.again import command_of
 from flows.harmless import as_code, harmless
 from flows.page import Night
 from flows.steps import COUNTS, Summary
@@ -106,7 +107,7 @@ COMMAND = "collab run --source openalex-snapshot"
         (
             "nightly",
             {"source": "openalex-snapshot", "snapshot": "/a b", "until": date(2026, 1, 2), "venue_corpus": "venues"},
-            "collab run --source openalex-snapshot --snapshot '/a b' --until 2026-01-02",
+            "collab run --until 2026-01-02 --source openalex-snapshot --snapshot '/a b'",
         ),
         (
             "nightly",
@@ -124,7 +125,7 @@ COMMAND = "collab run --source openalex-snapshot"
     ],
 )
 def test_the_command_that_goes_on_is_one_that_can_be_pasted(flow, parameters, command):
-    assert page.command_of(flow, parameters) == command
+    assert command_of(flow, parameters) == command
 
 
 def test_a_stopped_night_names_rule_figure_limit_what_stays_and_the_way_on():

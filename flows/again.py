@@ -1,0 +1,30 @@
+"""The command that starts a run again; it goes on where that one ended."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from tasks.intake import SnapshotIntake
+from tasks.list_intake import ListIntake
+
+COMMANDS = {"nightly": "run", "backfill": "backfill", "rescan": "rescan", "quarantine-retry": "quarantine retry"}
+OPTIONS = {"first": "--from", "last": "--to", "until": "--until", "source": "--source"}
+OPTIONS_OF = {
+    SnapshotIntake.source: {"snapshot": "--snapshot"},
+    ListIntake.source: {"venue_list": "--list", "venue_corpus": "--corpus"},
+}
+
+
+def command_of(flow: str, parameters: Mapping[str, Any]) -> str | None:
+    """The `collab` command that does what a flow run with these parameters did; None if there is none.
+
+    An address that could hold a secret is left to the settings.
+    """
+    if flow not in COMMANDS:
+        return None
+    known = OPTIONS | OPTIONS_OF.get(str(parameters.get("source")), {})
+    given = [(option, str(parameters[name])) for name, option in known.items() if parameters.get(name) is not None]
+    words = [word for option, value in given if not {"@", "?"} & set(value) for word in (option, shlex.quote(value))]
+    return " ".join(["collab", COMMANDS[flow], *words])

@@ -1,0 +1,43 @@
+"""The weekly proof, as a Prefect flow: every table counted again beside the live one, the ledger summed."""
+
+from __future__ import annotations
+
+import schemas.settings  # noqa: F401  (first: switches telemetry off before Prefect is imported)
+
+# isort: split
+from prefect import flow, runtime
+from prefect.artifacts import create_table_artifact
+
+from flows.deployed import LONGEST_RUN_SECONDS, load_settings, run_name
+from flows.prefect_steps import as_task
+from tasks import verify as tables
+from tasks.again import SOURCE
+from tasks.runs import Begun, recorded_alone
+from tasks.verify import Finding
+from tasks.warehouse import Warehouse
+
+
+@flow(name="verify", flow_run_name=run_name, timeout_seconds=LONGEST_RUN_SECONDS, persist_result=False)
+def verify() -> str:
+    """Prove that the tables equal their rebuild and the sum of the ledger. Changes nothing; red on any difference."""
+    settings = load_settings()
+    begun = Begun("verify", SOURCE, "collab verify", str(runtime.flow_run.id))
+    with (
+        Warehouse.open(settings, create=False, reads_all=True) as warehouse,
+        recorded_alone(warehouse, settings, begun),
+    ):
+        return as_task("verify", "", _verify, warehouse)
+
+
+def _verify(warehouse: Warehouse) -> str:
+    with warehouse.reading() as conn:
+        findings = tables.verify(conn)
+    _show(findings)
+    tables.refuse_differences(findings)
+    return f"{len(findings)} checks, no differences"
+
+
+def _show(findings: list[Finding]) -> None:
+    wrong_first = sorted(findings, key=lambda finding: not finding.differences)
+    rows = [{**finding._asdict(), "result": "DIFFERS" if finding.differences else "equal"} for finding in wrong_first]
+    create_table_artifact(rows, key="verification", description="what was compared, and what differs; wrong ones first")
