@@ -107,7 +107,7 @@ COMMAND = "collab run --source openalex-snapshot"
         (
             "nightly",
             {"source": "openalex-snapshot", "snapshot": "/a b", "until": date(2026, 1, 2), "venue_corpus": "venues"},
-            "collab run --source openalex-snapshot --snapshot '/a b' --until 2026-01-02",
+            "collab run --until 2026-01-02 --source openalex-snapshot --snapshot '/a b'",
         ),
         (
             "nightly",
