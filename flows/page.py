@@ -94,7 +94,9 @@ def bad_end(night: Night, exc: Exception) -> Words:
             f"**Why.** {as_code(type(exc).__name__)}: {harmless(message)}. The traceback is in the log of the run."
         ]
     lines += [f"**Written.** {_written(night)}", f"**Published.** {_published(night)}"]
-    lines += [f"**First.** {harmless(hint)}."] if hint else []
+    if isinstance(exc, GateStopped):
+        lines.append("**Look at.** The artifact `gates` names the records that each rule refused; so does `collab status`.")
+    lines += [f"**First.** {harmless(hint[:1].upper() + hint[1:])}."] if hint else []
     line = f"RED: {_cause(exc, message)}. {_in_short(night)} Go on: {_goes_on(night)}"
     return Words(line, _text(title, [*lines, f"**Go on.** {_how_to_go_on(night)}"]))
 

@@ -51,8 +51,7 @@ class Stage(AbstractContextManager["Stage"]):
         try:
             self._start("server", "server", "start", "--host", "127.0.0.1", "--port", self.address.rsplit(":", 1)[1])
             wait(self._is_up, LONGEST_START, "the Prefect server")
-            self._call("work-pool", "create", "--type", "process", "collab")
-            self._call("--no-prompt", "deploy", "--all", "--prefect-file", "deployments/prefect.yaml")
+            self._deploy()
             self._worker = self._start("worker", "worker", "start", "--pool", "collab", "--type", "process")
         except BaseException:
             self.__exit__()
@@ -122,8 +121,8 @@ class Stage(AbstractContextManager["Stage"]):
         self._started.append(process)
         return process
 
-    def _call(self, *arguments: str) -> None:
-        command = [sys.executable, "-m", "prefect", *arguments]
+    def _deploy(self) -> None:
+        command = [sys.executable, "-m", "flows.cli", "deploy"]
         done = subprocess.run(command, cwd=ROOT, env=self._environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
 
