@@ -133,10 +133,19 @@ class Stage(AbstractContextManager["Stage"]):
             return False
 
     def _get(self, path: str) -> Any:
-        return self._api.get(path).raise_for_status().json()
+        return self._ask("GET", path)
 
     def _post(self, path: str, body: dict[str, Any]) -> Any:
-        return self._api.post(path, json=body).raise_for_status().json()
+        return self._ask("POST", path, json=body)
+
+    def _ask(self, method: str, path: str, **body: Any) -> Any:
+        """Asks again while the server is busy, as Prefect's own client does: on SQLite one writes at a time."""
+
+        def answer() -> httpx.Response | None:
+            found = self._api.request(method, path, **body)
+            return None if found.status_code == httpx.codes.SERVICE_UNAVAILABLE else found
+
+        return wait(answer, LONGEST_START, f"an answer to {path}").raise_for_status().json()
 
 
 def wait(ask: Callable[[], T], seconds: float, what: str) -> T:
