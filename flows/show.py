@@ -277,7 +277,10 @@ def _plain(found: Status) -> Iterator[str]:
         yield f"last run that came to its end: {found.last_success:%Y-%m-%d %H:%M} UTC{brought}"
     release = found.release.release_id if found.release else "none"
     yield f"release {release}; {found.open_quarantine} open records in quarantine"
-    yield "GOOD: nothing to do" if found.is_good else "RED: see above; each line names the command that goes on"
+    if found.is_good:
+        yield "GOOD: what is said above can wait" if any(_yellow(found)) else "GOOD: nothing to do"
+    else:
+        yield "RED: see above; each line names the command that goes on"
 
 
 def plan(console: Console, windows: int, expected: Sequence[Expected], settings: Settings, cost: str) -> None:
@@ -313,6 +316,8 @@ def findings(console: Console, found: Sequence[Finding]) -> None:
     """Result of a verification."""
     rows = [(finding.check, finding.rows, finding.differences, finding.sample) for finding in found]
     _table(console, "Verification", ("check", "rows", "differences", "first_difference"), rows)
+    if not any(finding.differences for finding in found):
+        console.print(f"{len(found)} checks, no differences")
 
 
 def settings(console: Console, found: Settings) -> None:

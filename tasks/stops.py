@@ -39,8 +39,10 @@ def _is_overtaken(conn: Connection, batch_id: str) -> bool:
 def _was_loaded_later(conn: Connection, source: str, landing_id: str) -> bool:
     """Ids of landings begin with their window and end with how often that was loaded before."""
     of = t.batch.c
-    window = landing_id.split(".")[0]
-    loaded = sa.select(of.landing_id).where(of.source == source, of.landing_id.startswith(f"{window}.", autoescape=True))
+    window = landing_id.split(".", maxsplit=1)[0]
+    loaded = sa.select(of.landing_id).where(
+        of.source == source, of.landing_id.startswith(f"{window}.", autoescape=True)
+    )
     return any(_times_loaded(found) >= _times_loaded(landing_id) for found in conn.scalars(loaded))
 
 
@@ -52,7 +54,9 @@ def _ended_well_since(conn: Connection, source: str, batch_id: str) -> bool:
     """Whether a run of the source came to its end after the one that was stopped; that one's message names the batch.
     Where no run names it, it was before runs were noted."""
     of = t.run.c
-    stopped_at = conn.scalar(sa.select(sa.func.max(of.started_at)).where(of.message.contains(batch_id, autoescape=True)))
+    stopped_at = conn.scalar(
+        sa.select(sa.func.max(of.started_at)).where(of.message.contains(batch_id, autoescape=True))
+    )
     is_whole = sa.and_(of.source == source, of.state == COMPLETED, of.command.not_like("%--until%"))
     is_later = of.started_at > stopped_at if stopped_at else sa.true()
     return conn.scalar(sa.select(sa.exists(sa.select(1).where(is_whole, is_later)))) or False
