@@ -9,7 +9,14 @@ from typing import Any
 from tasks.intake import SnapshotIntake
 from tasks.list_intake import ListIntake
 
-COMMANDS = {"nightly": "run", "backfill": "backfill", "rescan": "rescan", "quarantine-retry": "quarantine retry"}
+COMMANDS = {
+    "nightly": "run",
+    "backfill": "backfill",
+    "rescan": "rescan",
+    "quarantine-retry": "quarantine retry",
+    "verify": "verify",
+    "retention": "prune",
+}
 OPTIONS = {"first": "--from", "last": "--to", "until": "--until"}
 OPTIONS_OF = {
     SnapshotIntake.source: {"snapshot": "--snapshot"},

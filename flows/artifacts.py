@@ -156,7 +156,7 @@ def run_page() -> Iterator[RunPage]:
 
 
 def tell_how_it_ended(flow: Flow[..., Any], flow_run: FlowRun, state: State) -> None:
-    """A hook for a run that could not draw its page: killed, cancelled, or refused before it began.
+    """A hook for a run that drew no page: killed, cancelled, refused before it began, or of a flow without one.
 
     It says what the warehouse has of it. Workers call hooks by these names of the arguments.
     """

@@ -30,7 +30,10 @@ HEARTBEATS_STOP_AFTER = timedelta(seconds=150)  # five that did not come: fewer 
 LATE_AFTER = timedelta(minutes=10)  # a run counts as late after seconds, also while a worker is being started
 ENDS = ("Completed", "Failed", "TimedOut", "Cancelled", "Crashed")
 Labels = dict[str, str | list[str]]
-RUN = "{{ flow_run.name }}: {{ flow_run.state.message }}\n{{ flow_run|ui_url }}"
+RUN = (
+    "{{ flow_run.name }}: {{ flow_run.state.message }}\n"
+    "The page of the run and `collab status` name the command that goes on.\n{{ flow_run|ui_url }}"
+)
 NOTED = "{{ event.payload.message }}\n{{ flow_run.name }} {{ flow_run|ui_url }}"
 
 

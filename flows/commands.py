@@ -40,7 +40,7 @@ GROUPS = {
     id(export_app): "export ",
 }
 
-WIDTH_OF_A_FILE = 130  # columns where nobody looks on, such as in a log
+WIDTH_OF_A_FILE = 140  # columns where nobody looks on, such as in a log
 console = Console() if sys.stdout.isatty() else Console(width=WIDTH_OF_A_FILE)
 
 

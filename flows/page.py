@@ -30,6 +30,7 @@ WINDOW = ("source_records", "source_listed", "window_records", "credits")
 BROKEN = {"stop": "STOPPED", "reject": "refused", "repair": "repaired", "warn": "warned"}  # worst first
 NOT_EVALUATED, HOLDS = "not evaluated", "holds"
 RESULTS = [*BROKEN.values(), NOT_EVALUATED, HOLDS]
+FAILED, EXCEPTION = "Failed", "Flow run encountered an exception: "  # as Prefect names them
 KILLED = {
     "SIGKILL": "killed (SIGKILL): by hand, by the system because memory ran out, or with its machine",
     "SIGTERM": "ended from outside (SIGTERM)",
@@ -94,9 +95,14 @@ def bad_end(night: Night, exc: Exception) -> Words:
             f"**Why.** {as_code(type(exc).__name__)}: {harmless(message)}. The traceback is in the log of the run."
         ]
     lines += [f"**Written.** {_written(night)}", f"**Published.** {_published(night)}"]
-    lines += [f"**First.** {harmless(hint)}."] if hint else []
+    if isinstance(exc, GateStopped):
+        lines.append(
+            "**Look at.** The artifact `gates` names the records that each rule refused; so does `collab status`."
+        )
+    lines += [f"**First.** {harmless(hint[:1].upper() + hint[1:])}."] if hint else []
+    when = "Once that is mended (else the same is stopped again): " if isinstance(exc, GateStopped) else ""
     line = f"RED: {_cause(exc, message)}. {_in_short(night)} Go on: {_goes_on(night)}"
-    return Words(line, _text(title, [*lines, f"**Go on.** {_how_to_go_on(night)}"]))
+    return Words(line, _text(title, [*lines, f"**Go on.** {when}{_how_to_go_on(night)}"]))
 
 
 def _cause(exc: Exception, message: str) -> str:
@@ -112,14 +118,16 @@ def _cause(exc: Exception, message: str) -> str:
 
 
 def silent_end(night: Night | None, state: str, message: str, unread: str = "") -> Words:
-    """A run that ended without a word: killed, cancelled, or refused before it began.
+    """A run that drew no page itself: killed, cancelled, refused before it began, or of a flow without one.
 
     Args:
         night: what the warehouse says that it committed; None if that could not be read.
         unread: why not.
     """
+    message = message.removeprefix(EXCEPTION)
     how = next((f"the process was {why}. " for name, why in KILLED.items() if name in message), "")
-    lines = [f"**Why.** {how[:1].upper()}{how[1:]}Prefect says: {harmless(message or state)}"]
+    says = f"Prefect says: {harmless(message)}" if how else harmless(message or state)
+    lines = [f"**Why.** {how[:1].upper()}{how[1:]}{says}"]
     if night is None:
         lines.append(f"**Written.** Could not be read: {harmless(unread)}. `collab status` says it.")
         short, goes_on, how_to = "", "`collab status`", "`collab status` says what there is; then run again."
@@ -130,7 +138,8 @@ def silent_end(night: Night | None, state: str, message: str, unread: str = "") 
         ]
         short, goes_on, how_to = _in_short(night), _goes_on(night), _how_to_go_on(night)
     line = f"RED: {how or f'{harmless(state)}. {harmless(message, 300)}. '}{short} Go on: {goes_on}"
-    return Words(line, _text(f"{harmless(state)}: the run ended without a word", [*lines, f"**Go on.** {how_to}"]))
+    title = state if state == FAILED else f"{harmless(state)}: the run ended without a word"
+    return Words(line, _text(title, [*lines, f"**Go on.** {how_to}"]))
 
 
 def release_text(release: Release) -> Words:

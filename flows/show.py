@@ -23,7 +23,7 @@ from tasks.parse import CORPUS
 from tasks.questions.answer import Answer
 from tasks.rederive import Rederived
 from tasks.report import FRESH_BY, Report, Status
-from tasks.runs import FAILED, INTERRUPTED, KILLED, RUNNING
+from tasks.runs import FAILED, INTERRUPTED, KILLED, RUNNING, Run
 from tasks.sources.openalex_api import SOURCE, bounds_of
 from tasks.undo import FIRST_RECORD
 from tasks.verify import Finding
@@ -193,11 +193,11 @@ def status(console: Console, found: Status, settings: Settings) -> None:
     _batches(console, list(reversed(found.batches)), are_named=True)
     if found.broken_rules:
         rows = [
-            (r.rule, r.severity, r.batch_id.split("/")[1], r.observed, r.expected, r.sample) for r in found.broken_rules
+            (r.rule, r.severity, _end_of_id(r.batch_id), r.observed, r.expected, r.sample) for r in found.broken_rules
         ]
         _table(
             console,
-            "Rules broken in these batches",
+            "Rules broken in these batches, and in those that were stopped",
             ("rule", "severity", "batch", "observed", "expected", "sample"),
             rows,
             text_columns=6,
@@ -228,9 +228,9 @@ def _red(found: Status, settings: Settings, again: str) -> Iterator[str]:
         elif run.state == INTERRUPTED:
             yield f"INTERRUPTED {began}, in step {run.step or 'none'}; what was committed stays; `{run.command}`"
         elif run.state == FAILED:
-            yield f"FAILED {began}, in step {run.step or 'none'}: {run.message}; goes on with `{run.command}`"
+            yield f"FAILED {began}, in step {_step(run)}: {run.message}{_unless_said(run)}"
     for line in found.stopped:
-        yield f"STOPPED {line}; mend the cause or the limit, then {again}"
+        yield f"STOPPED {line}; the rules above say which records; mend the cause or the limit, then {again}"
     for landing in found.unfinished:
         yield f"UNFINISHED {landing}; {again} goes on from there"
     if not found.is_published:
@@ -238,6 +238,16 @@ def _red(found: Status, settings: Settings, again: str) -> Iterator[str]:
     if found.is_stale:
         last = f"{found.last_success:%Y-%m-%d %H:%M} UTC" if found.last_success else "never"
         yield f"STALE: no run came to its end within {settings.stale_hours} hours (last: {last}); {again}"
+
+
+def _step(run: Run) -> str:
+    """The step that failed, without the batch where the message names it."""
+    step, message = run.step or "none", run.message or ""
+    return " ".join(word for word in step.split() if "/" not in word or word not in message)
+
+
+def _unless_said(run: Run) -> str:
+    return "" if f"`{run.command}`" in (run.message or "") else f"; goes on with `{run.command}`"
 
 
 def _yellow(found: Status) -> Iterator[str]:
@@ -267,6 +277,10 @@ def _plain(found: Status) -> Iterator[str]:
         yield f"last run that came to its end: {found.last_success:%Y-%m-%d %H:%M} UTC{brought}"
     release = found.release.release_id if found.release else "none"
     yield f"release {release}; {found.open_quarantine} open records in quarantine"
+    if found.is_good:
+        yield "GOOD: what is said above can wait" if any(_yellow(found)) else "GOOD: nothing to do"
+    else:
+        yield "RED: see above; each line names the command that goes on"
 
 
 def plan(console: Console, windows: int, expected: Sequence[Expected], settings: Settings, cost: str) -> None:
@@ -302,6 +316,8 @@ def findings(console: Console, found: Sequence[Finding]) -> None:
     """Result of a verification."""
     rows = [(finding.check, finding.rows, finding.differences, finding.sample) for finding in found]
     _table(console, "Verification", ("check", "rows", "differences", "first_difference"), rows)
+    if not any(finding.differences for finding in found):
+        console.print(f"{len(found)} checks, no differences")
 
 
 def settings(console: Console, found: Settings) -> None:

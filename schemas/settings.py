@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_serializer, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
@@ -208,6 +208,10 @@ class Settings(BaseSettings):
         if url.drivername.split("+")[0] in SERVERS and url.drivername not in (*SERVERS, SERVER_DRIVER):
             raise ValueError("write postgresql:// without a driver; psycopg 3 is used")
         return value
+
+    @field_serializer("warehouse_url", when_used="unless-none")
+    def _without_password(self, value: str) -> str:
+        return make_url(value).render_as_string(hide_password=True)
 
     @field_validator("openalex_url")
     @classmethod

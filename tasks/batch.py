@@ -426,5 +426,5 @@ def _stopped(batch: Batch, outcome: Outcome, findings: Report) -> GateStopped:
         how = f"the source did not list all that it says there is; `{again}` asks again"
     else:
         how = f"figures contradict each other, which is a defect: `collab verify`, report it; `{again}` tries again"
-    hint = f"nothing of it was loaded; `collab status` shows the figures; {how}"
+    hint = f"nothing of it was loaded; `collab status` says which records; {how}"
     return GateStopped(f"batch {batch.batch_id} stopped: {broken}", hint, batch.batch_id, tuple(outcome.results))

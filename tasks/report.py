@@ -23,6 +23,7 @@ from tasks.runs import Run, last_runs, last_success
 from tasks.sightings import stored_months, sweeps
 from tasks.sources.openalex_api import gaps_between
 from tasks.sources.venue_list import SOURCE as LISTS
+from tasks.stops import open_stops
 
 CHANGES_SHOWN = 6  # cells of countries, and of pairs
 POLICY_SHOWN = "iso"
@@ -72,19 +73,14 @@ def read_status(conn: Connection, settings: Settings, now: datetime) -> Status:
     """Freshness, the last batches, rules they broke, batches that were stopped or are unfinished."""
     of = t.batch.c
     batches = list(conn.execute(sa.select(t.batch).order_by(of.finished_at.desc()).limit(10)))
-    ids = [row.batch_id for row in batches]
+    stopped = open_stops(conn)
+    ids = [row.batch_id for row in (*batches, *stopped)]
     result = t.validation_result.c
     broken = list(
         conn.execute(
             sa.select(t.validation_result)
             .where(result.batch_id.in_(ids), result.success.is_(False))
             .order_by(result.severity, result.rule)
-        )
-    )
-    never_loaded = result.batch_id.not_in(sa.select(of.batch_id))
-    stopped = list(
-        conn.execute(
-            sa.select(t.validation_result).where(never_loaded, result.success.is_(False), result.severity == "stop")
         )
     )
     good = [row for row in batches if row.undone_at is None and row.kind != UNDO]

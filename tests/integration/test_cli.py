@@ -154,7 +154,7 @@ def test_status_is_red_when_stale_or_stopped(collab, snapshot, monkeypatch):
     run(collab, snapshot)
     assert collab("status")[0] == 0
     with Warehouse.open(flows.cli.load_settings()) as warehouse, warehouse.transaction() as conn:
-        conn.execute(sa.update(t.batch).values(finished_at=utc_now() - timedelta(days=3)))
+        conn.execute(sa.update(t.run).values(ended_at=utc_now() - timedelta(days=3)))
     code, output = collab("status")
     assert code == 1
     assert "STALE" in output

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import date, timedelta
 
 import pytest
 import sqlalchemy as sa
@@ -70,12 +70,30 @@ def test_a_stopped_night_names_step_rule_figure_limit_and_the_command_that_lets_
     text, is_good = said(home)
     assert not is_good
     assert "FAILED nightly on openalex-snapshot" in text
-    assert "in step load openalex-snapshot/2026-01-01_2026-01-02" in text
+    assert "in step load: batch openalex-snapshot/2026-01-01_2026-01-02" in text  # which is named once
     assert "last good batch openalex-snapshot/2026-01-01" in text
     monkeypatch.setenv("COLLAB_MAX_QUARANTINED_SHARE", "0.35")
     night()
     text, is_good = said(home)
     assert is_good, text
+
+
+def test_a_stop_is_over_when_the_mended_source_was_taken_in(home, tmp_path, monkeypatch):
+    night()
+    monkeypatch.setattr("tasks.gates.FEWEST_WORKS", 1)
+    write_snapshot(tmp_path / "s", {**DAYS, "2026-01-02": [work(13, publication_year=2999)]})
+    with pytest.raises(GateStopped):
+        night()
+    text, _ = said(home)
+    assert "year_range" in text.split("Rules broken")[1].split("FAILED")[0]  # which rule refused the record
+    with_night(run_night, directly, until=date(2026, 1, 1))  # did not look at what was wrong
+    assert "STOPPED" in said(home)[0]
+    write_snapshot(tmp_path / "s", {**DAYS, "2026-01-02": [work(13)]})
+    night()
+    text, is_good = said(home)
+    assert is_good, text
+    assert "STOPPED" not in text
+    assert "GOOD: nothing to do" in text
 
 
 def test_a_source_that_is_gone_and_a_run_that_was_killed_are_told_apart(home, tmp_path):

@@ -51,8 +51,7 @@ class Stage(AbstractContextManager["Stage"]):
         try:
             self._start("server", "server", "start", "--host", "127.0.0.1", "--port", self.address.rsplit(":", 1)[1])
             wait(self._is_up, LONGEST_START, "the Prefect server")
-            self._call("work-pool", "create", "--type", "process", "collab")
-            self._call("--no-prompt", "deploy", "--all", "--prefect-file", "deployments/prefect.yaml")
+            self._deploy()
             self._worker = self._start("worker", "worker", "start", "--pool", "collab", "--type", "process")
         except BaseException:
             self.__exit__()
@@ -122,8 +121,8 @@ class Stage(AbstractContextManager["Stage"]):
         self._started.append(process)
         return process
 
-    def _call(self, *arguments: str) -> None:
-        command = [sys.executable, "-m", "prefect", *arguments]
+    def _deploy(self) -> None:
+        command = [sys.executable, "-m", "flows.cli", "deploy"]
         done = subprocess.run(command, cwd=ROOT, env=self._environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
 
@@ -134,10 +133,19 @@ class Stage(AbstractContextManager["Stage"]):
             return False
 
     def _get(self, path: str) -> Any:
-        return self._api.get(path).raise_for_status().json()
+        return self._ask("GET", path)
 
     def _post(self, path: str, body: dict[str, Any]) -> Any:
-        return self._api.post(path, json=body).raise_for_status().json()
+        return self._ask("POST", path, json=body)
+
+    def _ask(self, method: str, path: str, **body: Any) -> Any:
+        """Asks again while the server is busy, as Prefect's own client does: on SQLite one writes at a time."""
+
+        def answer() -> httpx.Response | None:
+            found = self._api.request(method, path, **body)
+            return None if found.status_code == httpx.codes.SERVICE_UNAVAILABLE else found
+
+        return wait(answer, LONGEST_START, f"an answer to {path}").raise_for_status().json()
 
 
 def wait(ask: Callable[[], T], seconds: float, what: str) -> T:

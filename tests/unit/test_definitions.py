@@ -245,7 +245,11 @@ def test_settings_come_from_the_environment_and_mistakes_are_named(monkeypatch, 
 
 def test_secrets_do_not_show(monkeypatch):
     monkeypatch.setenv("COLLAB_OPENALEX_API_KEY", "planted-secret")
-    assert "planted-secret" not in repr(load_settings()) + str(load_settings()) + load_settings().model_dump_json()
+    monkeypatch.setenv("COLLAB_WAREHOUSE_URL", "postgresql://me:planted-secret@host/atlas")
+    settings = load_settings()
+    assert settings.url.password == "planted-secret"
+    assert "planted-secret" not in repr(settings) + str(settings) + settings.model_dump_json()
+    assert "planted-secret" not in str(settings.model_dump())
 
 
 def test_nothing_phones_home():

@@ -98,7 +98,7 @@ def test_a_service_is_watched_bounded_and_may_do_little(name):
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
-    assert service["init"] is True  # as process 1 a worker would be deaf to SIGINT, which it sends itself when stopped
+    assert service["init"] is True  # somebody must reap what a killed run leaves behind
     assert {"cpus", "memory"} <= service["deploy"]["resources"]["limits"].keys()
     assert all(port.startswith("127.0.0.1:") for port in service.get("ports", ()))
     assert set(service["networks"]) <= COMPOSE["networks"].keys()

@@ -107,7 +107,7 @@ COMMAND = "collab run --source openalex-snapshot"
         (
             "nightly",
             {"source": "openalex-snapshot", "snapshot": "/a b", "until": date(2026, 1, 2), "venue_corpus": "venues"},
-            "collab run --until 2026-01-02 --source openalex-snapshot --snapshot '/a b'",
+            "collab run --source openalex-snapshot --snapshot '/a b' --until 2026-01-02",
         ),
         (
             "nightly",
@@ -121,6 +121,7 @@ COMMAND = "collab run --source openalex-snapshot"
             "collab backfill --from 2024-01-01 --to 2024-03-31",
         ),
         ("quarantine-retry", {}, "collab quarantine retry"),
+        ("verify", {}, "collab verify"),
         ("another", {}, None),
     ],
 )
@@ -139,7 +140,7 @@ def test_a_stopped_night_names_rule_figure_limit_what_stays_and_the_way_on():
     assert "year_range" not in words.text  # it stopped nothing
     assert "7 fetched, 7 new" in words.text
     assert "readers see release `2026-01-01.1`; the next run that ends well publishes what is committed" in words.text
-    assert "see `collab status`" in words.text
+    assert "See `collab status`" in words.text
 
 
 def test_a_night_that_wrote_nothing_says_so():
@@ -157,7 +158,7 @@ def test_what_came_before_a_failure_is_published_and_said():
     assert "Release `2026-01-01.2` holds all that is committed" in words.text
     words = page.bad_end(night, BudgetExhausted("10,000 credits are used up", "run again after midnight UTC"))
     assert "Ended early" in words.text
-    assert "run again after midnight UTC" in words.text
+    assert "Run again after midnight UTC" in words.text
 
 
 def test_a_defect_is_called_so():
@@ -188,6 +189,11 @@ def test_a_killed_run_is_told_from_what_the_warehouse_holds():
     words = page.silent_end(None, "Crashed", "gone", "the warehouse is in use by another process")
     assert "Could not be read: the warehouse is in use by another process" in words.text
     assert "committed" not in words.line
+    words = page.silent_end(
+        Night("collab verify"), "Failed", "Flow run encountered an exception: VerifyFailed: 1 of 9 checks"
+    )
+    assert words.text.startswith("## Failed\n\n**Why.** VerifyFailed: 1 of 9 checks\n")
+    assert "`collab verify`" in words.line
 
 
 def test_each_row_of_counts_is_checked():
