@@ -140,7 +140,9 @@ def load(warehouse: Warehouse, batch: Batch, folder: Path, report: Report, setti
                 return None  # countries were decided by corrections or a ROR that is not in force any more
             outcome, findings = _load_in(conn, batch, folder, report, settings)
             if findings.stopped_by:
-                raise _stopped(batch, outcome, findings)
+                source = batch.landing.source
+                again = "collab quarantine retry" if source == quarantine.SOURCE else f"collab run --source {source}"
+                raise _stopped(batch, outcome, findings, again)
     except GateStopped as stop:
         with warehouse.transaction() as conn:
             store_results(conn, batch.batch_id, list(stop.findings))
@@ -155,8 +157,12 @@ def load_again(
     report: Report,
     settings: Settings,
     prepare: Callable[[Connection], None],
+    command: str,
 ) -> Outcome:
     """Commit landed records that were taken in before, after `prepare` in the same transaction, or nothing.
+
+    Args:
+        command: that does the same again.
 
     Raises:
         GateStopped: a stop rule failed; the tables are as before.
@@ -165,7 +171,7 @@ def load_again(
         prepare(conn)
         outcome, findings = _load_in(conn, batch, folder, report, settings)
         if findings.stopped_by:
-            raise _stopped(batch, outcome, findings)
+            raise _stopped(batch, outcome, findings, command)
     return outcome
 
 
@@ -238,7 +244,7 @@ def _load_in(
         _store_parts(conn, batch)
     detach_arrow(conn, [f"stage_{name}" for name in staged])
     if former and not findings.stopped_by:
-        former.close()
+        former.close(row["finished_at"])
     return Outcome(row, results), findings
 
 
@@ -414,10 +420,9 @@ def _store_parts(conn: Connection, batch: Batch) -> None:
     conn.execute(t.part.insert(), rows)
 
 
-def _stopped(batch: Batch, outcome: Outcome, findings: Report) -> GateStopped:
+def _stopped(batch: Batch, outcome: Outcome, findings: Report, again: str) -> GateStopped:
+    """What stopped a batch, and how to call `again` what loads it."""
     broken = "; ".join(f"{r.rule} is {r.observed}, limit {r.expected}" for r in findings.stopped_by)
-    source = batch.landing.source
-    again = "collab quarantine retry" if source == quarantine.SOURCE else f"collab run --source {source}"
     lifted = [lifting(result) for result in findings.stopped_by]
     if all(lifted):
         once = " ".join(dict.fromkeys(lifted))

@@ -19,7 +19,7 @@ from tasks.gates import COMPLETE_AFTER_YEARS
 from tasks.ledger import UNDO, changes_since, has_changed, releases_in, unfinished_landings
 from tasks.parse import CORPUS
 from tasks.registry import is_located_anew
-from tasks.runs import Run, last_runs, last_success
+from tasks.runs import CLOCKS_DIFFER_BY, Run, last_runs, last_success
 from tasks.sightings import stored_months, sweeps
 from tasks.sources.openalex_api import gaps_between
 from tasks.sources.venue_list import SOURCE as LISTS
@@ -87,17 +87,24 @@ def read_status(conn: Connection, settings: Settings, now: datetime) -> Status:
             sa.select(t.validation_result).where(never_loaded, result.success.is_(False), result.severity == "stop")
         )
     )
-    good = [row for row in batches if row.undone_at is None and row.kind != UNDO]
-    last = next((row for row in good if row.source != LISTS), good[0] if good else None)
-    success = last_success(conn, FRESH_BY) or (last.finished_at if last else None)  # before version 6 no run was noted
+    good = sa.select(t.batch).where(of.undone_at.is_(None), of.kind != UNDO)
+    last = conn.execute(good.order_by(of.source == LISTS, of.finished_at.desc()).limit(1)).one_or_none()
+    runs = last_runs(conn, settings, now)
+    success = last_success(conn, FRESH_BY, now)
+    if success is None and last is not None and last.finished_at <= now + CLOCKS_DIFFER_BY:
+        success = last.finished_at  # before version 6 no run was noted
     swept = sweeps(conn)
-    here = releases_in(conn, settings.published) or _releases(conn)  # a home that never published asks for them all
-    release = here[0] if here else None
+    here = releases_in(conn, settings.published)
+    release = next(iter(here or _releases(conn)), None)  # a home that never published asks for them all
     return Status(
         last_batch=last,
         batches=batches,
         broken_rules=broken,
-        stopped=[f"{row.batch_id}: {row.rule} is {row.observed}, limit {row.expected}" for row in stopped],
+        stopped=[
+            f"{row.batch_id}: {row.rule} is {row.observed}, limit {row.expected}"
+            for row in stopped
+            if not _is_mended(row.batch_id, runs)
+        ],
         open_quarantine=conn.scalar(
             sa.select(sa.func.count()).select_from(t.quarantine).where(t.quarantine.c.resolved_at.is_(None))
         )
@@ -106,15 +113,30 @@ def read_status(conn: Connection, settings: Settings, now: datetime) -> Status:
         fetching=sorted(entry.name for entry in settings.harvest.glob("*/")),
         gaps=gaps_between({*swept, *stored_months(conn)}, now.strftime("%Y-%m")) if swept else [],
         release=release,
-        is_published=release is not None and not has_changed(conn, release.published_at),
+        is_published=release is not None
+        and not has_changed(conn, release.published_at)
+        and not _is_left_behind(settings, here),
         is_located_anew=is_located_anew(conn),
         partial=int(read_definitions(conn).get(PARTIAL, 0)),
         is_stale=success is None or now - success > timedelta(hours=settings.stale_hours),
-        runs=last_runs(conn, settings),
+        runs=runs,
         last_success=success,
         last_change=conn.scalar(sa.select(sa.func.max(of.finished_at)).where(of.new + of.updated + of.applied > 0)),
         undone=_still_out(conn),
     )
+
+
+def _is_mended(batch_id: str, runs: list[Run]) -> bool:
+    """Whether the runs on the source of a batch that was stopped have come to their end since: a landing that is
+    mended, or cut otherwise, has another id."""
+    of_source = [run for run in runs if batch_id.startswith(f"{run.source}/")]
+    return bool(of_source) and not any(run.is_wrong for run in of_source)
+
+
+def _is_left_behind(settings: Settings, here: list[sa.Row[Any]]) -> bool:
+    """Whether readers are led to a release that was withdrawn: `collab undo` was killed, or called in another home."""
+    current = settings.published / "current"
+    return current.exists() and (not here or current.resolve().name != here[0].release_id)
 
 
 def _still_out(conn: Connection) -> list[sa.Row[Any]]:

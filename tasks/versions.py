@@ -50,9 +50,10 @@ def count_blocked(conn: Connection, stage: Mapping[str, FromClause]) -> int:
 
 
 def keep_seen(keep: Keep, known: Table, versions: Select[Any]) -> None:
-    """Keep which versions a batch brings that were not seen, and what was seen of their works."""
+    """Keep which versions a batch brings that were not seen, what was seen of their works, and what was blocked."""
     named = versions.subquery()
     keep("version", versions.distinct())
+    keep("blocked", sa.select(t.blocked).where(t.blocked.c.work_id.in_(sa.select(named.c.work_id))))
     keep("seen", sa.select(known).where(known.c.work_id.in_(sa.select(named.c.work_id))))
 
 
