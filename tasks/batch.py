@@ -35,13 +35,12 @@ from tasks.parse import CORPUS, BadRecord, parse_work_id, tie_hash
 from tasks.readers import reader_of
 from tasks.registry import in_force
 from tasks.validate import Report, Result, check_gates, read_staged, validate_staged
-from tasks.versions import keep_nothing
+from tasks.versions import LAST_TIE, keep_nothing
 from tasks.volume import landing_metrics
 from tasks.warehouse import Warehouse, attach_arrow, detach_arrow, utc_now
 
 DELETIONS_PER_BATCH = 1_000_000
 CLOCKS_DIFFER_BY = timedelta(days=1)  # a date later than this from now is an error of the source
-LAST_TIE = 2**63 - 1  # a deletion ends its day: it comes after every version of that day
 DELETION_COUNTS = ("listed", "applied", "absent")
 OTHER_COUNTS = ("quarantined", "fetched", *DELETION_COUNTS)
 REJECTED = pa.schema([("stage_id", pa.int64())])

@@ -158,8 +158,8 @@ def last_success(conn: Connection, flows: Iterable[str], now: datetime) -> datet
 
 
 def _read(row: sa.Row[tuple[object, ...]], settings: Settings) -> Run:
-    """A run that never ended is `killed` if its folder is free, or gone from the machine it ran on. The folder is looked
-    for in this home first, which a container may have mounted elsewhere, then where the run had it."""
+    """A run that never ended is `killed` if its folder is free, or gone from the machine it ran on. It is looked for in
+    this home first, which a container may have mounted elsewhere, then where the run had it."""
     state = row.state
     if state == RUNNING:
         folder = Path(row.folder)

@@ -212,10 +212,10 @@ def _restore_rest(conn: Connection, batch_id: str, former: dict[str, pa.Table]) 
     describe_rors(conn, sa.select(stage_of["institution"].c.institution_id))
     rows = sa.select(*(version.c[name] for name in VERSION), sa.literal(batch_id))
     conn.execute(sa.insert(t.blocked).from_select([*VERSION, "batch_id"], rows))
-    overtaken = sa.select(*(stage_of["blocked"].c[name] for name in t.blocked.columns.keys()))
-    conn.execute(
-        sa.insert(t.blocked).from_select(t.blocked.columns.keys(), overtaken.where(~is_blocked(stage_of["blocked"])))
-    )
+    was_blocked = stage_of["blocked"]
+    names_of = [c.name for c in t.blocked.columns]
+    overtaken = sa.select(*(was_blocked.c[name] for name in names_of)).where(~is_blocked(was_blocked))
+    conn.execute(sa.insert(t.blocked).from_select(names_of, overtaken))
     quarantine.reopen(conn, named)
     conn.execute(sa.delete(t.metric).where(t.metric.c.batch_id == batch_id))
     detach_arrow(conn, [f"stage_{name}" for name in names])

@@ -16,6 +16,7 @@ from schemas import tables as t
 from schemas.work_ids import FIRST_OF_LISTS
 from tasks.eligibility import noted_exclusion, own_exclusion
 
+LAST_TIE = 2**63 - 1  # a deletion ends its day: it comes after every version of that day
 VERSION = ("work_id", "source_updated_at", "tie_hash")
 Keep = Callable[[str, Select[Any]], None]  # told what a batch is about to replace, as named queries
 
