@@ -229,6 +229,8 @@ def _red(found: Status, settings: Settings, again: str) -> Iterator[str]:
             yield f"INTERRUPTED {began}, in step {run.step or 'none'}; what was committed stays; `{run.command}`"
         elif run.state == FAILED:
             yield f"FAILED {began}, in step {_step(run)}: {run.message}{_unless_said(run)}"
+    if found.last_batch is None and found.batches:
+        yield "EMPTY: every batch was undone; `collab undo BATCH --release` lets the versions of one in again"
     for line in found.stopped:
         yield f"STOPPED {line}; the rules above say which records; mend the cause or the limit, then {again}"
     for landing in found.unfinished:

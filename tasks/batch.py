@@ -35,13 +35,12 @@ from tasks.parse import CORPUS, BadRecord, parse_work_id, tie_hash
 from tasks.readers import reader_of
 from tasks.registry import in_force
 from tasks.validate import Report, Result, check_gates, read_staged, validate_staged
-from tasks.versions import keep_nothing
+from tasks.versions import LAST_TIE, keep_nothing
 from tasks.volume import landing_metrics
 from tasks.warehouse import Warehouse, attach_arrow, detach_arrow, utc_now
 
 DELETIONS_PER_BATCH = 1_000_000
 CLOCKS_DIFFER_BY = timedelta(days=1)  # a date later than this from now is an error of the source
-LAST_TIE = 2**63 - 1  # a deletion ends its day: it comes after every version of that day
 DELETION_COUNTS = ("listed", "applied", "absent")
 OTHER_COUNTS = ("quarantined", "fetched", *DELETION_COUNTS)
 REJECTED = pa.schema([("stage_id", pa.int64())])
@@ -140,7 +139,9 @@ def load(warehouse: Warehouse, batch: Batch, folder: Path, report: Report, setti
                 return None  # countries were decided by corrections or a ROR that is not in force any more
             outcome, findings = _load_in(conn, batch, folder, report, settings)
             if findings.stopped_by:
-                raise _stopped(batch, outcome, findings)
+                source = batch.landing.source
+                again = "collab quarantine retry" if source == quarantine.SOURCE else f"collab run --source {source}"
+                raise _stopped(batch, outcome, findings, again)
     except GateStopped as stop:
         with warehouse.transaction() as conn:
             store_results(conn, batch.batch_id, list(stop.findings))
@@ -155,8 +156,12 @@ def load_again(
     report: Report,
     settings: Settings,
     prepare: Callable[[Connection], None],
+    command: str,
 ) -> Outcome:
     """Commit landed records that were taken in before, after `prepare` in the same transaction, or nothing.
+
+    Args:
+        command: that does the same again.
 
     Raises:
         GateStopped: a stop rule failed; the tables are as before.
@@ -165,7 +170,7 @@ def load_again(
         prepare(conn)
         outcome, findings = _load_in(conn, batch, folder, report, settings)
         if findings.stopped_by:
-            raise _stopped(batch, outcome, findings)
+            raise _stopped(batch, outcome, findings, command)
     return outcome
 
 
@@ -238,7 +243,7 @@ def _load_in(
         _store_parts(conn, batch)
     detach_arrow(conn, [f"stage_{name}" for name in staged])
     if former and not findings.stopped_by:
-        former.close()
+        former.close(row["finished_at"])
     return Outcome(row, results), findings
 
 
@@ -414,10 +419,9 @@ def _store_parts(conn: Connection, batch: Batch) -> None:
     conn.execute(t.part.insert(), rows)
 
 
-def _stopped(batch: Batch, outcome: Outcome, findings: Report) -> GateStopped:
+def _stopped(batch: Batch, outcome: Outcome, findings: Report, again: str) -> GateStopped:
+    """What stopped a batch, and how to call `again` what loads it."""
     broken = "; ".join(f"{r.rule} is {r.observed}, limit {r.expected}" for r in findings.stopped_by)
-    source = batch.landing.source
-    again = "collab quarantine retry" if source == quarantine.SOURCE else f"collab run --source {source}"
     lifted = [lifting(result) for result in findings.stopped_by]
     if all(lifted):
         once = " ".join(dict.fromkeys(lifted))

@@ -5,6 +5,7 @@ the batch changes. Folder `before/<batch>` of the landing holds one Parquet file
 digest of each; it is whole or not there. Files: the tables of a work, and
 
     version     the versions that the batch brought newer than those seen
+    blocked     blocks that it overtakes: `collab prune` removes them
     seen        what was seen of their works before
     arrived     works that were not stored before
     described   institutions that the batch describes anew; `institution` holds how they were described
@@ -14,6 +15,9 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +27,7 @@ import pyarrow.parquet as pq
 from sqlalchemy import Connection, Select
 
 from schemas import tables as t
-from schemas.errors import UndoRefused
+from schemas.errors import LandingError, UndoRefused
 from schemas.reviewed import counting_digest
 from schemas.settings import Settings
 from schemas.staging import arrow_type
@@ -35,14 +39,15 @@ TABLES = {
     "version": (t.seen.c.work_id, t.seen.c.source_updated_at, t.seen.c.tie_hash),
     "arrived": (t.work.c.work_id,),
     "described": (t.institution.c.institution_id,),
-    **{table.name: tuple(table.columns) for table in (t.seen, t.institution, *t.CORE)},
+    **{table.name: tuple(table.columns) for table in (t.blocked, t.seen, t.institution, *t.CORE)},
 }
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """What lies in a folder: rules and reference data that countries were decided by, the definitions that works were
-    counted by, and the digest of each file."""
+    """What lies in a folder: when its batch was committed, rules and reference data that countries were decided by, the
+    definitions that works were counted by, and the digest of each file."""
 
+    finished_at: datetime
     located_by: str
     counted_by: str
     sha256: dict[str, str]
@@ -57,32 +62,55 @@ class Former:
     """Collects what a batch is about to replace, inside its transaction."""
 
     def __init__(self, conn: Connection, folder: Path) -> None:
+        """Make a folder aside.
+
+        Raises:
+            LandingError: it cannot be written; so for each method.
+        """
         self._conn, self._folder = conn, folder
         self._aside = folder.with_name(f".{folder.name}.tmp")
-        shutil.rmtree(self._aside, ignore_errors=True)  # of an attempt that was stopped or killed
-        self._aside.mkdir(parents=True)
+        with _writing(folder):
+            shutil.rmtree(self._aside, ignore_errors=True)  # of an attempt that was stopped or killed
+            self._aside.mkdir(parents=True)
 
     def keep(self, name: str, query: Select[Any]) -> None:
         """Write the rows of a query, unless there are none."""
         file = self._aside / f"{name}.parquet"
-        if not export_parquet(self._conn, query, file):
-            file.unlink(missing_ok=True)
+        with _writing(self._folder):
+            if not export_parquet(self._conn, query, file):
+                file.unlink(missing_ok=True)
 
-    def close(self) -> None:
-        """Put everything in its place; call it last before the commit."""
-        digests = {file.name: _sha256(file) for file in sorted(self._aside.iterdir())}
-        (self._aside / MANIFEST).write_bytes(
-            msgspec.json.encode(Manifest(rules_in_force(self._conn), counting_digest(), digests))
-        )
-        shutil.rmtree(self._folder, ignore_errors=True)
-        self._aside.rename(self._folder)
+    def close(self, finished_at: datetime) -> None:
+        """Put everything in its place; call it last before the commit.
+
+        Args:
+            finished_at: of the batch. A commit that fails after this leaves a folder that nobody may use: the batch may
+                be loaded elsewhere, or with COLLAB_UNDO_DAYS at 0, over other rows.
+        """
+        with _writing(self._folder):
+            digests = {file.name: _sha256(file) for file in sorted(self._aside.iterdir())}
+            manifest = Manifest(finished_at, rules_in_force(self._conn), counting_digest(), digests)
+            (self._aside / MANIFEST).write_bytes(msgspec.json.encode(manifest))
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._aside.rename(self._folder)
 
 
-def read_manifest(folder: Path, batch_id: str) -> Manifest:
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        raise LandingError(
+            f"cannot keep in {folder} what a batch replaces: {exc.strerror or exc}",
+            "free space or mend permissions, then run again",
+        ) from None
+
+
+def read_manifest(folder: Path, batch_id: str, finished_at: datetime) -> Manifest:
     """Manifest of what a batch replaced, every file compared with its digest.
 
     Raises:
-        UndoRefused: it is gone or damaged.
+        UndoRefused: it is gone or damaged, or of another attempt to load the batch.
     """
     gone = f"what {batch_id} replaced is not in {folder.parent.parent}"
     hint = (
@@ -95,6 +123,8 @@ def read_manifest(folder: Path, batch_id: str) -> Manifest:
         raise UndoRefused(gone, hint) from None
     except (OSError, msgspec.MsgspecError) as exc:
         raise UndoRefused(f"what {batch_id} replaced cannot be read: {exc}", hint) from None
+    if manifest.finished_at != finished_at:
+        raise UndoRefused(gone, hint)
     if damaged:
         raise UndoRefused(f"what {batch_id} replaced was changed since: {', '.join(damaged)}", hint)
     return manifest

@@ -178,6 +178,6 @@ class Night(AbstractContextManager["Night"]):
     def publish(self) -> Release | None:
         """Publish what changed since the last release; None if that is nothing."""
         release = publish(self.warehouse, self.settings)
-        with self.warehouse.reading() as conn:
+        with self.warehouse.transaction("pruned") as conn:  # alone: a run beside this one keeps what it replaces
             prune_landing(conn, self.settings, Pruned())
         return release

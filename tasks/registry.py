@@ -138,9 +138,15 @@ def replace_organizations(conn: Connection, organizations: dict[str, Organizatio
     staged = attach_arrow(conn, "stage_organization", pa.Table.from_pylist(rows, schema))
     conn.execute(sa.insert(t.organization).from_select(schema.names, sa.select(*(staged.c[n] for n in schema.names))))
     detach_arrow(conn, ["stage_organization"])
-    country = sa.select(t.organization.c.country).where(t.organization.c.ror == t.institution.c.ror).scalar_subquery()
-    conn.execute(sa.update(t.institution).values(ror_country=country))
+    describe_rors(conn, sa.select(t.institution.c.institution_id))
     return True
+
+
+def describe_rors(conn: Connection, institutions: sa.Select[Any]) -> None:
+    """Give some institutions the countries of the ROR in force."""
+    country = sa.select(t.organization.c.country).where(t.organization.c.ror == t.institution.c.ror).scalar_subquery()
+    described = t.institution.c.institution_id.in_(institutions)
+    conn.execute(sa.update(t.institution).values(ror_country=country).where(described))
 
 
 def read_organizations(conn: Connection) -> list[Organization]:

@@ -19,7 +19,7 @@ from tasks.gates import COMPLETE_AFTER_YEARS
 from tasks.ledger import UNDO, changes_since, has_changed, releases_in, unfinished_landings
 from tasks.parse import CORPUS
 from tasks.registry import is_located_anew
-from tasks.runs import Run, last_runs, last_success
+from tasks.runs import CLOCKS_DIFFER_BY, Run, last_runs, last_success
 from tasks.sightings import stored_months, sweeps
 from tasks.sources.openalex_api import gaps_between
 from tasks.sources.venue_list import SOURCE as LISTS
@@ -83,12 +83,15 @@ def read_status(conn: Connection, settings: Settings, now: datetime) -> Status:
             .order_by(result.severity, result.rule)
         )
     )
-    good = [row for row in batches if row.undone_at is None and row.kind != UNDO]
-    last = next((row for row in good if row.source != LISTS), good[0] if good else None)
-    success = last_success(conn, FRESH_BY) or (last.finished_at if last else None)  # before version 6 no run was noted
+    good = sa.select(t.batch).where(of.undone_at.is_(None), of.kind != UNDO)
+    last = conn.execute(good.order_by(of.source == LISTS, of.finished_at.desc()).limit(1)).one_or_none()
+    runs = last_runs(conn, settings, now)
+    success = last_success(conn, FRESH_BY, now)
+    if success is None and last is not None and last.finished_at <= now + CLOCKS_DIFFER_BY:
+        success = last.finished_at  # before version 6 no run was noted
     swept = sweeps(conn)
-    here = releases_in(conn, settings.published) or _releases(conn)  # a home that never published asks for them all
-    release = here[0] if here else None
+    here = releases_in(conn, settings.published)
+    release = next(iter(here or _releases(conn)), None)  # a home that never published asks for them all
     return Status(
         last_batch=last,
         batches=batches,
@@ -102,15 +105,23 @@ def read_status(conn: Connection, settings: Settings, now: datetime) -> Status:
         fetching=sorted(entry.name for entry in settings.harvest.glob("*/")),
         gaps=gaps_between({*swept, *stored_months(conn)}, now.strftime("%Y-%m")) if swept else [],
         release=release,
-        is_published=release is not None and not has_changed(conn, release.published_at),
+        is_published=release is not None
+        and not has_changed(conn, release.published_at)
+        and not _is_left_behind(settings, here),
         is_located_anew=is_located_anew(conn),
         partial=int(read_definitions(conn).get(PARTIAL, 0)),
         is_stale=success is None or now - success > timedelta(hours=settings.stale_hours),
-        runs=last_runs(conn, settings),
+        runs=runs,
         last_success=success,
         last_change=conn.scalar(sa.select(sa.func.max(of.finished_at)).where(of.new + of.updated + of.applied > 0)),
         undone=_still_out(conn),
     )
+
+
+def _is_left_behind(settings: Settings, here: list[sa.Row[Any]]) -> bool:
+    """Whether readers are led to a release that was withdrawn: `collab undo` was killed, or called in another home."""
+    current = settings.published / "current"
+    return current.exists() and (not here or current.resolve().name != here[0].release_id)
 
 
 def _still_out(conn: Connection) -> list[sa.Row[Any]]:

@@ -27,7 +27,7 @@ from tasks.versions import is_overtaken
 from tasks.warehouse import Warehouse, utc_now
 from tasks.workspace import clear_abandoned
 
-LONGEST_ON_ITS_WAY = timedelta(days=1)  # another run may have landed a window and not loaded any of it yet
+LONGEST_ON_ITS_WAY = timedelta(days=1)  # another run may have landed a window and not loaded all of it yet
 
 
 @dataclass
@@ -83,7 +83,8 @@ def prune_landing(conn: Connection, settings: Settings, done: Pruned) -> None:
     unfinished = set(conn.scalars(unfinished_landings()))
     since = utc_now() - timedelta(days=settings.undo_days)
     waiting = set(conn.scalars(sa.select(t.blocked.c.batch_id).distinct()))
-    rows = conn.execute(sa.select(of.batch_id, of.landing_id, of.landing_uri, of.finished_at, of.undone_at)).all()
+    known = (of.batch_id, of.landing_id, of.landing_uri, of.finished_at, of.undone_at, of.end_record, of.window_records)
+    rows = conn.execute(sa.select(*known)).all()
     undoable = {
         folder_of(settings, row.landing_uri, row.batch_id)
         for row in rows
@@ -92,7 +93,7 @@ def prune_landing(conn: Connection, settings: Settings, done: Pruned) -> None:
     needed = {folder.parent.parent for folder in undoable if folder.exists()}
     needed |= {settings.landing / row.landing_uri for row in rows if row.batch_id in waiting}
     needed |= {settings.landing / row.landing_uri for row in rows if row.landing_id in unfinished}
-    loaded = {settings.landing / row.landing_uri for row in rows}
+    loaded = {settings.landing / row.landing_uri for row in rows if row.end_record >= row.window_records}
     for source in _folders(settings.landing):
         newest_first = sorted(_folders(source), key=lambda folder: folder.stat().st_mtime, reverse=True)
         for at, landing in enumerate(newest_first):

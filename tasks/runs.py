@@ -7,7 +7,7 @@ import platform
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -26,6 +26,7 @@ COMPLETED, BUDGET, FAILED, INTERRUPTED, RUNNING, KILLED = (
     *("completed", "budget", "failed", "interrupted", "running", "killed"),
 )
 LONGEST_MESSAGE = 2_000
+CLOCKS_DIFFER_BY = timedelta(minutes=10)  # those of machines that keep time
 log = logging.getLogger("collab")
 
 
@@ -87,7 +88,7 @@ def _first_row(run_id: str, begun: Begun, folder: Path) -> dict[str, Any]:
         "source": begun.source,
         "command": begun.command,
         "host": platform.node(),
-        "folder": folder.name,
+        "folder": str(folder.absolute()),
         "flow_run": begun.flow_run,
         "started_at": utc_now(),
         "state": RUNNING,
@@ -136,28 +137,34 @@ class Run:
         return self.state in (FAILED, INTERRUPTED, KILLED)
 
 
-def last_runs(conn: Connection, settings: Settings) -> list[Run]:
-    """The newest run of each flow and source, newest first."""
+def last_runs(conn: Connection, settings: Settings, now: datetime) -> list[Run]:
+    """The newest run of each flow and source, newest first. One of a clock that was ahead must not hide later ones."""
     of = t.run.c
-    rank = sa.func.row_number().over(partition_by=(of.flow, of.source), order_by=of.started_at.desc()).label("rank")
+    order = (of.started_at > now + CLOCKS_DIFFER_BY, of.started_at.desc())
+    rank = sa.func.row_number().over(partition_by=(of.flow, of.source), order_by=order).label("rank")
     ranked = sa.select(t.run, rank).subquery()
     newest = conn.execute(sa.select(ranked).where(ranked.c.rank == 1).order_by(ranked.c.started_at.desc()))
     return [_read(row, settings) for row in newest]
 
 
-def last_success(conn: Connection, flows: Iterable[str]) -> datetime | None:
-    """When one of some flows last came to its end; one whose source's budget was used up is as fresh as it can be."""
+def last_success(conn: Connection, flows: Iterable[str], now: datetime) -> datetime | None:
+    """When one of some flows last came to its end; one whose source's budget was used up is as fresh as it can be, one
+    of a clock that was ahead says nothing."""
     of = t.run.c
-    is_good = sa.and_(of.flow.in_(list(flows)), of.source != LISTS, of.state.in_([COMPLETED, BUDGET]))
+    is_past = of.ended_at <= now + CLOCKS_DIFFER_BY
+    is_good = sa.and_(of.flow.in_(list(flows)), of.source != LISTS, of.state.in_([COMPLETED, BUDGET]), is_past)
     found: datetime | None = conn.scalar(sa.select(sa.func.max(of.ended_at)).where(is_good))
     return found
 
 
 def _read(row: sa.Row[tuple[object, ...]], settings: Settings) -> Run:
-    """A run that never ended is `killed` if its folder is free, or gone from the machine it ran on."""
+    """A run that never ended is `killed` if its folder is free, or gone from the machine it ran on. It is looked for in
+    this home first, which a container may have mounted elsewhere, then where the run had it."""
     state = row.state
     if state == RUNNING:
-        lives = is_alive(settings.staging / row.folder)
+        folder = Path(row.folder)
+        lives = is_alive(settings.staging / folder.name)
+        lives = is_alive(folder) if lives is None else lives
         if lives is False or (lives is None and row.host == platform.node()):
             state = KILLED
     names = ("flow", "source", "command", "host", "started_at", "ended_at", "step", "message")

@@ -31,8 +31,8 @@ from tasks.former import folder_of, read_former, read_manifest
 from tasks.land import read_landing
 from tasks.ledger import REBUILD, UNDO, next_moment
 from tasks.load import CATEGORIES, CHILDREN, restore_works
-from tasks.registry import note_restored, reference_folder
-from tasks.versions import VERSION
+from tasks.registry import describe_rors, note_restored, reference_folder
+from tasks.versions import VERSION, is_blocked
 from tasks.warehouse import Warehouse, attach_arrow, detach_arrow, utc_now
 from tasks.workers import workers_for
 from tasks.workspace import Workspace
@@ -139,7 +139,7 @@ def _find(conn: Connection, name: str) -> sa.Row[tuple[object, ...]]:
 def _check(settings: Settings, row: sa.Row[tuple[object, ...]]) -> None:
     if row.end_record == row.first_record:
         return
-    manifest = read_manifest(folder_of(settings, row.landing_uri, row.batch_id), row.batch_id)
+    manifest = read_manifest(folder_of(settings, row.landing_uri, row.batch_id), row.batch_id, row.finished_at)
     if manifest.counted_by != counting_digest():
         raise UndoRefused(
             f"{row.batch_id} was counted by other definitions than those in force",
@@ -152,7 +152,7 @@ def _undo(conn: Connection, settings: Settings, row: sa.Row[tuple[object, ...]])
     if row.end_record > row.first_record:
         _check(settings, row)
         folder = folder_of(settings, row.landing_uri, row.batch_id)
-        note_restored(conn, read_manifest(folder, row.batch_id).located_by)
+        note_restored(conn, read_manifest(folder, row.batch_id, row.finished_at).located_by)
         former = read_former(folder)
         restored, removed = _restore(conn, settings, row.batch_id, former)
         _restore_rest(conn, row.batch_id, former)
@@ -194,7 +194,7 @@ def _staged(name: str, rows: pa.Table) -> pa.Table:
 def _restore_rest(conn: Connection, batch_id: str, former: dict[str, pa.Table]) -> None:
     """Put `seen`, institutions and quarantine back, block the versions that the batch brought, forget its figures: the
     drift gates compare with batches that count."""
-    names = ("version", "seen", "described", "institution")
+    names = ("version", "blocked", "seen", "described", "institution")
     stage_of = {name: attach_arrow(conn, f"stage_{name}", former[name]) for name in names}
     version = stage_of["version"]
     named = sa.select(version.c.work_id)
@@ -209,8 +209,13 @@ def _restore_rest(conn: Connection, batch_id: str, former: dict[str, pa.Table]) 
         conn.execute(sa.delete(table).where(gone))
         columns = table.columns.keys()
         conn.execute(sa.insert(table).from_select(columns, sa.select(*(stage_of[back].c[n] for n in columns))))
+    describe_rors(conn, sa.select(stage_of["institution"].c.institution_id))
     rows = sa.select(*(version.c[name] for name in VERSION), sa.literal(batch_id))
     conn.execute(sa.insert(t.blocked).from_select([*VERSION, "batch_id"], rows))
+    was_blocked = stage_of["blocked"]
+    names_of = [c.name for c in t.blocked.columns]
+    overtaken = sa.select(*(was_blocked.c[name] for name in names_of)).where(~is_blocked(was_blocked))
+    conn.execute(sa.insert(t.blocked).from_select(names_of, overtaken))
     quarantine.reopen(conn, named)
     conn.execute(sa.delete(t.metric).where(t.metric.c.batch_id == batch_id))
     detach_arrow(conn, [f"stage_{name}" for name in names])
@@ -245,10 +250,10 @@ def release(warehouse: Warehouse, settings: Settings, batch_id: str) -> Released
     with warehouse.reading() as conn:
         row = _find(conn, batch_id)
         batch_id = row.batch_id
-        held = conn.scalar(sa.select(sa.func.count()).where(t.blocked.c.batch_id == batch_id)) or 0
+        held = _held(conn, batch_id)
         known = set(conn.scalars(sa.select(of.batch_id).where(of.batch_id.startswith(batch_id, autoescape=True))))
     if row.undone_at is None or not held:
-        raise UsageError(f"no versions of {batch_id} are blocked", "`collab status` names batches that were undone")
+        raise _none_held(batch_id)
     try:
         landing = read_landing(settings.landing / row.landing_uri)
     except LandingError:
@@ -264,9 +269,22 @@ def release(warehouse: Warehouse, settings: Settings, batch_id: str) -> Released
         again = Batch(name, landing, folder, row.first_record, row.end_record, utc_now(), reference)
         staged = batches.stage(again, Deriver(workers), workspace.folder, settings)
         report = batches.validate(staged)
-        outcome = batches.load_again(warehouse, again, staged, report, settings, lambda conn: _let_in(conn, batch_id))
+        command = f"collab undo {batch_id} --release"
+        outcome = batches.load_again(
+            warehouse, again, staged, report, settings, lambda conn: _let_in(conn, batch_id), command
+        )
     return Released(held, outcome)
 
 
+def _held(conn: Connection, batch_id: str) -> int:
+    return conn.scalar(sa.select(sa.func.count()).where(t.blocked.c.batch_id == batch_id)) or 0
+
+
+def _none_held(batch_id: str) -> UsageError:
+    return UsageError(f"no versions of {batch_id} are blocked", "`collab status` names batches that were undone")
+
+
 def _let_in(conn: Connection, batch_id: str) -> None:
+    if not _held(conn, batch_id):  # somebody else has just released them
+        raise _none_held(batch_id)
     conn.execute(sa.delete(t.blocked).where(t.blocked.c.batch_id == batch_id))

@@ -16,6 +16,7 @@ from schemas import tables as t
 from schemas.work_ids import FIRST_OF_LISTS
 from tasks.eligibility import noted_exclusion, own_exclusion
 
+LAST_TIE = 2**63 - 1  # a deletion ends its day: it comes after every version of that day
 VERSION = ("work_id", "source_updated_at", "tie_hash")
 Keep = Callable[[str, Select[Any]], None]  # told what a batch is about to replace, as named queries
 
@@ -50,9 +51,10 @@ def count_blocked(conn: Connection, stage: Mapping[str, FromClause]) -> int:
 
 
 def keep_seen(keep: Keep, known: Table, versions: Select[Any]) -> None:
-    """Keep which versions a batch brings that were not seen, and what was seen of their works."""
+    """Keep which versions a batch brings that were not seen, what was seen of their works, and what was blocked."""
     named = versions.subquery()
     keep("version", versions.distinct())
+    keep("blocked", sa.select(t.blocked).where(t.blocked.c.work_id.in_(sa.select(named.c.work_id))))
     keep("seen", sa.select(known).where(known.c.work_id.in_(sa.select(named.c.work_id))))
 
 

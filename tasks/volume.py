@@ -165,6 +165,7 @@ def _said_before(conn: Connection, landing: Landing, newest: int) -> list[int]:
             of.window_name == landing.window,
             of.landing_id != landing.landing_id,
             of.source_records.is_not(None),
+            of.undone_at.is_(None),
             of.definitions == definitions_digest(),
         )
         .group_by(of.landing_id)

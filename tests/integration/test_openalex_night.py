@@ -16,6 +16,7 @@ from schemas import tables as t
 from schemas.errors import BudgetExhausted, PlanRefused, SourceError
 from tasks.harvest import ApiIntake
 from tasks.night import Night
+from tasks.undo import undo
 from tasks.warehouse import Warehouse
 from tests.factory import author, counts, rows, run, write_snapshot
 from tests.nights import FEW, LISTED, NIGHT, TODAY, WORKS, calls_of, dated, held, night, stored
@@ -306,3 +307,25 @@ def test_a_rescan_sees_every_stored_month_once_and_goes_on_where_its_credits_end
     nothing, asked = calls_of(server, lambda: night(settings, TODAY + timedelta(days=2), rescan_days=7))
     assert nothing.outcomes == []
     assert [call.path for call in asked if call.path == "/works"] == []
+
+
+def test_what_was_undone_is_neither_asked_for_nor_deleted_each_night_anew(api, settings_of):
+    server = api(FEW)
+    settings = settings_of(server)
+    night(settings)
+    before = held(settings)
+    server.remove(1004)
+    night(settings, TODAY + timedelta(days=1))
+    server.put(dated(1007, "2026-10-08", author("JP"), updated="2026-11-20"))
+    night(settings, TODAY + timedelta(days=2))
+    assert 1004 not in stored(settings)
+    with Warehouse.open(settings) as warehouse:
+        of = t.batch.c
+        found = rows(warehouse, sa.select(of.batch_id).where(of.updated + of.applied > 0).order_by(of.finished_at))
+        undo(warehouse, settings, found[0]["batch_id"], with_later=True)
+    assert held(settings) == before
+    for days in (3, 4):
+        assert counts(night(settings, TODAY + timedelta(days=days))) == {}
+        assert held(settings) == before
+    server.put(dated(1007, "2026-10-08", author("KR"), updated="2026-11-24"))
+    assert counts(night(settings, TODAY + timedelta(days=5)))["updated"] == 1

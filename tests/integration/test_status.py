@@ -12,8 +12,10 @@ from flows import show
 from flows.steps import directly, run_night, with_night
 from schemas import tables as t
 from schemas.errors import GateStopped, SourceError
+from tasks.publish import publish
 from tasks.report import read_status
 from tasks.runs import Begun, recorded_alone
+from tasks.undo import undo
 from tasks.warehouse import Warehouse, utc_now
 from tests.factory import author, rows, work, write_snapshot
 
@@ -117,3 +119,56 @@ def test_a_source_that_is_gone_and_a_run_that_was_killed_are_told_apart(home, tm
     assert not is_good
     assert "KILLED verify on warehouse" in text
     assert "`collab verify`" in text
+
+
+def test_a_clock_that_was_ahead_hides_neither_a_stale_warehouse_nor_a_failed_run(home, tmp_path):
+    night()
+    ahead = {"started_at": utc_now() + timedelta(days=400), "ended_at": utc_now() + timedelta(days=400)}
+    with Warehouse.open(home) as warehouse, warehouse.transaction() as conn:
+        conn.execute(sa.update(t.run).values(ahead))
+        conn.execute(sa.update(t.batch).values(finished_at=ahead["ended_at"]))
+        conn.execute(sa.update(t.release).values(published_at=ahead["ended_at"]))
+    assert "STALE: no run came to its end within 26 hours (last: never)" in said(home)[0]
+    (tmp_path / "s").rename(tmp_path / "away")
+    with pytest.raises(SourceError):
+        night()
+    assert "FAILED nightly on openalex-snapshot" in said(home)[0]
+
+
+def test_a_stop_is_forgotten_when_the_source_is_mended_and_brings_other_windows(home, tmp_path, monkeypatch):
+    monkeypatch.setattr("tasks.gates.FEWEST_WORKS", 1)
+    write_snapshot(tmp_path / "s", {**DAYS, "2026-01-02": [work(13, publication_year=2999)]})
+    with pytest.raises(GateStopped):
+        night()
+    assert "STOPPED" in said(home)[0]
+    write_snapshot(tmp_path / "s", {**DAYS, "2026-01-02": [work(13)], "2026-01-03": [work(14)]})
+    night()
+    text, is_good = said(home)
+    assert is_good, text
+
+
+def test_a_release_that_was_withdrawn_and_is_still_read_is_not_good(home):
+    night()
+    with Warehouse.open(home) as warehouse:
+        (batch,) = rows(warehouse, sa.select(t.batch.c.batch_id))
+        undo(warehouse, home, batch["batch_id"])  # killed before it published, or called in another home
+    text, is_good = said(home)
+    assert not is_good
+    assert "UNPUBLISHED" in text
+    with Warehouse.open(home) as warehouse:
+        publish(warehouse, home)
+    text, is_good = said(home)
+    assert "UNPUBLISHED" not in text
+    assert "EMPTY: every batch was undone" in text
+    assert not is_good
+
+
+def test_a_run_of_another_home_on_this_machine_is_not_taken_for_killed(home, tmp_path):
+    night()
+    other = home.model_copy(update={"home": tmp_path / "other"})
+    with (
+        Warehouse.open(home) as warehouse,
+        recorded_alone(warehouse, other, Begun("verify", "warehouse", "collab verify")),
+        warehouse.reading() as conn,
+    ):
+        assert [run.state for run in read_status(conn, home, utc_now()).runs] == ["running", "completed"]

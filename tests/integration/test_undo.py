@@ -5,15 +5,18 @@ from __future__ import annotations
 import shutil
 from datetime import date
 
+import msgspec
 import pytest
 import sqlalchemy as sa
 
 from schemas import tables as t
-from schemas.errors import UndoRefused, UsageError
+from schemas.errors import GateStopped, LandingError, UndoRefused, UsageError
 from tasks.publish import publish
 from tasks.quarantine import open_records
+from tasks.retention import prune
 from tasks.sample import write_sample
 from tasks.undo import release, undo
+from tasks.validate import Report, Result
 from tasks.verify import verify
 from tasks.warehouse import Warehouse
 from tests.factory import author, contents, rows, run, work, write_snapshot
@@ -91,7 +94,7 @@ def two_nights(tmp_path, settings_for):
     return settings, first, state(settings)
 
 
-def test_what_was_undone_stays_out_until_it_is_released(two_nights, tmp_path):
+def test_what_was_undone_stays_out_until_it_is_released(two_nights, tmp_path, monkeypatch):
     settings, first, second = two_nights
     last = batches(settings)[-1]
     assert [(one.restored, one.removed) for one in take_back(settings, last)] == [(1, 2)]
@@ -111,6 +114,11 @@ def test_what_was_undone_stays_out_until_it_is_released(two_nights, tmp_path):
     with Warehouse.open(settings) as warehouse, pytest.raises(UsageError, match="no batch"):
         release(warehouse, settings, "nothing")
     take_back(settings, newest_id)
+    stops = Result("gates", "quarantined_share", "stop", False, "0.5", "at most 0", 1, 1, None)
+    with Warehouse.open(settings) as warehouse, monkeypatch.context() as patched:
+        patched.setattr("tasks.batch.check_gates", lambda gates: Report([stops], []))
+        with pytest.raises(GateStopped, match=f"COLLAB_MAX_QUARANTINED_SHARE=0.51 collab undo {last} --release"):
+            release(warehouse, settings, last)
     with Warehouse.open(settings) as warehouse:
         done = release(warehouse, settings, last)
         assert done.outcome is not None
@@ -147,6 +155,13 @@ def test_only_what_can_be_put_back_is_undone(two_nights):
         with Warehouse.open(settings) as warehouse, pytest.raises(error, match=match):
             undo(warehouse, settings, wrong)
     (kept,) = [folder for folder in settings.landing.glob("*/*/before/*") if folder.name == last.replace("/", "~")]
+    manifest = msgspec.json.decode((kept / "manifest.json").read_bytes())
+    foreign = msgspec.json.encode(manifest | {"finished_at": "2026-01-01T00:00:00"})
+    own = (kept / "manifest.json").read_bytes()
+    (kept / "manifest.json").write_bytes(foreign)  # of a commit that failed; the batch was loaded elsewhere then
+    with Warehouse.open(settings) as warehouse, pytest.raises(UndoRefused, match="COLLAB_UNDO_DAYS"):
+        undo(warehouse, settings, last)
+    (kept / "manifest.json").write_bytes(own)
     file = kept / "version.parquet"
     whole = file.read_bytes()
     file.write_bytes(whole[:-1])
@@ -159,3 +174,31 @@ def test_only_what_can_be_put_back_is_undone(two_nights):
     with Warehouse.open(settings) as warehouse, pytest.raises(UndoRefused, match="COLLAB_UNDO_DAYS"):
         undo(warehouse, settings, last)
     assert state(settings) == second
+
+
+def test_a_block_that_was_pruned_comes_back_with_the_version_that_overtook_it(two_nights, tmp_path):
+    settings, *_ = two_nights
+    last = batches(settings)[-1]
+    take_back(settings, last)
+    write_snapshot(tmp_path / "s", {**DAYS, "2026-01-03": [work(15, [author("KR")], updated="2026-01-03")]})
+    run(settings)
+    with Warehouse.open(settings) as warehouse:
+        assert prune(warehouse, settings).blocked == 1
+    take_back(settings, batches(settings)[-1])
+    with Warehouse.open(settings) as warehouse:
+        kept_out = rows(warehouse, sa.select(t.blocked.c.work_id).order_by(t.blocked.c.work_id))
+    assert [row["work_id"] for row in kept_out] == [11, 14, 15, 15]
+
+
+def test_a_batch_that_cannot_keep_what_it_replaces_is_not_loaded(tmp_path, settings_for, monkeypatch):
+    settings = settings_for(write_snapshot(tmp_path / "s", DAYS))
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("tasks.former.export_parquet", full)
+        with pytest.raises(LandingError, match="No space left on device -> free space"):
+            run(settings)
+    run(settings)
+    assert len(state(settings)["work"]) == 5
