@@ -282,6 +282,7 @@ def _batch_row(batch: Batch, counts: dict[str, int], finished_at: datetime) -> d
         "source_listed": landing.source_listed,
         "credits": landing.credits,
         "run_id": batch.run_id,
+        "undone_at": None,
     }
 
 

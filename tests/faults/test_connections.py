@@ -23,7 +23,7 @@ from tests.faults.conftest import of_api
 from tests.faults.promises import promises_hold
 from tests.nights import TODAY, night
 from tests.replay import Faults
-from tests.servers import _free_port
+from tests.servers import free_port
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
@@ -154,7 +154,7 @@ def collab(settings, *arguments: object, **environment: str) -> subprocess.Popen
 
 def test_the_server_of_prefect_is_killed_during_a_run(home_of, undisturbed, snapshot, tmp_path, survived):
     settings = home_of(snapshot=str(snapshot))
-    port = _free_port()
+    port = free_port()
     environment = {
         "PREFECT_HOME": str(tmp_path / "prefect"),
         "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",

@@ -116,10 +116,25 @@ def live_through_everything(root, monkeypatch) -> None:
         night(code=1)  # stopped by a gate
         collab("status", code=1)
     night()
+    undo_and_release(collab)
     correct_countries(root, collab)
     for command in ("rebuild", "publish", "verify", "upgrade", "check", "status", "report"):
         collab(command)
     live_on_the_api()
+
+
+def undo_and_release(collab) -> None:
+    """The last two batches with works are taken back and let in again, the older one with all its kinds of change."""
+    of = t.batch.c
+    with Warehouse.open(flows.cli.load_settings()) as warehouse:
+        loaded = sa.select(of.batch_id).where(
+            of.kind == "works", of.source == "openalex-snapshot", of.new + of.updated > 0
+        )
+        *_, last = [row["batch_id"] for row in rows(warehouse, loaded.order_by(of.finished_at))]
+    collab("undo", last, "--with-later")
+    collab("status")
+    collab("undo", last, "--release")
+    collab("prune")
 
 
 def correct_countries(root, collab) -> None:

@@ -18,7 +18,7 @@ import tasks.again as again
 import tasks.batch as batches
 import tasks.definitions as definitions
 import tasks.derive as derive
-import tasks.load as loading
+import tasks.eligibility as loading
 import tasks.rederive as rederiving
 import tasks.shares as shares
 import tasks.warehouse as warehouses

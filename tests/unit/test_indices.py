@@ -205,7 +205,7 @@ def load(ledger, window: str, papers: dict[int, int], source: str = "openalex-sn
     )
     if released:
         names = [c.name for c in t.release.columns]
-        row = dict.fromkeys(names, window) | {"published_at": day}
+        row = dict.fromkeys(names, window) | {"published_at": day, "withdrawn_at": None}
         ledger.execute(f"INSERT INTO ops.release VALUES ({', '.join('?' * len(names))})", [row[n] for n in names])
 
 
