@@ -136,7 +136,7 @@ run = table(
     column("source", String, "where works came from, as in ops.batch"),
     column("command", String, "what starts the same run from a shell"),
     column("host", String, "machine it ran on"),
-    column("folder", String, "its folder in COLLAB_HOME/staging, locked while it lives"),
+    column("folder", String, "its folder below COLLAB_HOME/staging, locked while it lives"),
     column("flow_run", String, "id of the flow run in Prefect", null=True),
     column("started_at", DateTime, "UTC"),
     column("ended_at", DateTime, "UTC; null while it runs, and for ever if it was killed", null=True),
