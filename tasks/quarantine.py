@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import Connection, Select
+from sqlalchemy import Connection, FromClause, Select
 
 from schemas import tables as t
 from schemas.errors import UsageError
@@ -40,18 +40,22 @@ def hold(conn: Connection, records: Iterable[Mapping[str, Any]], batch_id: str, 
     return len(given)
 
 
-def _is_overtaken() -> sa.ColumnElement[bool]:
+def _is_overtaken(seen: FromClause) -> sa.ColumnElement[bool]:
     """Whether a record has a version of its work that is as new, or newer, beside it in `seen`."""
-    held, seen = t.quarantine, t.seen
+    held = t.quarantine
     same_date = sa.and_(held.c.source_updated_at == seen.c.source_updated_at, held.c.version <= seen.c.tie_hash)
     is_older = sa.or_(held.c.source_updated_at < seen.c.source_updated_at, same_date)
     return sa.and_(held.c.work_id == seen.c.work_id, is_older)
 
 
-def reopen(conn: Connection, works: Select[Any]) -> None:
-    """Open the records of some works again that nothing overtakes any more, because what did was undone."""
+def reopen(conn: Connection, works: Select[Any], seen: FromClause) -> None:
+    """Open the records of some works again that nothing overtakes any more, because what did was undone.
+
+    Args:
+        seen: what is seen of these works now, in a temporary table.
+    """
     held = t.quarantine
-    is_overtaken = sa.exists(sa.select(1).select_from(t.seen).where(_is_overtaken()).correlate(held))
+    is_overtaken = sa.exists(sa.select(1).select_from(seen).where(_is_overtaken(seen)).correlate(held))
     conn.execute(
         sa.update(held)
         .values(resolved_at=None, resolution=None)
@@ -64,7 +68,7 @@ def close_overtaken(conn: Connection, now: datetime) -> None:
     held, seen = t.quarantine, t.seen
     overtaken = sa.select(
         held.c.source_key, held.c.version, held.c.batch_id, seen.c.state, seen.c.source_updated_at, seen.c.tie_hash
-    ).join_from(held, seen, _is_overtaken())
+    ).join_from(held, seen, _is_overtaken(seen))
     for row in conn.execute(overtaken.where(held.c.resolved_at.is_(None))).all():
         resolution = "deleted" if row.state == "deleted" else "retried" if row.version == row.tie_hash else "superseded"
         conn.execute(

@@ -23,7 +23,7 @@ from schemas import tables as t
 from schemas.settings import Settings
 from tasks.former import FOLDER, folder_of
 from tasks.ledger import releases_in, unfinished_landings
-from tasks.versions import is_overtaken
+from tasks.versions import overtaken_blocks
 from tasks.warehouse import Warehouse, utc_now
 from tasks.workspace import clear_abandoned
 
@@ -127,7 +127,7 @@ def _prune_tables(conn: Connection, settings: Settings, done: Pruned) -> None:
     held, run = t.quarantine.c, t.run.c
     is_resolved = held.resolved_at < now - timedelta(days=settings.keep_quarantine_days)
     done.quarantined = _delete(conn, t.quarantine, is_resolved)
-    done.blocked = _delete(conn, t.blocked, is_overtaken(t.blocked))
+    done.blocked = _delete(conn, t.blocked, overtaken_blocks(conn))
     newest = sa.select(sa.func.max(run.started_at).label("started_at")).group_by(run.flow, run.source).subquery()
     is_old = run.started_at < now - timedelta(days=settings.keep_runs_days)
     done.runs = _delete(conn, t.run, sa.and_(is_old, run.started_at.not_in(sa.select(newest.c.started_at))))

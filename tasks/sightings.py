@@ -20,7 +20,7 @@ from schemas.work_ids import FIRST_OF_LISTS
 from tasks.land import WORKS
 from tasks.parse import CORPUS
 from tasks.sources import openalex_api as api
-from tasks.versions import LAST_TIE, is_older
+from tasks.versions import LAST_TIE
 
 IDS_PER_QUERY = 5_000
 _LANDING = re.compile(r".+\.(\d{4}-\d{2}-\d{2})\.[0-9a-f]{8}\.r\d+")
@@ -109,12 +109,12 @@ def note_vanished(conn: Connection, ids: Sequence[int], today: date) -> int:
 def missed_before(conn: Connection, today: date) -> list[int]:
     """Stored works that another night missed; on a clock that was wrong it may lie in the future. Not those whose
     deletion was undone: it would stay out each night anew."""
-    of, seen, blocked = t.vanished.c, t.seen, t.blocked
-    is_newer = is_older(seen.c, blocked.c)
-    is_undone = sa.exists(sa.select(1).where(blocked.c.work_id == of.work_id, blocked.c.tie_hash == LAST_TIE, is_newer))
-    stored = sa.select(of.work_id).join_from(t.vanished, t.work, t.work.c.work_id == of.work_id)
-    stored = stored.join(seen, seen.c.work_id == of.work_id).where(of.missed_on != today, ~is_undone)
-    return list(conn.scalars(stored.order_by(of.work_id)))
+    of, seen, blocked = t.vanished.c, t.seen.c, t.blocked.c
+    deletions = sa.select(blocked.work_id, sa.func.max(blocked.source_updated_at)).where(blocked.tie_hash == LAST_TIE)
+    undone: dict[int, datetime] = dict(conn.execute(deletions.group_by(blocked.work_id)).tuples().all())
+    missed = sa.select(of.work_id, seen.source_updated_at).join_from(t.vanished, t.work, t.work.c.work_id == of.work_id)
+    missed = missed.join(t.seen, seen.work_id == of.work_id).where(of.missed_on != today).order_by(of.work_id)
+    return [work_id for work_id, stamp in conn.execute(missed) if work_id not in undone or undone[work_id] < stamp]
 
 
 def forget_vanished(conn: Connection, ids: Iterable[int]) -> None:

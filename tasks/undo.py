@@ -216,7 +216,7 @@ def _restore_rest(conn: Connection, batch_id: str, former: dict[str, pa.Table]) 
     names_of = [c.name for c in t.blocked.columns]
     overtaken = sa.select(*(was_blocked.c[name] for name in names_of)).where(~is_blocked(was_blocked))
     conn.execute(sa.insert(t.blocked).from_select(names_of, overtaken))
-    quarantine.reopen(conn, named)
+    quarantine.reopen(conn, named, stage_of["seen"])
     conn.execute(sa.delete(t.metric).where(t.metric.c.batch_id == batch_id))
     detach_arrow(conn, [f"stage_{name}" for name in names])
 

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, FromClause, Select, Table
 from schemas import tables as t
 from schemas.work_ids import FIRST_OF_LISTS
 from tasks.eligibility import noted_exclusion, own_exclusion
+from tasks.warehouse import scratch
 
 LAST_TIE = 2**63 - 1  # a deletion ends its day: it comes after every version of that day
 VERSION = ("work_id", "source_updated_at", "tie_hash")
@@ -37,10 +38,15 @@ def is_blocked(version: FromClause) -> sa.ColumnElement[bool]:
     return sa.exists(sa.select(1).select_from(t.blocked).where(*same))
 
 
-def is_overtaken(blocked: Table) -> sa.ColumnElement[bool]:
-    """Whether a newer version than a blocked one has come since: the block keeps nothing out any more."""
-    is_newer = is_older(blocked.c, t.seen.c)
-    return sa.exists(sa.select(1).select_from(t.seen).where(t.seen.c.work_id == blocked.c.work_id, is_newer))
+def overtaken_blocks(conn: Connection) -> sa.ColumnElement[bool]:
+    """Which rows of ops.blocked keep nothing out any more: a newer version has come since. What was seen of their works
+    is collected first, because it may lie on other machines."""
+    blocked = t.blocked
+    newest = scratch(
+        conn, "seen_of_blocked", sa.select(t.seen).where(t.seen.c.work_id.in_(sa.select(blocked.c.work_id)))
+    )
+    is_newer = is_older(blocked.c, newest.c)
+    return sa.exists(sa.select(1).select_from(newest).where(newest.c.work_id == blocked.c.work_id, is_newer))
 
 
 def count_blocked(conn: Connection, stage: Mapping[str, FromClause]) -> int:

@@ -287,6 +287,7 @@ def test_months_that_passed_while_there_were_no_nights_are_looked_at(api, settin
     assert {2000, 2001} <= stored(settings)
 
 
+@pytest.mark.slow
 def test_a_rescan_sees_every_stored_month_once_and_goes_on_where_its_credits_ended(api, settings_of):
     server = api([dated(12, "2027-02-01"), dated(13, "2024-03-01"), dated(14, "2026-09-05")])
     settings = settings_of(server, openalex_window_days=0)
@@ -309,6 +310,7 @@ def test_a_rescan_sees_every_stored_month_once_and_goes_on_where_its_credits_end
     assert [call.path for call in asked if call.path == "/works"] == []
 
 
+@pytest.mark.slow
 def test_what_was_undone_is_neither_asked_for_nor_deleted_each_night_anew(api, settings_of):
     server = api(FEW)
     settings = settings_of(server)
