@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import os
 import random
 import re
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 
 import pytest
 import sqlalchemy as sa
@@ -298,6 +299,9 @@ def test_a_gate_stops_its_window_alone(api, settings_of, monkeypatch):
     with pytest.raises(GateStopped, match="window_complete is 1"):
         night(settings)
     assert len(stored(settings)) == 20
+    noon = datetime.combine(TODAY, time(12), UTC).timestamp()
+    for landed in settings.landing.glob("*/*/manifest.json"):
+        os.utime(landed, (noon, noon))  # the day of the night, whatever day it is here
     asked = len(server.calls)
     with pytest.raises(GateStopped):  # the same day: what was fetched is judged again, and nothing is paid
         night(settings)
