@@ -15,24 +15,16 @@ def flow_contributions(known: Citations) -> Select[Any]:
 
     `fractional` is the product of both shares, so that a citation sums to exactly 1 under every policy and field.
     """
-    edge, work, source, target = known.edge, known.work, known.work_territory.alias("source"), known.cited
-    field = known.work_field
+    target, work, source, field = known.cited, known.work, known.work_territory.alias("source"), known.work_field
+    citing = target.c.citing_work_id
     rows = (
-        edge.join(work, work.c.work_id == edge.c.citing_work_id)
-        .join(source, source.c.work_id == edge.c.citing_work_id)
-        .join(field, field.c.work_id == edge.c.citing_work_id)
-        .join(
-            target,
-            and_(
-                target.c.work_id == edge.c.cited_work_id,
-                target.c.corpus == work.c.corpus,
-                target.c.policy == source.c.policy,
-            ),
-        )
+        target.join(work, and_(work.c.work_id == citing, work.c.corpus == target.c.corpus))
+        .join(source, and_(source.c.work_id == citing, source.c.policy == target.c.policy))
+        .join(field, field.c.work_id == citing)
     )
     return (
         select(
-            edge.c.work_id,
+            target.c.work_id,
             work.c.corpus,
             source.c.policy,
             field.c.field,
@@ -54,4 +46,12 @@ def cited_works(work: FromClause, work_territory: FromClause) -> Select[Any]:
         select(work.c.work_id, work.c.corpus, part.policy, part.territory, part.share)
         .join_from(work, work_territory, part.work_id == work.c.work_id)
         .where(work.c.is_counted)
+    )
+
+
+def citations_of(edge: FromClause, cited: FromClause) -> Select[Any]:
+    """`Citations.cited`: edges (citing_work_id, cited_work_id, work_id) with the works that they lead to."""
+    of = cited.c
+    return select(edge.c.citing_work_id, edge.c.work_id, of.corpus, of.policy, of.territory, of.share).join_from(
+        edge, cited, of.work_id == edge.c.cited_work_id
     )

@@ -26,15 +26,14 @@ class Relations:
 
 @dataclass(frozen=True)
 class Citations:
-    """Edges between works, and the works at their ends, of which some may be missing."""
+    """Citations of counted works, and the works that cite, of which some may be missing."""
 
-    edge: FromClause
-    """citing_work_id, cited_work_id, and work_id: the one whose change the edge is booked under."""
+    cited: FromClause
+    """One row for each citation, policy and territory of the cited work: citing_work_id, corpus, policy, territory,
+    share, and work_id: the work whose change the citation is booked under."""
     work: FromClause
     work_territory: FromClause
     work_field: FromClause
-    cited: FromClause
-    """Counted works that are cited: work_id, corpus, policy, territory, share."""
 
 
 def one_if(condition: ColumnElement[bool]) -> ColumnElement[int]:

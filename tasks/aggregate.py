@@ -15,9 +15,10 @@ from sqlalchemy import ColumnElement, Connection, FromClause, Select, Table
 
 from schemas import tables as t
 from schemas.contributions import CONTRIBUTIONS
-from schemas.flows import cited_works, flow_contributions
+from schemas.flows import citations_of, cited_works, flow_contributions
 from schemas.relations import Citations, Relations
 from schemas.tables import MART, key_columns, ledger_of, measures
+from tasks.engines import backend_of
 from tasks.warehouse import Recipe, clear_scratch, make_scratch, recipe, scratch
 
 WORKS_PER_SLICE = 2_000_000
@@ -65,7 +66,6 @@ def apply_increment(
             conn.execute(steps.book, {"batch": batch_id})
             touched[mart.name] = make_scratch(conn, steps.cells)
             conn.execute(steps.add)
-            conn.execute(steps.insert)
             if before.works is not None:
                 conn.execute(steps.remove)
         clear_scratch(conn, by_reason.name)
@@ -74,15 +74,14 @@ def apply_increment(
 
 class _Steps(NamedTuple):
     """What an increment of one mart table does, in order: sum the differences by cell and reason, book them in the
-    ledger, sum them by cell, add them to the cells there are, insert the others, and remove those that are all zero.
+    ledger, sum them by cell, add them to the mart, and remove the cells that are all zero then.
     """
 
     by_reason: Recipe
     size: Select[Any]
     book: sa.Insert
     cells: Recipe
-    add: sa.Update
-    insert: sa.Insert
+    add: sa.Executable
     remove: sa.Delete
 
 
@@ -117,18 +116,15 @@ def _make_steps(conn: Connection, mart: Table, sides: Sequence[tuple[Side, int]]
     net = sa.select(*(of[name] for name in key), *_sums(by_reason.table, mart)).group_by(*(of[name] for name in key))
     cells = recipe(conn, f"cells_{mart.name}", _nonzero(net, mart))
     cell = cells.table.c
-    same = sa.and_(*(mart.c[name] == cell[name] for name in key))
-    missing = sa.select(*(cell[name] for name in (*key, *sums))).where(
-        ~sa.exists(sa.select(1).select_from(mart).where(same))
-    )
+    is_zero = (mart.c[name] == 0 for name in sums)
+    is_touched = sa.exists(sa.select(1).where(*(mart.c[name] == cell[name] for name in key)))
     return _Steps(
         by_reason,
         sa.select(sa.func.count()).select_from(by_reason.table),
         sa.insert(ledger_of(mart)).from_select(["batch_id", "reason", *key, *sums], booked),
         cells,
-        sa.update(mart).values({name: mart.c[name] + cell[name] for name in sums}).where(same),
-        sa.insert(mart).from_select([*key, *sums], missing),
-        sa.delete(mart).where(sa.and_(*(mart.c[name] == 0 for name in sums))),
+        backend_of(conn).adding(mart, cells.table),
+        sa.delete(mart).where(*is_zero, is_touched),  # by key: a server reads these cells alone
     )
 
 
@@ -185,7 +181,8 @@ def _citations_from(conn: Connection, years: Years) -> Citations:
     wanted = sa.select(of.cited_work_id).join_from(t.reference, t.work, in_years[0]).where(in_years[1])
     cited = scratch(conn, "cited", cited_works(t.work, t.work_territory).where(t.work.c.work_id.in_(wanted)))
     from_years = edge.join_from(t.reference, t.work, in_years[0]).where(in_years[1])
-    return Citations(from_years.subquery("edge"), t.work, t.work_territory, t.work_field, cited)
+    every = citations_of(from_years.subquery("edge"), cited).subquery("citation")
+    return Citations(every, t.work, t.work_territory, t.work_field)
 
 
 def _signed(contributions: Select[Any], mart: Table, sign: int) -> Select[Any]:

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import Connection, FromClause, Select, Table
+from sqlalchemy import CompoundSelect, Connection, Select, Table
 
 from schemas import tables as t
-from schemas.flows import cited_works
+from schemas.flows import citations_of, cited_works
 from schemas.relations import Citations, Relations
 from tasks.warehouse import scratch
 
@@ -86,19 +86,22 @@ class Citing:
         """The citations as they were; `changed`: the changed works as they were."""
         if changed is None:  # a work that was not stored had no citations that count
             return None
-        return self._between(sa.select(self.touched).subquery("edge"), changed)
+        return self._between(sa.select(self.touched), changed, "citation_before")
 
     def after(self, changed: Relations | None) -> Citations | None:
         """The citations as they are now; `changed`: the changed works as they are now."""
         if changed is None:
             return None
         kept = sa.select(self.touched).where(self.touched.c.citing_work_id.not_in(self.rewritten))
-        return self._between(sa.union_all(kept, sa.select(self.arrived)).subquery("edge"), changed)
+        return self._between(sa.union_all(kept, sa.select(self.arrived)), changed, "citation_after")
 
-    def _between(self, edge: FromClause, changed: Relations) -> Citations:
+    def _between(self, edges: Select[Any] | CompoundSelect[Any], changed: Relations, name: str) -> Citations:
         of_changed = (changed.work, changed.work_territory, changed.work_field)
         work, territory, field = (
             sa.union_all(sa.select(end), sa.select(*(some.c[name] for name in names))).subquery(end.name)
             for end, some, names in zip(self.ends, of_changed, (_WORK, _TERRITORY, _FIELD), strict=True)
         )
-        return Citations(edge, work, territory, field, cited_works(work, territory).subquery("cited"))
+        cited = citations_of(edges.subquery("edge"), cited_works(work, territory).subquery("cited"))
+        # By itself first: nothing is known about a union's values, and DuckDB began with every pair of works that
+        # have a corpus and a policy in common: 47 s instead of 0.1 for 4,000 works that cite each other.
+        return Citations(cited.cte(name).prefix_with("MATERIALIZED"), work, territory, field)

@@ -63,6 +63,11 @@ class Backend(ABC):
         """Tell the planner what the tables of the warehouse hold, as far as it does not know yet."""
 
     @abstractmethod
+    def adding(self, mart: Table, cells: Table) -> sa.Executable:
+        """A statement that adds to the measures of a mart table those of `cells`, which has the same columns, and
+        inserts the cells that the mart does not have yet. It reads the mart once."""
+
+    @abstractmethod
     def export_parquet(self, conn: Connection, query: Select[Any], path: Path) -> int:
         """Write a query to one Parquet file and return its number of rows."""
 

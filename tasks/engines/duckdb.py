@@ -8,12 +8,13 @@ from typing import Any
 
 import pyarrow as pa
 import sqlalchemy as sa
-from sqlalchemy import Connection, Select
+from sqlalchemy import Connection, Select, Table
 from sqlalchemy.exc import DBAPIError
 from typing_extensions import override
 
 from schemas.errors import NoWarehouse, UsageError, WarehouseError, WarehouseInUse
 from schemas.settings import Settings
+from schemas.tables import key_columns, measures
 from tasks.engines.base import Backend, compiled, first_line
 
 CHECKPOINT_AFTER = "128MB"  # of log: at DuckDB's own 16 MB every larger night rewrites parts of the file at its commit
@@ -82,6 +83,16 @@ class DuckDB(Backend):
     def detach(self, conn: Connection, names: Sequence[str]) -> None:
         for name in names:
             _driver(conn).unregister(name)
+
+    @override
+    def adding(self, mart: Table, cells: Table) -> sa.Executable:
+        # No key to conflict with: constraints make large tables slow here (schemas/declare.py).
+        same = " AND ".join(f"mart.{name} = cell.{name}" for name in key_columns(mart))
+        sums = ", ".join(f"{name} = mart.{name} + cell.{name}" for name in measures(mart))
+        return sa.text(
+            f"MERGE INTO {mart.schema}.{mart.name} AS mart USING {cells.name} AS cell ON {same}"
+            f" WHEN MATCHED THEN UPDATE SET {sums} WHEN NOT MATCHED THEN INSERT BY NAME"
+        )
 
     @override
     def export_parquet(self, conn: Connection, query: Select[Any], path: Path) -> int:

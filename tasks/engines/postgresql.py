@@ -15,13 +15,14 @@ import pyarrow.parquet as pq
 import sqlalchemy as sa
 from pyarrow import csv
 from sqlalchemy import Connection, Select, Table
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError
 from typing_extensions import override
 
 from schemas.errors import ConnectionLost, WarehouseError
 from schemas.settings import Settings
 from schemas.staging import arrow_type, sql_type
-from schemas.tables import CORE, MART
+from schemas.tables import CORE, MART, key_columns, measures
 from tasks.engines import citus
 from tasks.engines.base import Backend, compiled, first_line
 
@@ -110,6 +111,14 @@ class PostgreSQL(Backend):
         unknown = conn.execute(sa.text(NEVER_ANALYSED)).tuples().all()
         for schema, name in unknown:
             conn.exec_driver_sql(f"ANALYZE {schema}.{name}")
+
+    @override
+    def adding(self, mart: Table, cells: Table) -> sa.Executable:
+        key, sums = key_columns(mart), measures(mart)
+        added = insert(mart).from_select([*key, *sums], sa.select(*(cells.c[name] for name in (*key, *sums))))
+        return added.on_conflict_do_update(
+            index_elements=key, set_={name: mart.c[name] + added.excluded[name] for name in sums}
+        )
 
     @override
     def export_parquet(self, conn: Connection, query: Select[Any], path: Path) -> int:
