@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from uuid import uuid4
 
+import duckdb
 import pytest
 import sqlalchemy as sa
 
 from schemas.settings import Settings
+from tasks import definitions
+from tasks.engines.duckdb import DuckDB
 from tests.nights import KEY, WORKS
 from tests.replay import ReplayServer
 from tests.servers import CitusCluster, Missing, PostgresServer
@@ -88,6 +93,37 @@ def engine(request: pytest.FixtureRequest, databases: dict[Path, str]) -> Iterat
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(Settings, "url", property(url))
         yield request.param
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _warehouses_are_copied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A new DuckDB warehouse is a copy of the first that was made of its kind: making 500 comments takes half a
+    second."""
+    made: dict[str, Path] = {}
+    make, usual = DuckDB._make_file, definitions.counting_digest()
+
+    def copy(self: DuckDB, url: sa.URL, file: Path, settings: Settings, create: Callable[[sa.Engine], None]) -> None:
+        if settings.scope not in made or definitions.counting_digest() != usual:
+            make(self, url, file, settings, create)
+            if definitions.counting_digest() == usual:
+                made[settings.scope] = tmp_path_factory.mktemp("warehouse") / file.name
+                shutil.copyfile(file, made[settings.scope])
+            return
+        shutil.copyfile(made[settings.scope], file)
+        with duckdb.connect(str(file)) as warehouse:
+            own = "UPDATE ops.meta SET value = ? WHERE name = 'warehouse_id'"
+            warehouse.execute(own, [uuid4().hex])
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(DuckDB, "_make_file", copy)
+        yield
+
+
+@pytest.fixture
+def unpublished(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nights that end before they publish, for modules about what is stored; their tests marked `publishes` do."""
+    if not request.node.get_closest_marker("publishes"):
+        monkeypatch.setattr("tasks.night.publish", lambda warehouse, settings: None)
 
 
 @pytest.fixture(scope="session")

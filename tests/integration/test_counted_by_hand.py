@@ -16,6 +16,8 @@ from tasks.warehouse import Warehouse
 from tests.factory import rows
 from tests.integration.test_real_records import loaded, snapshot
 
+pytestmark = pytest.mark.usefixtures("unpublished")
+
 __all__ = ["loaded", "snapshot"]
 
 CASES = {

@@ -33,6 +33,8 @@ from tasks.verify import verify
 from tasks.warehouse import Warehouse
 from tests.factory import author, cell, contents, institution, rows, run, work, write_snapshot
 
+pytestmark = pytest.mark.usefixtures("unpublished")
+
 ROR_OF_NOBODY, ROR_OF_IT = "00000aa01", "00000bb02"
 
 

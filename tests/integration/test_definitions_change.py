@@ -47,6 +47,8 @@ from tests.integration.test_properties import (
 )
 from tests.lists import paper
 
+pytestmark = pytest.mark.usefixtures("unpublished")
+
 WORKS = [
     line(work(11, [author("US"), author("FR", corresponding=True)], title="Robots", referenced_works=[f"{URL}W12"])),
     line(work(12, [author("DE"), author("FR")], title="Soup in PyTorch", referenced_works=[f"{URL}W11"])),

@@ -22,6 +22,8 @@ from tasks.verify import verify
 from tasks.warehouse import Warehouse, utc_now
 from tests.factory import URL, author, cell, contents, counts, rows, run, work, write_snapshot
 
+pytestmark = pytest.mark.usefixtures("unpublished")
+
 
 def right(settings) -> dict[str, list[tuple]]:
     """Content of a warehouse that passes every check."""
@@ -310,6 +312,7 @@ def test_large_windows_are_loaded_in_batches_and_go_on_where_they_were(tmp_path,
         (lambda works: (works / "deleted_ids.csv").write_text("<html>"), "not work_id,deleted_date"),
     ],
 )
+@pytest.mark.publishes
 def test_a_damaged_snapshot_is_one_clear_error_and_nothing_is_loaded(tmp_path, settings_for, spoil, message):
     root = write_snapshot(tmp_path / "s", {"2026-01-01": [work(11), work(12)]})
     settings = settings_for(root)
@@ -357,6 +360,7 @@ def test_every_line_of_the_deletions_is_applied_or_held(tmp_path, settings_for):
         assert {row["rule"] for row in held} == {"deletion_shape", "deletion_future", "work_id_shape"}
 
 
+@pytest.mark.publishes
 def test_another_batch_size_after_a_killed_run_goes_on_and_ends_well(tmp_path, settings_for, monkeypatch):
     root = write_snapshot(tmp_path / "s", {"2026-01-01": [work(n) for n in range(11, 41)]})
     cut_power_at_load(2, settings_for(root, batch_works=10), monkeypatch)

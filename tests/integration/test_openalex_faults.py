@@ -23,6 +23,8 @@ from tests.factory import author, counts, rows
 from tests.nights import AUTHORS, FEW, KEY, LISTED, NIGHT, TODAY, WORKS, calls_of, dated, held, night, stored
 from tests.replay import ALL_KINDS, Faults
 
+pytestmark = pytest.mark.usefixtures("unpublished")
+
 
 @pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow), pytest.param(3, marks=pytest.mark.slow)])
 def test_faults_change_nothing_but_the_number_of_calls(api, settings_of, tmp_path, seed):
@@ -35,6 +37,7 @@ def test_faults_change_nothing_but_the_number_of_calls(api, settings_of, tmp_pat
     assert bad.credits_used <= 2 * good.credits_used
 
 
+@pytest.mark.publishes
 def test_a_window_that_does_not_come_fails_alone(api, settings_of):
     server = api()
 

@@ -21,7 +21,10 @@ from tasks.warehouse import Warehouse
 from tests.factory import author, counts, rows, run, write_snapshot
 from tests.nights import FEW, LISTED, NIGHT, TODAY, WORKS, calls_of, dated, held, night, stored
 
+pytestmark = pytest.mark.usefixtures("unpublished")
 
+
+@pytest.mark.publishes
 def test_a_first_night_a_quiet_one_and_one_with_changes(api, settings_of):
     server = api()
     settings = settings_of(server)

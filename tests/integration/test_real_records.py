@@ -21,6 +21,8 @@ from tasks.verify import verify
 from tasks.warehouse import Warehouse
 from tests.factory import contents, counts, rows, run
 
+pytestmark = pytest.mark.usefixtures("unpublished")
+
 RECORDS, WORKS = 1833, 968
 
 

@@ -18,6 +18,8 @@ from tasks.validate import check_gates
 from tasks.warehouse import Warehouse, scratch
 from tests.factory import URL, author, counts, institution, rows, run, work, write_snapshot
 
+pytestmark = pytest.mark.usefixtures("unpublished")
+
 
 def with_institution(**more):
     made = author("US")

@@ -36,6 +36,8 @@ from tasks.warehouse import Warehouse, utc_now
 from tests.factory import author, cell, contents, counts, rows, run, work, write_snapshot
 from tests.lists import CHINA, FRANCE, bring, paper, plain, write_csv, write_list
 
+pytestmark = pytest.mark.usefixtures("unpublished")
+
 FIRST = [
     paper(1),
     paper(2, aff=f"{FRANCE};{FRANCE}", doi="10.1234/a"),
@@ -66,6 +68,7 @@ def id_of(number: int, corpus: str = "venues") -> int:
     return identify(corpus, Paper(venue="nips", year=2020, id=f"p{number}"))
 
 
+@pytest.mark.publishes
 def test_a_list_over_two_nights_beside_openalex(tmp_path, settings_for):
     snapshot = write_snapshot(tmp_path / "s", {"2026-01-01": [work(11, doi="https://doi.org/10.1234/a"), work(12)]})
     settings = settings_for(snapshot, scope="ai")
