@@ -461,13 +461,14 @@ def test_a_mass_rewrite_stops_the_batch_and_leaves_the_tables_alone(tmp_path, se
     import tasks.gates
 
     monkeypatch.setattr(tasks.gates, "FEWEST_WORKS", 10)
-    days = {f"2026-01-{n:02}": [work(n * 100 + k, updated=f"2026-01-{n:02}") for k in range(10)] for n in range(1, 12)}
+    monkeypatch.setattr(tasks.gates, "FEWEST_BATCHES", 3)
+    days = {f"2026-01-{n:02}": [work(n * 100 + k, updated=f"2026-01-{n:02}") for k in range(30)] for n in range(1, 5)}
     root = write_snapshot(tmp_path / "s", days)
-    settings = settings_for(root, batch_works=10)
+    settings = settings_for(root, batch_works=30)
     run(settings)
     before = right(settings)
     days["2026-01-12"] = [
-        work(n * 100 + k, [author("FR"), author("CN")], updated="2026-01-12") for n in range(1, 12) for k in range(10)
+        work(n * 100 + k, [author("FR"), author("CN")], updated="2026-01-12") for n in range(1, 5) for k in range(30)
     ]
     write_snapshot(root, days)
     with pytest.raises(GateStopped, match=r"rewritten_share is 0\.3"):

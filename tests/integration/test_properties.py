@@ -200,7 +200,7 @@ def fast_rules(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.long
 @hypothesis_settings(
-    max_examples=5,
+    max_examples=3,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
@@ -230,5 +230,5 @@ def test_the_strategy_reaches_what_matters(tmp_path, play, fast_rules):
     gone = [f"{URL}W13,{DAYS[1]}".encode(), f"{URL}W12,{DAYS[0]}".encode(), b"https://openalex.org/W1;2026"]
     expected = play(arrange(works, gone, [], []), tmp_path / "once")
     assert [json.loads(str(row[0])) for row in expected["work"]] == [11, 12, 13]
-    for cuts in ([1], [3, 5], list(range(1, 12))):
+    for cuts in ([3, 5], list(range(1, 12))):
         assert play(arrange(works[::-1], gone, cuts, [1, 2])[::-1], tmp_path / "reverse") == expected
