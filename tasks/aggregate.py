@@ -56,19 +56,20 @@ def apply_increment(
     Returns:
         Per mart table that changed, the temporary table of its cells that changed and by how much.
     """
+    made = ((mart, _steps(conn, mart, before, after, reasons)) for mart in MART)
+    every = [(mart, steps) for mart, steps in made if steps is not None]
+    with backend_of(conn).joining_whole(conn):
+        for _, steps in every:
+            make_scratch(conn, steps.by_reason)
     touched = {}
-    for mart in MART:
-        steps = _steps(conn, mart, before, after, reasons)
-        if steps is None:
-            continue
-        by_reason = make_scratch(conn, steps.by_reason)
+    for mart, steps in every:
         if conn.scalar(steps.size):
             conn.execute(steps.book, {"batch": batch_id})
             touched[mart.name] = make_scratch(conn, steps.cells)
             conn.execute(steps.add)
             if before.works is not None:
                 conn.execute(steps.remove)
-        clear_scratch(conn, by_reason.name)
+        clear_scratch(conn, steps.by_reason.table.name)
     return touched
 
 

@@ -16,6 +16,7 @@ from schemas import tables as t
 from schemas.errors import VerifyFailed
 from schemas.reviewed import code_version, definitions_digest
 from tasks.aggregate import Years, rebuilt, year_slices
+from tasks.engines import backend_of
 from tasks.ledger import REBUILD, next_moment
 from tasks.warehouse import clear_scratch, scratch, utc_now
 
@@ -33,9 +34,10 @@ def verify(conn: Connection) -> list[Finding]:
     """Run every comparison; the warehouse is right if no finding has differences."""
     slices = year_slices(conn)
     found = []
-    for mart in t.MART:
-        found.append(_compare(conn, f"{mart.name} = rebuild", mart, rebuilt, slices))
-        found.append(_compare(conn, f"{mart.name} = sum of the ledger", mart, _booked, slices))
+    with backend_of(conn).joining_whole(conn):
+        for mart in t.MART:
+            found.append(_compare(conn, f"{mart.name} = rebuild", mart, rebuilt, slices))
+            found.append(_compare(conn, f"{mart.name} = sum of the ledger", mart, _booked, slices))
     found += [_unique(conn, table) for table in (*t.CORE, t.seen, t.institution, *t.MART)]
     found.append(_shares(conn))
     found += [
@@ -65,7 +67,8 @@ def rebuild(conn: Connection, marts: Sequence[Table] = t.MART) -> dict[str, int]
     now = utc_now()
     batch_id = f"rebuild/{now:%Y-%m-%dT%H:%M:%S.%f}"
     slices = year_slices(conn)
-    changed = {mart.name: sum(_rebuild(conn, mart, years, batch_id) for years in slices) for mart in marts}
+    with backend_of(conn).joining_whole(conn):
+        changed = {mart.name: sum(_rebuild(conn, mart, years, batch_id) for years in slices) for mart in marts}
     texts = {
         "batch_id": batch_id,
         "landing_id": batch_id,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,11 @@ class Backend(ABC):
 
     def has_loaded(self, conn: Connection) -> None:  # noqa: B027
         """Tell the planner what the tables of the warehouse hold, as far as it does not know yet."""
+
+    def joining_whole(self, conn: Connection) -> AbstractContextManager[None]:
+        """Plan for joins of whole tables with each other, rather than for looking up some rows of large ones."""
+        del conn
+        return nullcontext()
 
     @abstractmethod
     def adding(self, mart: Table, cells: Table) -> sa.Executable:

@@ -113,6 +113,15 @@ class PostgreSQL(Backend):
             conn.exec_driver_sql(f"ANALYZE {schema}.{name}")
 
     @override
+    @contextmanager
+    def joining_whole(self, conn: Connection) -> Iterator[None]:
+        """Every join by work and policy is taken for fewer rows than the one before, until a loop over all works for
+        each of them looks cheap: 22 s instead of 0.2 for the pairs of blocs of 1,000 works."""
+        conn.exec_driver_sql("SET LOCAL enable_nestloop = off")
+        yield
+        conn.exec_driver_sql("SET LOCAL enable_nestloop = on")  # after an error the rollback sees to it
+
+    @override
     def adding(self, mart: Table, cells: Table) -> sa.Executable:
         key, sums = key_columns(mart), measures(mart)
         added = insert(mart).from_select([*key, *sums], sa.select(*(cells.c[name] for name in (*key, *sums))))

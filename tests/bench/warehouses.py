@@ -16,6 +16,7 @@ from flows.steps import Summary, run_night
 from schemas import tables as t
 from schemas.settings import Settings, load_settings
 from tasks.aggregate import rebuilt, year_slices
+from tasks.engines import backend_of
 from tasks.night import Night
 from tasks.verify import verify
 from tasks.warehouse import Warehouse
@@ -126,7 +127,7 @@ def rebuild_seconds(warehouse: Warehouse, *, drops: bool = True) -> dict[str, fl
     with warehouse.transaction() as conn:
         made = make_empty_mart(conn)
     whole = time.perf_counter()
-    with warehouse.transaction() as conn:
+    with warehouse.transaction() as conn, backend_of(conn).joining_whole(conn):
         slices = year_slices(conn)
         for mart, table in made.items():
             began = time.perf_counter()
