@@ -48,12 +48,12 @@ def print_table(found: Iterable[Survived], width: int) -> None:
     if not rows:
         return
     total = sum(times for row in rows.values() for times in row.times.values())
-    table = Table(title=f"Faults survived: {total:,}", title_justify="left", show_lines=True)
-    table.add_column("fault", ratio=3)
+    table = Table(title=f"Faults survived: {total:,}", title_justify="left", show_lines=True, expand=True)
+    table.add_column("fault", ratio=3, overflow="fold")
     for engine in ENGINES:
         table.add_column(engine, justify="right", no_wrap=True)
-    table.add_column("what the run said", ratio=10)
-    table.add_column("how it went on", ratio=3)
+    table.add_column("what the run said", ratio=10, overflow="fold")
+    table.add_column("how it went on", ratio=3, overflow="fold")
     for (fault, went_on, _), row in rows.items():
         cells = (fault, *(str(row.times.get(engine, "")) for engine in ENGINES), row.said, went_on)
         table.add_row(*(Text(cell) for cell in cells))
