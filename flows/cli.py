@@ -21,6 +21,7 @@ import flows.recover_commands  # noqa: F401
 from flows import show
 from flows.commands import app, command, console, log_to_stderr, quarantine_app
 from flows.interrupts import interrupts, start_temporary_server
+from flows.lost_server import lost_server
 from flows.progress import progress_for_this_terminal
 from flows.steps import (
     BACKFILL,
@@ -211,7 +212,7 @@ def _run_flow(name: str, no_prefect: bool, **parameters: Any) -> str:
             RESCAN: rescan.rescan,
         }
         start_temporary_server()
-        with tags(TAG):
+        with lost_server(), tags(TAG):
             return str(flows[name](**parameters))
 
 

@@ -12,7 +12,8 @@ from typing import Any
 import typer
 from rich.console import Console
 
-from schemas.errors import CollabError
+from flows.lost_server import leave_at_once
+from schemas.errors import CollabError, PrefectLost
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -55,6 +56,8 @@ def command(target: typer.Typer, name: str) -> Callable[[Callable[..., Any]], Ca
                 function(*args, **kwargs)
             except CollabError as exc:
                 _complain(f"{called}: {exc}")
+                if isinstance(exc, PrefectLost):
+                    leave_at_once(exc.exit_code)
                 raise typer.Exit(exc.exit_code) from None
             except KeyboardInterrupt:
                 _complain(f"{called}: interrupted -> what was committed stays; the next run goes on from there")

@@ -145,6 +145,20 @@ class DeployFailed(CollabError):
     """The Prefect server is away or refuses. Start it or mend its address, then `collab deploy` again."""
 
 
+class PrefectLost(CollabError):
+    """The server of Prefect went away during a run. What was committed stays.
+
+    Start it and run again, or run again without it.
+    """
+
+    def __init__(self, message: str, hint: str = "", exit_code: int = 1) -> None:
+        super().__init__(message, hint)
+        self.exit_code = exit_code
+
+    def __reduce__(self) -> tuple[type[CollabError], tuple[Any, ...]]:
+        return type(self), (self.message, self.hint, self.exit_code)
+
+
 class BudgetExhausted(CollabError):
     """The source's daily budget is used up and progress is saved. Run again after the reset; nothing is lost."""
 

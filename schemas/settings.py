@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import logging
 import os
 import re
 from pathlib import Path
@@ -40,6 +41,8 @@ def quieten_prefect() -> None:
     """Keep Prefect's own log lines off a terminal where our progress is shown; what fails is said once, at the end.
     Call before Prefect is imported."""
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
+    os.environ.setdefault("PREFECT_LOGGING_INTERNAL_LEVEL", "CRITICAL")
+    logging.raiseExceptions = False  # else it writes past the levels, once for each line that its server did not take
 
 
 class Settings(BaseSettings):

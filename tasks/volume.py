@@ -72,7 +72,7 @@ def _total_gate(conn: Connection, landing: Landing, settings: Settings) -> Gate:
     )
     total = landing.snapshot_records
     why = (
-        f"the manifest lists {total or 0:,} records in all, that of the snapshot before {last or 0:,}: a part of the"
+        f"the manifest lists {total or 0:,} records in all, that of the snapshot before {last or 0:,.0f}: a part of the"
         f" copy is missing, or it is another one; {_remedy(total or 0, last or 0)}"
     )
     is_judged = total is not None and last is not None and last >= FEWEST_RECORDS

@@ -244,7 +244,11 @@ def clear_scratch(conn: Connection, *names: str) -> None:
 
 
 def export_parquet(conn: Connection, query: Select[Any], path: Path) -> int:
-    """Write a query to one Parquet file and return its number of rows."""
+    """Write a query to one Parquet file and return its number of rows.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
     return backend_of(conn).export_parquet(conn, query, path)
 
 

@@ -75,7 +75,11 @@ class Backend(ABC):
 
     @abstractmethod
     def export_parquet(self, conn: Connection, query: Select[Any], path: Path) -> int:
-        """Write a query to one Parquet file and return its number of rows."""
+        """Write a query to one Parquet file and return its number of rows.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
 
     def has_created(self, conn: Connection, tables: Sequence[Table]) -> None:  # noqa: B027
         """Finish tables that were just created: place them, and grant roles what they may do."""

@@ -98,7 +98,13 @@ class DuckDB(Backend):
     def export_parquet(self, conn: Connection, query: Select[Any], path: Path) -> int:
         target = str(path).replace("'", "''")
         copy = f"COPY ({compiled(conn, query)}) TO '{target}' (FORMAT parquet, COMPRESSION zstd)"
-        return int(conn.exec_driver_sql(copy).one()[0])
+        try:
+            return int(conn.exec_driver_sql(copy).one()[0])
+        except DBAPIError as exc:
+            cause = first_line(exc)
+            if str(path.parent) not in cause:
+                raise
+            raise OSError(cause.removeprefix("IO Error: ")) from exc  # the warehouse is well, the file is not
 
     @override
     def describe(self, conn: Connection) -> dict[str, str]:

@@ -16,6 +16,7 @@ from tests.nights import KEY, TODAY, WORKS, night
 from tests.replay import ReplayServer
 from tests.servers import Missing, PostgresServer
 
+NARROWEST = 160  # columns of the table of survivors; a log has any number
 FOUND = pytest.StashKey[list[Survived]]()
 DAYS = {
     f"2026-01-{day:02}": [
@@ -33,7 +34,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    print_table(terminalreporter.config.stash[FOUND], terminalreporter._tw.fullwidth)
+    print_table(terminalreporter.config.stash[FOUND], max(terminalreporter._tw.fullwidth, NARROWEST))
 
 
 @pytest.fixture(scope="session")
@@ -61,11 +62,13 @@ def database(request: pytest.FixtureRequest, engine: str) -> Callable[[], str | 
 
 
 @pytest.fixture
-def survived(request: pytest.FixtureRequest, engine: str) -> Callable[..., None]:
-    """Notes a fault in the table."""
+def survived(request: pytest.FixtureRequest, engine: str, tmp_path: Path) -> Callable[..., None]:
+    """Notes a fault in the table; paths of the test are shortened there."""
 
     def note(fault: str, said: object, went_on: str, times: int = 1) -> None:
-        request.config.stash[FOUND].append(Survived(fault, engine, times, str(said), went_on))
+        request.config.stash[FOUND].append(
+            Survived(fault, engine, times, str(said).replace(str(tmp_path), "..."), went_on)
+        )
 
     return note
 

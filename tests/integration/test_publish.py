@@ -13,7 +13,7 @@ import sqlalchemy as sa
 import tasks.publish as publishing
 from schemas import tables as t
 from schemas.errors import PublishError
-from tasks.warehouse import Warehouse
+from tasks.warehouse import Warehouse, export_parquet
 from tests.factory import author, rows, run, work, write_snapshot
 
 DAYS = [f"2026-01-0{n}" for n in range(1, 7)]
@@ -118,6 +118,13 @@ def test_a_full_disk_leaves_the_former_release_current(tmp_path, settings_for, m
         assert (settings.published / "current").resolve() == made.folder
         assert len(rows(warehouse, sa.select(t.release))) == 2
     assert not [entry for entry in settings.published.iterdir() if entry.name.startswith(".")]
+
+
+def test_a_file_that_cannot_be_written_is_no_fault_of_the_warehouse(tmp_path, settings_for):
+    settings = nights(tmp_path, settings_for, 1)
+    (tmp_path / "taken").touch()
+    with Warehouse.open(settings) as warehouse, pytest.raises(OSError, match=r"taken"), warehouse.reading() as conn:
+        export_parquet(conn, sa.select(t.release), tmp_path / "taken" / "release.parquet")
 
 
 def test_a_night_that_changes_no_cell_makes_no_release(tmp_path, settings_for):

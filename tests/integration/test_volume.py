@@ -111,7 +111,7 @@ def test_all_records_of_a_snapshot_are_held_against_those_of_the_last(conn, sett
     assert judged(conn, settings_for(), one)["snapshot_volume"] is False
     assert judged(conn, settings_for(), landing(snapshot_records=60_000))["snapshot_volume"] is True
     assert judged(conn, settings_for(min_volume_share=0), landing(snapshot_records=0))["snapshot_volume"] is True
-    assert "lists 50,000 records in all, that of the snapshot before 100,000" in why(
+    assert "lists 50,000 records in all, that of the snapshot before 100,000:" in why(
         conn, settings_for(), one, "snapshot_volume"
     )
 
