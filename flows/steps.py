@@ -244,7 +244,12 @@ def with_night(
     settings = load_settings(snapshot=snapshot, venue_list=venue_list, venue_corpus=venue_corpus)
     opening = opening_of(source, until, backfill, rescan_days)
     summary = Summary()
-    asked = {"until": until, "snapshot": snapshot, "venue_list": venue_list, "venue_corpus": venue_corpus}
+    asked: dict[str, Any] = {
+        "until": until,
+        "snapshot": snapshot,
+        "venue_list": venue_list,
+        "venue_corpus": venue_corpus,
+    }
     if flow in (NIGHTLY, RESCAN):
         asked["source"] = source
     if flow == RESCAN:

@@ -157,9 +157,9 @@ def has_changed(conn: Connection, since: datetime | None) -> bool:
 
 
 def unfinished_landings() -> Select[Any]:
-    """Ids of landings that a run left half-way, and that no later landing of their kind has overtaken: with another
-    COLLAB_BATCH_WORKS the next run lands the same parts in other windows. A list overtakes those of its own corpus,
-    which its id begins with."""
+    """Id and source of landings that a run left half-way, and that no later landing of their kind has overtaken: with
+    another COLLAB_BATCH_WORKS the next run lands the same parts in other windows. A list overtakes those of its own
+    corpus, which its id begins with."""
     of = t.batch.c
     landing = (
         sa.select(
@@ -183,7 +183,7 @@ def unfinished_landings() -> Select[Any]:
             sa.or_(landing.c.source != LISTS, _corpus(later.c.landing_id) == _corpus(landing.c.landing_id)),
         )
     )
-    return sa.select(landing.c.landing_id).where(~landing.c.is_whole, ~is_overtaken)
+    return sa.select(landing.c.landing_id, landing.c.source).where(~landing.c.is_whole, ~is_overtaken)
 
 
 def _corpus(landing_id: sa.ColumnElement[str]) -> sa.ColumnElement[str]:
