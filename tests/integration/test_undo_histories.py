@@ -132,6 +132,12 @@ OVERTAKEN = [versions_of(1, 11, 12), Undo(0, False), versions_of(2, 11), Release
 # The same, after what the newer version overtook was pruned, so that nothing of a landing is left to be released.
 PRUNED = [versions_of(1, 11), Undo(0, False), versions_of(2, 11), Prune(14, 0), Undo(0, False), Release(1), Again(0)]
 
+# A release whose landed records are gone is not forgotten when what came after its batch is taken back.
+NOTED = [
+    *(versions_of(1, 11), Undo(0, False), versions_of(2, 11), Prune(14, 0), Undo(0, False)),
+    *(versions_of(3, 11), Release(1), Undo(0, False), Again(0)),
+]
+
 
 @dataclass
 class Loaded:
@@ -352,6 +358,7 @@ def play(empty: Path, tmp_path: Path, give_back: Callable[[Path], None]) -> Call
 @given(history=histories)
 @example(history=OVERTAKEN)
 @example(history=PRUNED)
+@example(history=NOTED)
 def test_what_is_taken_back_was_never_there_until_it_is_released(history, play):
     with play(history) as one:
         one.is_right()
