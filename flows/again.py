@@ -17,7 +17,7 @@ COMMANDS = {
     "verify": "verify",
     "retention": "prune",
 }
-OPTIONS = {"first": "--from", "last": "--to", "until": "--until"}
+OPTIONS = {"first": "--from", "last": "--to", "until": "--until", "unseen_days": "--unseen-days"}
 OPTIONS_OF = {
     SnapshotIntake.source: {"snapshot": "--snapshot"},
     ListIntake.source: {"venue_list": "--list", "venue_corpus": "--corpus"},

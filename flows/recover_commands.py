@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from flows.commands import app, command, console, log_to_stderr
-from schemas.errors import UsageError
+from schemas.errors import CollabError, ConnectionLost, UsageError
 from schemas.settings import Settings, load_settings
 from tasks.publish import publish
 from tasks.retention import prune
@@ -33,11 +33,35 @@ def undo_batch(
     with log_to_stderr(), Warehouse.open(settings, create=False) as warehouse:
         if let_in:
             _let_in(warehouse, settings, batch)
-        elif not undo(warehouse, settings, batch, with_later=with_later, on_batch=_say):
-            _print(f"{batch} was undone before; `collab undo {batch} --release` lets its versions in again")
-        publish(warehouse, settings)
-        current = settings.published / "current"
-        _print(f"current release: {current.resolve().name if current.exists() else 'none'}")
+        else:
+            _take_back(warehouse, settings, batch, with_later=with_later)
+        _publish(warehouse, settings)
+
+
+def _take_back(warehouse: Warehouse, settings: Settings, batch: str, *, with_later: bool) -> None:
+    """Undo batches; if one of them cannot be, those before it are, and readers get what is left."""
+    done: list[Undone] = []
+
+    def say(one: Undone) -> None:
+        done.append(one)
+        _say(one)
+
+    try:
+        undo(warehouse, settings, batch, with_later=with_later, on_batch=say)
+    except ConnectionLost:
+        raise  # nothing can be published either; `collab status` says so
+    except CollabError:
+        if done:
+            _publish(warehouse, settings)
+        raise
+    if not done:
+        _print(f"{batch} was undone before; `collab undo {batch} --release` lets its versions in again")
+
+
+def _publish(warehouse: Warehouse, settings: Settings) -> None:
+    publish(warehouse, settings)
+    current = settings.published / "current"
+    _print(f"current release: {current.resolve().name if current.exists() else 'none'}")
 
 
 def _say(done: Undone) -> None:
@@ -50,7 +74,9 @@ def _say(done: Undone) -> None:
 
 def _let_in(warehouse: Warehouse, settings: Settings, batch: str) -> None:
     done = release(warehouse, settings, batch)
-    if done.outcome is None:
+    if not done.versions:
+        _print(f"{batch} was released before")
+    elif done.outcome is None:
         _print(
             f"released {done.versions:,} versions; their landed records are gone: they come when the source sends them"
         )

@@ -11,8 +11,7 @@ from flows.alerts import announced
 from flows.artifacts import run_page, tell_how_it_ended
 from flows.deployed import Days, Root, StoredSource, load_settings, run_name
 from flows.prefect_steps import as_task
-from flows.steps import RESCAN, Summary, run_night, with_night
-from tasks.harvest import ApiIntake
+from flows.steps import RESCAN, run_night, with_night
 
 LONGEST_RESCAN_SECONDS = 7 * 24 * 3600
 
@@ -38,17 +37,11 @@ def rescan(source: StoredSource = "openalex-snapshot", snapshot: Root = None, un
             credits were used up goes on where it was.
     """
     load_settings(snapshot=snapshot)
-    done = Summary()
     with run_page() as page:
-
-        def look(summary: Summary) -> None:
-            done.outcomes = summary.outcomes
-            page.show(summary)
-
-        line = with_night(
+        return with_night(
             announced(run_night),
             as_task,
-            show=look,
+            show=page.show,
             watcher=page.progress,
             source=source,
             snapshot=snapshot,
@@ -56,8 +49,3 @@ def rescan(source: StoredSource = "openalex-snapshot", snapshot: Root = None, un
             flow=RESCAN,
             flow_run=str(runtime.flow_run.id),
         )
-    if done.outcomes:
-        return line
-    if source == ApiIntake.source:
-        return f"nothing to do: every stored month was looked at in the last {unseen_days} days"
-    return "nothing to do: every part is loaded as the manifest describes it"

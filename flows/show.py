@@ -25,6 +25,7 @@ from tasks.rederive import Rederived
 from tasks.report import FRESH_BY, Report, Status
 from tasks.runs import FAILED, INTERRUPTED, KILLED, RUNNING, Run
 from tasks.sources.openalex_api import SOURCE, bounds_of
+from tasks.sources.venue_list import SOURCE as LISTS
 from tasks.undo import FIRST_RECORD
 from tasks.verify import Finding
 
@@ -189,7 +190,6 @@ def status(console: Console, found: Status, settings: Settings) -> None:
     if found.last_batch is None and not found.runs:
         console.print("Nothing has been loaded yet: `collab run`", style="bold red")
         return
-    again = _command_that_goes_on(found)
     _batches(console, list(reversed(found.batches)), are_named=True)
     if found.broken_rules:
         rows = [
@@ -202,24 +202,26 @@ def status(console: Console, found: Status, settings: Settings) -> None:
             rows,
             text_columns=6,
         )
-    for line in _red(found, settings, again):
+    for line in _red(found, settings):
         console.print(safe(line, LONGEST_LINE), style="bold red", markup=False, soft_wrap=True)
     for line in _yellow(found):
         console.print(safe(line, LONGEST_LINE), style="yellow", markup=False, soft_wrap=True)
-    for line in _plain(found):
+    for line in _plain(found, settings):
         console.print(safe(line, LONGEST_LINE), markup=False, highlight=False, soft_wrap=True)
 
 
-def _command_that_goes_on(found: Status) -> str:
-    """Of the newest run that brings works; before version 6 no run was noted."""
-    newest = next((run for run in found.runs if run.flow in FRESH_BY), None)
-    if newest is not None:
-        return f"`{newest.command}`"
+def _command_that_goes_on(found: Status, of: str = "") -> str:
+    """Of the newest run on the source of a batch or landing, whose id begins with it; without one, of the newest that
+    brings works, lists left aside. Before version 6 no run was noted."""
+    source = of.split("/", maxsplit=1)[0]
+    for run in found.runs:
+        if run.source == source or (not source and run.flow in FRESH_BY and run.source != LISTS):
+            return f"`{run.command}`"
     is_live = found.last_batch is not None and found.last_batch.source == SOURCE
     return f"`collab run --source {SOURCE}`" if is_live else "`collab run`"
 
 
-def _red(found: Status, settings: Settings, again: str) -> Iterator[str]:
+def _red(found: Status, settings: Settings) -> Iterator[str]:
     """What makes the exit code 1."""
     for run in found.runs:
         began = f"{run.flow} on {run.source} of {run.started_at:%Y-%m-%d %H:%M} UTC"
@@ -232,14 +234,18 @@ def _red(found: Status, settings: Settings, again: str) -> Iterator[str]:
     if found.last_batch is None and found.batches:
         yield "EMPTY: every batch was undone; `collab undo BATCH --release` lets the versions of one in again"
     for line in found.stopped:
+        again = _command_that_goes_on(found, line)
         yield f"STOPPED {line}; the rules above say which records; mend the cause or the limit, then {again}"
     for landing in found.unfinished:
-        yield f"UNFINISHED {landing}; {again} goes on from there"
+        yield f"UNFINISHED {landing}; {_command_that_goes_on(found, landing)} goes on from there"
     if not found.is_published:
         yield "UNPUBLISHED: the newest release lacks what was counted since; `collab publish`"
     if found.is_stale:
         last = f"{found.last_success:%Y-%m-%d %H:%M} UTC" if found.last_success else "never"
-        yield f"STALE: no run came to its end within {settings.stale_hours} hours (last: {last}); {again}"
+        yield (
+            f"STALE: no run came to its end within {settings.stale_hours} hours (last: {last});"
+            f" {_command_that_goes_on(found)}"
+        )
 
 
 def _step(run: Run) -> str:
@@ -271,9 +277,10 @@ def _yellow(found: Status) -> Iterator[str]:
         yield f"UNDONE {row.batch_id}: {row.versions:,} versions stay out; `collab undo {row.batch_id} --release`"
 
 
-def _plain(found: Status) -> Iterator[str]:
+def _plain(found: Status, settings: Settings) -> Iterator[str]:
     if found.last_batch is not None:
-        yield f"last good batch {found.last_batch.batch_id} at {found.last_batch.finished_at:%Y-%m-%d %H:%M} UTC"
+        never = "" if settings.undo_days else "; COLLAB_UNDO_DAYS is 0: it cannot be undone"
+        yield f"last good batch {found.last_batch.batch_id} at {found.last_batch.finished_at:%Y-%m-%d %H:%M} UTC{never}"
     if found.last_success:
         brought = f"; works last changed {found.last_change:%Y-%m-%d %H:%M} UTC" if found.last_change else ""
         yield f"last run that came to its end: {found.last_success:%Y-%m-%d %H:%M} UTC{brought}"

@@ -244,9 +244,16 @@ def with_night(
     settings = load_settings(snapshot=snapshot, venue_list=venue_list, venue_corpus=venue_corpus)
     opening = opening_of(source, until, backfill, rescan_days)
     summary = Summary()
-    asked = {"until": until, "snapshot": snapshot, "venue_list": venue_list, "venue_corpus": venue_corpus}
+    asked: dict[str, Any] = {
+        "until": until,
+        "snapshot": snapshot,
+        "venue_list": venue_list,
+        "venue_corpus": venue_corpus,
+    }
     if flow in (NIGHTLY, RESCAN):
         asked["source"] = source
+    if flow == RESCAN:
+        asked["unseen_days"] = rescan_days
     if backfill:
         asked |= {"first": backfill[0], "last": backfill[1]}
     begun = Begun(flow, QUARANTINE if flow == RETRY else source, command_of(flow, asked) or "collab run", flow_run)
@@ -255,7 +262,7 @@ def with_night(
         Night(settings, opening, on_records=progress.advance) as night,
         recorded(night.warehouse, begun, night.folder) as record,
     ):
-        night.run_id = record.run_id
+        night.run_id, night.command = record.run_id, begun.command
         try:
             steps(night, _noting(step, record), progress, summary)
         except GateStopped as stop:
@@ -264,7 +271,16 @@ def with_night(
         finally:
             record.batches = len(summary.outcomes)
             show(summary)
+    if flow == RESCAN and not summary.outcomes:
+        return _all_was_seen(source, rescan_days)
     return summary.line()
+
+
+def _all_was_seen(source: str, days: int | None) -> str:
+    """What a rescan says that found nothing to look at."""
+    if source == ApiIntake.source:
+        return f"nothing to do: every stored month was looked at in the last {days} days"
+    return "nothing to do: every part is loaded as the manifest describes it"
 
 
 def _noting(step: Step, record: Record) -> Step:

@@ -93,14 +93,12 @@ class Gate:
 
     @property
     def expected(self) -> str:
-        """The limits in words."""
-        if self.low is not None and self.low == self.high:
-            return f"exactly {self.low:.6g}"
-        parts = [
-            f"at least {self.low:.6g}" if self.low is not None else "",
-            f"at most {self.high:.6g}" if self.high is not None else "",
-        ]
-        return " and ".join(part for part in parts if part)
+        """The limits in words. No figure is negative, so that 0 is no limit worth a word."""
+        if self.high is None:
+            return "" if self.low is None else f"at least {self.low:.6g}"
+        if self.low == self.high:
+            return f"exactly {self.high:.6g}"
+        return f"{self.low:.6g} to {self.high:.6g}" if self.low else f"at most {self.high:.6g}"
 
 
 GATES = "gates"  # frame of one row per gate

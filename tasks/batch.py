@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from schemas import tables as t
-from schemas.errors import GateStopped, LandingError
+from schemas.errors import GateStopped, LandingError, WarehouseError
 from schemas.reviewed import code_version, definitions_digest
 from schemas.settings import Settings
 from schemas.staging import STAGED, arrow_schema
@@ -27,7 +27,7 @@ from schemas.work_ids import shown_id
 from tasks import quarantine
 from tasks.derive import Deriver, Reading
 from tasks.former import Former, folder_of
-from tasks.gates import WINDOW_COMPLETE, lifting, measure_gates, staged_metrics, window_gates
+from tasks.gates import measure_gates, staged_metrics, stop_of, window_gates
 from tasks.land import DELETIONS, WORKS, Landing, check_landing, read_lines
 from tasks.ledger import next_moment
 from tasks.load import CATEGORIES, Change, load_deletions, load_works
@@ -35,7 +35,7 @@ from tasks.parse import CORPUS, BadRecord, parse_work_id, tie_hash
 from tasks.readers import reader_of
 from tasks.registry import in_force
 from tasks.validate import Report, Result, check_gates, read_staged, validate_staged
-from tasks.versions import LAST_TIE, keep_nothing
+from tasks.versions import LAST_TIE, Keep, keep_nothing
 from tasks.volume import landing_metrics
 from tasks.warehouse import Warehouse, attach_arrow, detach_arrow, utc_now
 
@@ -119,8 +119,13 @@ def validate(folder: Path) -> Report:
     return validate_staged(folder)
 
 
-def load(warehouse: Warehouse, batch: Batch, folder: Path, report: Report, settings: Settings) -> Outcome | None:
+def load(
+    warehouse: Warehouse, batch: Batch, folder: Path, report: Report, settings: Settings, command: str | None = None
+) -> Outcome | None:
     """Commit a batch, or nothing.
+
+    Args:
+        command: that starts the run again, to be named to who mended what stopped it.
 
     Returns:
         The batch as committed, now or already by another run (or by this one, if the connection was lost while it
@@ -135,13 +140,12 @@ def load(warehouse: Warehouse, batch: Batch, folder: Path, report: Report, setti
         with warehouse.transaction() as conn:
             if _is_taken_in(conn, batch):
                 return _committed(conn, batch)
-            if in_force(conn) != (Path(batch.reference).name if batch.reference else ""):
-                return None  # countries were decided by corrections or a ROR that is not in force any more
+            if _is_decided_otherwise(conn, batch):
+                return None
             outcome, findings = _load_in(conn, batch, folder, report, settings)
             if findings.stopped_by:
-                source = batch.landing.source
-                again = "collab quarantine retry" if source == quarantine.SOURCE else f"collab run --source {source}"
-                raise _stopped(batch, outcome, findings, again)
+                again = command or f"collab run --source {batch.landing.source}"
+                raise stop_of(batch.batch_id, outcome.results, findings.stopped_by, again)
     except GateStopped as stop:
         with warehouse.transaction() as conn:
             store_results(conn, batch.batch_id, list(stop.findings))
@@ -155,22 +159,25 @@ def load_again(
     folder: Path,
     report: Report,
     settings: Settings,
-    prepare: Callable[[Connection], None],
+    prepare: Callable[[Connection, Keep], None],
     command: str,
 ) -> Outcome:
     """Commit landed records that were taken in before, after `prepare` in the same transaction, or nothing.
 
     Args:
+        prepare: called before anything is loaded, with what is to be told what it replaces.
         command: that does the same again.
 
     Raises:
         GateStopped: a stop rule failed; the tables are as before.
+        WarehouseError: its countries were decided by other reference data than what is in force now.
     """
     with warehouse.transaction() as conn:
-        prepare(conn)
-        outcome, findings = _load_in(conn, batch, folder, report, settings)
+        if _is_decided_otherwise(conn, batch):
+            raise WarehouseError("corrections or ROR were changed while this was prepared", f"`{command}` again")
+        outcome, findings = _load_in(conn, batch, folder, report, settings, prepare)
         if findings.stopped_by:
-            raise _stopped(batch, outcome, findings, command)
+            raise stop_of(batch.batch_id, outcome.results, findings.stopped_by, command)
     return outcome
 
 
@@ -192,6 +199,11 @@ def _is_taken_in(conn: Connection, batch: Batch) -> bool:
     return loaded_records(conn, batch.landing) > batch.first or bool(conn.scalar(sa.select(is_listed)))
 
 
+def _is_decided_otherwise(conn: Connection, batch: Batch) -> bool:
+    """Whether its countries were decided by corrections or a ROR that is not in force any more."""
+    return in_force(conn) != (Path(batch.reference).name if batch.reference else "")
+
+
 def _committed(conn: Connection, batch: Batch) -> Outcome | None:
     row = conn.execute(
         sa.select(t.batch).where(t.batch.c.batch_id == batch.batch_id, t.batch.c.end_record == batch.end)
@@ -205,7 +217,12 @@ def _committed(conn: Connection, batch: Batch) -> Outcome | None:
 
 
 def _load_in(
-    conn: Connection, batch: Batch, folder: Path, report: Report, settings: Settings
+    conn: Connection,
+    batch: Batch,
+    folder: Path,
+    report: Report,
+    settings: Settings,
+    prepare: Callable[[Connection, Keep], None] = lambda _, __: None,
 ) -> tuple[Outcome, Report]:
     if batch.first == batch.end:
         return _note_empty(conn, batch, report, settings)
@@ -217,6 +234,7 @@ def _load_in(
     if settings.undo_days:
         former = Former(conn, folder_of(settings, _landing_uri(batch.landing), batch.batch_id))
     keep = former.keep if former else keep_nothing
+    prepare(conn, keep)
 
     counts = dict.fromkeys((*CATEGORIES, *DELETION_COUNTS), 0)
     if batch.landing.kind == DELETIONS:
@@ -418,18 +436,3 @@ def _store_parts(conn: Connection, batch: Batch) -> None:
         for p in landing.parts
     ]
     conn.execute(t.part.insert(), rows)
-
-
-def _stopped(batch: Batch, outcome: Outcome, findings: Report, again: str) -> GateStopped:
-    """What stopped a batch, and how to call `again` what loads it."""
-    broken = "; ".join(f"{r.rule} is {r.observed}, limit {r.expected}" for r in findings.stopped_by)
-    lifted = [lifting(result) for result in findings.stopped_by]
-    if all(lifted):
-        once = " ".join(dict.fromkeys(lifted))
-        how = f"if the source is right, `{once} {again}` lets it pass once; else `{again}` when it is mended"
-    elif any(result.rule == WINDOW_COMPLETE for result in findings.stopped_by):
-        how = f"the source did not list all that it says there is; `{again}` asks again"
-    else:
-        how = f"figures contradict each other, which is a defect: `collab verify`, report it; `{again}` tries again"
-    hint = f"nothing of it was loaded; `collab status` says which records; {how}"
-    return GateStopped(f"batch {batch.batch_id} stopped: {broken}", hint, batch.batch_id, tuple(outcome.results))

@@ -6,6 +6,7 @@ digest of each; it is whole or not there. Files: the tables of a work, and
 
     version     the versions that the batch brought newer than those seen
     blocked     blocks that it overtakes: `collab prune` removes them
+    lifted      blocks that it was loaded to lift, if it releases a batch
     seen        what was seen of their works before
     arrived     works that were not stored before
     described   institutions that the batch describes anew; `institution` holds how they were described
@@ -39,6 +40,7 @@ TABLES = {
     "version": (t.seen.c.work_id, t.seen.c.source_updated_at, t.seen.c.tie_hash),
     "arrived": (t.work.c.work_id,),
     "described": (t.institution.c.institution_id,),
+    "lifted": tuple(t.blocked.columns),
     **{table.name: tuple(table.columns) for table in (t.blocked, t.seen, t.institution, *t.CORE)},
 }
 
@@ -106,16 +108,16 @@ def _writing(folder: Path) -> Iterator[None]:
         ) from None
 
 
-def read_manifest(folder: Path, batch_id: str, finished_at: datetime) -> Manifest:
+def read_manifest(folder: Path, batch_id: str, finished_at: datetime, hint: str) -> Manifest:
     """Manifest of what a batch replaced, every file compared with its digest.
+
+    Args:
+        hint: where it may be, if it is not here.
 
     Raises:
         UndoRefused: it is gone or damaged, or of another attempt to load the batch.
     """
     gone = f"what {batch_id} replaced is not in {folder.parent.parent}"
-    hint = (
-        "a batch can be undone for COLLAB_UNDO_DAYS, where it was loaded; newer versions still correct what it brought"
-    )
     try:
         manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
         damaged = [name for name, digest in manifest.sha256.items() if _sha256(folder / name) != digest]

@@ -24,6 +24,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Table
 
 from schemas import tables as t
+from schemas.errors import GateStopped
 from schemas.expectations import Gate
 from schemas.rules import Severity
 from schemas.settings import Settings
@@ -76,6 +77,27 @@ def lifting(result: Result) -> str:
         return LIFTED.get(result.rule, "")
     above = math.ceil(100 * float(result.observed) + 1) / 100
     return f"{LIMITS[result.rule]}={above if above < 1 or result.rule == 'year_change' else 1}"
+
+
+def stop_of(batch_id: str, results: list[Result], broken: list[Result], again: str) -> GateStopped:
+    """What to raise for a batch that some rules stopped.
+
+    Args:
+        results: all that the rules saw of it.
+        broken: those that stopped it.
+        again: the command that loads it.
+    """
+    figures = "; ".join(f"{result.rule} is {result.observed}, limit {result.expected}" for result in broken)
+    lifted = [lifting(result) for result in broken]
+    if all(lifted):
+        once = " ".join(dict.fromkeys(lifted))
+        how = f"if the source is right, `{once} {again}` lets it pass once; else `{again}` when it is mended"
+    elif any(result.rule == WINDOW_COMPLETE for result in broken):
+        how = f"the source did not list all that it says there is; `{again}` asks again"
+    else:
+        how = f"figures contradict each other, which is a defect: `collab verify`, report it; `{again}` tries again"
+    hint = f"nothing of it was loaded; `collab status` says which records; {how}"
+    return GateStopped(f"batch {batch_id} stopped: {figures}", hint, batch_id, tuple(results))
 
 
 def staged_metrics(folder: Path) -> dict[str, float]:
@@ -169,8 +191,8 @@ def measure_gates(
                 name,
                 severity,
                 metrics[name],
-                middle - width,
-                middle + width,
+                max(middle - width, 0.0),
+                min(middle + width, 1.0),
                 why,
                 is_judged and len(earlier) >= FEWEST_BATCHES,
                 *([] if is_series else ["the batches of a venue list are no series"]),

@@ -20,6 +20,7 @@ from tasks.warehouse import utc_now
 
 # Kinds of batches that come from the warehouse itself: one takes another back, named in window_name; one counts anew.
 UNDO, REBUILD = "undo", "rebuild"
+RELEASED = "/released-"  # in the id of a batch that lets another one in again, after the id of that one
 
 
 def next_moment(conn: Connection) -> datetime:
@@ -156,9 +157,9 @@ def has_changed(conn: Connection, since: datetime | None) -> bool:
 
 
 def unfinished_landings() -> Select[Any]:
-    """Ids of landings that a run left half-way, and that no later landing of their kind has overtaken: with another
-    COLLAB_BATCH_WORKS the next run lands the same parts in other windows. A list overtakes those of its own corpus,
-    which its id begins with."""
+    """Id and source of landings that a run left half-way, and that no later landing of their kind has overtaken: with
+    another COLLAB_BATCH_WORKS the next run lands the same parts in other windows. A list overtakes those of its own
+    corpus, which its id begins with."""
     of = t.batch.c
     landing = (
         sa.select(
@@ -168,6 +169,7 @@ def unfinished_landings() -> Select[Any]:
             sa.func.max(of.finished_at).label("last"),
             (sa.func.max(of.end_record) >= sa.func.max(of.window_records)).label("is_whole"),
         )
+        .where(~of.batch_id.contains(RELEASED))  # records that were taken in long ago
         .group_by(of.source, of.kind, of.landing_id)
         .cte()
     )
@@ -181,7 +183,7 @@ def unfinished_landings() -> Select[Any]:
             sa.or_(landing.c.source != LISTS, _corpus(later.c.landing_id) == _corpus(landing.c.landing_id)),
         )
     )
-    return sa.select(landing.c.landing_id).where(~landing.c.is_whole, ~is_overtaken)
+    return sa.select(landing.c.landing_id, landing.c.source).where(~landing.c.is_whole, ~is_overtaken)
 
 
 def _corpus(landing_id: sa.ColumnElement[str]) -> sa.ColumnElement[str]:

@@ -78,6 +78,7 @@ class Night(AbstractContextManager["Night"]):
         self._open_intake = open_intake
         self._intake: Intake | None = None
         self.run_id: str | None = None  # noted on every batch, where the run is listed in ops.run
+        self.command: str | None = None  # that starts the same run again, where one did
 
     @property
     def folder(self) -> Path:
@@ -172,7 +173,7 @@ class Night(AbstractContextManager["Night"]):
 
     @reconnecting
     def _load(self, batch: Batch, folder: Path, report: Report) -> Outcome | None:
-        return batches.load(self.warehouse, batch, folder, report, self.settings)
+        return batches.load(self.warehouse, batch, folder, report, self.settings, self.command)
 
     @reconnecting
     def publish(self) -> Release | None:

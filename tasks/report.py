@@ -39,7 +39,7 @@ class Status:
     runs: list[Run]
     """The newest run of each flow and source, newest first."""
     last_success: datetime | None
-    """When a run that brings works last came to its end."""
+    """When a run that brings works last came to its end, lists left aside."""
     last_change: datetime | None
     """When a batch last brought anything new."""
     undone: list[sa.Row[Any]]
@@ -55,6 +55,7 @@ class Status:
     """Months, first and last, between those a live source was asked for, that nobody ever asked for."""
     release: sa.Row[Any] | None
     is_stale: bool
+    """Whether no run came to its end lately; somebody brings lists, so that a warehouse of lists alone never is."""
     is_located_anew: bool
     """Whether every stored work was decided by the rules, corrections and ROR in force."""
     partial: int
@@ -87,8 +88,11 @@ def read_status(conn: Connection, settings: Settings, now: datetime) -> Status:
     last = conn.execute(good.order_by(of.source == LISTS, of.finished_at.desc()).limit(1)).one_or_none()
     runs = last_runs(conn, settings, now)
     success = last_success(conn, FRESH_BY, now)
-    if success is None and last is not None and last.finished_at <= now + CLOCKS_DIFFER_BY:
-        success = last.finished_at  # before version 6 no run was noted
+    goes_stale = any(run.flow in FRESH_BY and run.source != LISTS for run in runs)
+    if last is not None and last.source != LISTS:
+        goes_stale = True
+        if success is None and last.finished_at <= now + CLOCKS_DIFFER_BY:
+            success = last.finished_at  # before version 6 no run was noted
     swept = sweeps(conn)
     here = releases_in(conn, settings.published)
     release = next(iter(here or _releases(conn)), None)  # a home that never published asks for them all
@@ -101,7 +105,7 @@ def read_status(conn: Connection, settings: Settings, now: datetime) -> Status:
             sa.select(sa.func.count()).select_from(t.quarantine).where(t.quarantine.c.resolved_at.is_(None))
         )
         or 0,
-        unfinished=list(conn.scalars(unfinished_landings())),
+        unfinished=[f"{row.source}/{row.landing_id}" for row in conn.execute(unfinished_landings())],
         fetching=sorted(entry.name for entry in settings.harvest.glob("*/")),
         gaps=gaps_between({*swept, *stored_months(conn)}, now.strftime("%Y-%m")) if swept else [],
         release=release,
@@ -110,7 +114,7 @@ def read_status(conn: Connection, settings: Settings, now: datetime) -> Status:
         and not _is_left_behind(settings, here),
         is_located_anew=is_located_anew(conn),
         partial=int(read_definitions(conn).get(PARTIAL, 0)),
-        is_stale=success is None or now - success > timedelta(hours=settings.stale_hours),
+        is_stale=goes_stale and (success is None or now - success > timedelta(hours=settings.stale_hours)),
         runs=runs,
         last_success=success,
         last_change=conn.scalar(sa.select(sa.func.max(of.finished_at)).where(of.new + of.updated + of.applied > 0)),

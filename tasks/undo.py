@@ -7,11 +7,13 @@ in one transaction; a killed command is called again.
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from difflib import get_close_matches
+from pathlib import Path
 
 import pyarrow as pa
 import sqlalchemy as sa
@@ -25,14 +27,14 @@ from schemas.staging import arrow_schema
 from tasks import batch as batches
 from tasks import quarantine
 from tasks.again import SOURCE, Again, close_batch
-from tasks.batch import Batch, Outcome
+from tasks.batch import OTHER_COUNTS, Batch, Outcome
 from tasks.derive import Deriver
-from tasks.former import folder_of, read_former, read_manifest
+from tasks.former import Manifest, folder_of, read_former, read_manifest
 from tasks.land import read_landing
-from tasks.ledger import REBUILD, UNDO, next_moment
+from tasks.ledger import REBUILD, RELEASED, UNDO, next_moment
 from tasks.load import CATEGORIES, CHILDREN, restore_works
 from tasks.registry import describe_rors, note_restored, reference_folder
-from tasks.versions import VERSION, is_blocked
+from tasks.versions import VERSION, Keep, is_blocked, keep_nothing
 from tasks.warehouse import Warehouse, attach_arrow, detach_arrow, utc_now
 from tasks.workers import workers_for
 from tasks.workspace import Workspace
@@ -76,7 +78,7 @@ def undo(
     with warehouse.reading() as conn:
         chosen = _chain(conn, batch_id, with_later=with_later)
         for row in chosen:
-            _check(settings, row)
+            _check(conn, settings, row)
     done = []
     for row in chosen:
         with warehouse.transaction("undone") as conn:
@@ -96,6 +98,11 @@ def _chain(conn: Connection, batch_id: str, *, with_later: bool) -> list[sa.Row[
         raise UndoRefused(f"{batch_id} decided stored works again; it came from no source", "only loads can be undone")
     if row.undone_at is not None:
         return []
+    if _is_mere_release(row):
+        raise UndoRefused(
+            f"{batch_id} only let versions in that come when the source sends them",
+            "undo the batch that brings them",
+        )
     is_later = sa.and_(of.finished_at > row.finished_at, of.undone_at.is_(None), of.kind.not_in([UNDO, REBUILD]))
     later = conn.execute(sa.select(t.batch).where(is_later).order_by(of.finished_at.desc())).all()
     decided = next((one for one in later if one.source == SOURCE), None)
@@ -136,27 +143,49 @@ def _find(conn: Connection, name: str) -> sa.Row[tuple[object, ...]]:
     raise UsageError(f"no batch {name!r}", f"did you mean {near[0]}?" if near else "`collab status` lists them")
 
 
-def _check(settings: Settings, row: sa.Row[tuple[object, ...]]) -> None:
+def _is_mere_release(row: sa.Row[tuple[object, ...]]) -> bool:
+    return RELEASED in row.batch_id and bool(row.end_record == row.first_record)
+
+
+def _check(conn: Connection, settings: Settings, row: sa.Row[tuple[object, ...]]) -> Manifest | None:
+    """What says of a batch how it can be put back; None if it holds nothing.
+
+    Raises:
+        UndoRefused: it cannot.
+    """
     if row.end_record == row.first_record:
-        return
-    manifest = read_manifest(folder_of(settings, row.landing_uri, row.batch_id), row.batch_id, row.finished_at)
+        return None
+    folder = folder_of(settings, row.landing_uri, row.batch_id)
+    manifest = read_manifest(folder, row.batch_id, row.finished_at, _where_else(conn, settings, row))
     if manifest.counted_by != counting_digest():
         raise UndoRefused(
             f"{row.batch_id} was counted by other definitions than those in force",
             "go back to the former release first",
         )
+    return manifest
+
+
+def _where_else(conn: Connection, settings: Settings, row: sa.Row[tuple[object, ...]]) -> str:
+    """Where the rows may be that a batch replaced, or why there are none."""
+    loaded_by = conn.execute(sa.select(t.run).where(t.run.c.run_id == row.run_id)).one_or_none()
+    place = ""
+    if loaded_by is not None:
+        home = Path(loaded_by.folder).parent.parent
+        if (loaded_by.host, home) != (platform.node(), settings.home.absolute()):
+            place = f", which was on {loaded_by.host} with COLLAB_HOME={home}"
+    never = "COLLAB_UNDO_DAYS is 0: nothing is kept to undo a batch by"
+    how_long = f"a batch can be undone for COLLAB_UNDO_DAYS={settings.undo_days}, where it was loaded{place}"
+    return f"{how_long if settings.undo_days or place else never}; newer versions still correct what it brought"
 
 
 def _undo(conn: Connection, settings: Settings, row: sa.Row[tuple[object, ...]]) -> Undone:
     restored = removed = blocked = 0
-    if row.end_record > row.first_record:
-        _check(settings, row)
-        folder = folder_of(settings, row.landing_uri, row.batch_id)
-        note_restored(conn, read_manifest(folder, row.batch_id, row.finished_at).located_by)
-        former = read_former(folder)
+    manifest = _check(conn, settings, row)
+    if manifest is not None:
+        note_restored(conn, manifest.located_by)
+        former = read_former(folder_of(settings, row.landing_uri, row.batch_id))
         restored, removed = _restore(conn, settings, row.batch_id, former)
-        _restore_rest(conn, row.batch_id, former)
-        blocked = len(former["version"])
+        blocked = _restore_rest(conn, row.batch_id, former)
     now = next_moment(conn)
     conn.execute(sa.update(t.batch).values(undone_at=now).where(t.batch.c.batch_id == row.batch_id))
     return Undone(row.batch_id, restored, removed, blocked, _withdraw(conn, row.finished_at, now))
@@ -191,10 +220,10 @@ def _staged(name: str, rows: pa.Table) -> pa.Table:
     return rows.append_column("stage_id", rows[owner]).select(schema.names).cast(schema)
 
 
-def _restore_rest(conn: Connection, batch_id: str, former: dict[str, pa.Table]) -> None:
+def _restore_rest(conn: Connection, batch_id: str, former: dict[str, pa.Table]) -> int:
     """Put `seen`, institutions and quarantine back, block the versions that the batch brought, forget its figures: the
-    drift gates compare with batches that count."""
-    names = ("version", "blocked", "seen", "described", "institution")
+    drift gates compare with batches that count. Returns how many versions it keeps out."""
+    names = ("version", "blocked", "lifted", "seen", "described", "institution")
     stage_of = {name: attach_arrow(conn, f"stage_{name}", former[name]) for name in names}
     version = stage_of["version"]
     named = sa.select(version.c.work_id)
@@ -210,15 +239,30 @@ def _restore_rest(conn: Connection, batch_id: str, former: dict[str, pa.Table]) 
         columns = table.columns.keys()
         conn.execute(sa.insert(table).from_select(columns, sa.select(*(stage_of[back].c[n] for n in columns))))
     describe_rors(conn, sa.select(stage_of["institution"].c.institution_id))
-    rows = sa.select(*(version.c[name] for name in VERSION), sa.literal(batch_id))
-    conn.execute(sa.insert(t.blocked).from_select([*VERSION, "batch_id"], rows))
-    was_blocked = stage_of["blocked"]
-    names_of = [c.name for c in t.blocked.columns]
-    overtaken = sa.select(*(was_blocked.c[name] for name in names_of)).where(~is_blocked(was_blocked))
-    conn.execute(sa.insert(t.blocked).from_select(names_of, overtaken))
+    # What a release let in is blocked again by the batch that had brought it, what else it brought by itself.
+    _block(conn, stage_of["lifted"], stage_of["lifted"].c.batch_id)
+    _block(conn, version, sa.literal(batch_id))
+    was_blocked = stage_of["blocked"].c
+    _block(conn, stage_of["blocked"], was_blocked.batch_id, was_blocked.batch_id.not_in(_released(conn)))
     quarantine.reopen(conn, named, stage_of["seen"])
     conn.execute(sa.delete(t.metric).where(t.metric.c.batch_id == batch_id))
     detach_arrow(conn, [f"stage_{name}" for name in names])
+    return len(former["lifted"]) + (conn.scalar(_count_blocked(batch_id)) or 0)
+
+
+def _block(
+    conn: Connection, versions: sa.FromClause, by: sa.ColumnElement[str], *where: sa.ColumnElement[bool]
+) -> None:
+    """Keep versions out that are not kept out yet."""
+    rows = sa.select(*(versions.c[name] for name in VERSION), by).where(~is_blocked(versions), *where)
+    conn.execute(sa.insert(t.blocked).from_select([*VERSION, "batch_id"], rows))
+
+
+def _released(conn: Connection) -> list[str]:
+    """Batches that were undone and let in again."""
+    of = t.batch.c
+    releases = sa.select(of.batch_id).where(of.batch_id.contains(RELEASED), of.undone_at.is_(None))
+    return [release_id.rsplit(RELEASED, 1)[0] for release_id in conn.scalars(releases)]
 
 
 def _withdraw(conn: Connection, loaded_at: datetime, now: datetime) -> list[str]:
@@ -232,8 +276,8 @@ def _withdraw(conn: Connection, loaded_at: datetime, now: datetime) -> list[str]
 
 @dataclass(frozen=True)
 class Released:
-    """What releasing an undone batch did: versions let in again, and the batch that loaded them, if their landed
-    records were still there."""
+    """What releasing an undone batch did: versions let in again, none if they were before, and the batch that loaded
+    them, if their landed records were still there."""
 
     versions: int
     outcome: Outcome | None
@@ -243,48 +287,67 @@ def release(warehouse: Warehouse, settings: Settings, batch_id: str) -> Released
     """Let the versions in again that came with a batch that was undone, and load its landed records if they are there.
 
     Raises:
-        UsageError: there is no such batch, or it was not undone, or released already.
+        UsageError: there is no such batch, or it was not undone, or all that it brought was overtaken since.
         GateStopped: a stop rule failed; nothing was changed.
     """
     of = t.batch.c
     with warehouse.reading() as conn:
         row = _find(conn, batch_id)
         batch_id = row.batch_id
-        held = _held(conn, batch_id)
+        held = conn.scalar(_count_blocked(batch_id)) or 0
         known = set(conn.scalars(sa.select(of.batch_id).where(of.batch_id.startswith(batch_id, autoescape=True))))
-    if row.undone_at is None or not held:
+        is_released = batch_id in _released(conn)
+    if row.undone_at is None:
+        raise UsageError(f"{batch_id} was not undone", "`collab status` names batches that were")
+    if is_released and not held:
+        return Released(0, None)
+    if not held:
         raise _none_held(batch_id)
+    name = f"{batch_id}{RELEASED}{len(known)}"
     try:
         landing = read_landing(settings.landing / row.landing_uri)
     except LandingError:
         with warehouse.transaction("released") as conn:
-            _let_in(conn, batch_id)
+            _let_in(conn, batch_id, keep_nothing)
+            _note_release(conn, row, name)
         return Released(held, None)
     with Workspace(settings.staging) as workspace, closing(workers_for(settings)) as workers:
         with warehouse.reading() as conn:
             reference = reference_folder(conn, settings, workspace)
         workers.provide(reference)
-        name = f"{batch_id}/released-{len(known)}"
         folder = settings.landing / row.landing_uri
         again = Batch(name, landing, folder, row.first_record, row.end_record, utc_now(), reference)
         staged = batches.stage(again, Deriver(workers), workspace.folder, settings)
         report = batches.validate(staged)
         command = f"collab undo {batch_id} --release"
         outcome = batches.load_again(
-            warehouse, again, staged, report, settings, lambda conn: _let_in(conn, batch_id), command
+            warehouse, again, staged, report, settings, lambda conn, keep: _let_in(conn, batch_id, keep), command
         )
     return Released(held, outcome)
 
 
-def _held(conn: Connection, batch_id: str) -> int:
-    return conn.scalar(sa.select(sa.func.count()).where(t.blocked.c.batch_id == batch_id)) or 0
+def _count_blocked(batch_id: str) -> sa.Select[tuple[int]]:
+    return sa.select(sa.func.count()).where(t.blocked.c.batch_id == batch_id)
 
 
 def _none_held(batch_id: str) -> UsageError:
-    return UsageError(f"no versions of {batch_id} are blocked", "`collab status` names batches that were undone")
+    return UsageError(
+        f"no versions of {batch_id} are blocked", "newer ones have come since; there is nothing to let in"
+    )
 
 
-def _let_in(conn: Connection, batch_id: str) -> None:
-    if not _held(conn, batch_id):  # somebody else has just released them
+def _let_in(conn: Connection, batch_id: str, keep: Keep) -> None:
+    if not conn.scalar(_count_blocked(batch_id)):  # somebody else has just released them
         raise _none_held(batch_id)
-    conn.execute(sa.delete(t.blocked).where(t.blocked.c.batch_id == batch_id))
+    is_of_it = t.blocked.c.batch_id == batch_id
+    keep("lifted", sa.select(t.blocked).where(is_of_it))
+    conn.execute(sa.delete(t.blocked).where(is_of_it))
+
+
+def _note_release(conn: Connection, row: sa.Row[tuple[object, ...]], name: str) -> None:
+    """A batch without records, so that undoing what came later does not block the versions again."""
+    counts = dict.fromkeys((*CATEGORIES, *OTHER_COUNTS, "credits"), 0)
+    unsaid = dict.fromkeys(("source_records", "source_listed", "run_id", "undone_at"))
+    now = next_moment(conn)
+    place = {"batch_id": name, "first_record": row.end_record, "started_at": now, "finished_at": now}
+    conn.execute(t.batch.insert(), {**row._mapping, **counts, **unsaid, **place})

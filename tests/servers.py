@@ -89,10 +89,10 @@ class PostgresServer(AbstractContextManager["PostgresServer"]):
     def url(self, database: str = "postgres", user: str = USER) -> str:
         return f"postgresql://{user}@127.0.0.1:{self.port}/{database}"
 
-    def new_database(self) -> str:
-        """URL of a new, empty database."""
+    def new_database(self, like: str | None = None) -> str:
+        """URL of a new database, empty or a copy of one that nobody is connected to."""
         name = f"t{uuid4().hex[:12]}"
-        _run(self.url(), f"CREATE DATABASE {name}")
+        _run(self.url(), f"CREATE DATABASE {name}" + (f" TEMPLATE {sa.make_url(like).database}" if like else ""))
         return self.url(name)
 
     def __exit__(self, *exc: object) -> None:

@@ -53,10 +53,10 @@ def engine(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def database(request: pytest.FixtureRequest, engine: str) -> Callable[[], str | None]:
+def database(request: pytest.FixtureRequest, engine: str) -> Callable[..., str | None]:
     """Makes a place for a warehouse: a database of its own, or none, which is a file in its home."""
     if engine == "duckdb":
-        return lambda: None
+        return lambda like=None: None
     server: PostgresServer = request.getfixturevalue("postgres")
     return server.new_database
 

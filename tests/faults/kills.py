@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 START = multiprocessing.get_context("forkserver")
-START.set_forkserver_preload(["great_expectations", "tests.factory"])
+START.set_forkserver_preload(["great_expectations", "flows.cli", "tests.factory"])
 
 
 def was_killed(run: Callable[..., None], *args: Any, after: float | None) -> bool:

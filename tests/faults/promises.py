@@ -9,7 +9,8 @@ import sqlalchemy as sa
 
 from schemas import tables as t
 from schemas.settings import Settings
-from tasks.ledger import has_changed
+from tasks.again import SOURCE
+from tasks.ledger import RELEASED, has_changed
 from tasks.releases import opened
 from tasks.verify import verify
 from tasks.warehouse import Warehouse
@@ -29,16 +30,17 @@ def promises_hold(settings: Settings) -> dict[str, list[tuple]]:
     with Warehouse.open(settings, create=False) as warehouse:
         with warehouse.transaction() as conn:
             assert [finding for finding in verify(conn) if finding.differences] == []
-        batches = rows(warehouse, sa.select(t.batch))
+        batches = rows(warehouse, sa.select(t.batch).where(t.batch.c.source != SOURCE))
         for batch in batches:
             assert batch["fetched"] == sum(batch[name] for name in CATEGORIES), batch
             assert batch["listed"] == batch["applied"] + batch["absent"], batch
             assert (settings.landing / batch["landing_uri"] / "manifest.json").exists()
+        loads = [batch for batch in batches if RELEASED not in batch["batch_id"]]
         for landing in {batch["landing_id"] for batch in batches}:
-            mine = sorted((b["first_record"], b["end_record"]) for b in batches if b["landing_id"] == landing)
+            mine = sorted((b["first_record"], b["end_record"]) for b in loads if b["landing_id"] == landing)
             assert all(end == first for (_, end), (first, _) in pairwise(mine)), mine
         of_works = {row["batch_id"] for row in rows(warehouse, sa.select(t.work.c.batch_id).distinct())}
-        assert of_works <= {batch["batch_id"] for batch in batches}
+        assert of_works <= {row["batch_id"] for row in rows(warehouse, sa.select(t.batch.c.batch_id))}
         release_is_whole(settings, warehouse)
         return contents(warehouse)
 
@@ -47,6 +49,7 @@ def nothing_is_left_over(settings: Settings) -> None:
     """No staged file, no landing or release that is not whole."""
     assert not list(settings.staging.glob("**/*.arrow"))
     assert not list(settings.landing.glob("*/.*"))
+    assert not list(settings.landing.glob("*/*/before/.*"))
     assert all((folder / "manifest.json").exists() for folder in settings.landing.glob("*/*/"))
     assert not list(settings.published.glob(".*"))
 
@@ -55,7 +58,9 @@ def release_is_whole(settings: Settings, warehouse: Warehouse) -> None:
     """The current release is the newest, opens, and holds what the warehouse holds, with its unknown part."""
     current = settings.published / "current"
     manifest = json.loads((current / "manifest.json").read_text())
-    newest = rows(warehouse, sa.select(t.release).order_by(t.release.c.published_at.desc()).limit(1))[0]
+    of = t.release.c
+    stands = sa.select(t.release).where(of.withdrawn_at.is_(None))
+    newest = rows(warehouse, stands.order_by(of.published_at.desc()).limit(1))[0]
     assert manifest["release"] == newest["release_id"] == current.resolve().name
     folders = {entry.name for entry in settings.published.iterdir() if entry.is_dir() and not entry.is_symlink()}
     assert folders <= {row["release_id"] for row in rows(warehouse, sa.select(t.release.c.release_id))}

@@ -33,7 +33,7 @@ from flows.deployed import load_settings as settings_of_a_run
 from flows.past_runs import forget_runs
 from flows.progress import Lines
 from flows.rescan import rescan
-from flows.steps import SOURCES, Summary, directly, run_night
+from flows.steps import RESCAN, SOURCES, Summary, directly, run_night, with_night
 from flows.verify import verify
 from schemas import tables as t
 from schemas.errors import BudgetExhausted, GateStopped, UsageError
@@ -231,6 +231,7 @@ def test_a_rescan_takes_parts_that_nights_leave_alone_and_says_when_there_are_no
     assert [name for name in tasks if name.startswith("load ") and "2026-01-01" in name]
     again = rescan(snapshot=str(root))
     assert again == "nothing to do: every part is loaded as the manifest describes it"
+    assert with_night(run_night, directly, snapshot=str(root), rescan_days=7, flow=RESCAN) == again  # --no-prefect
 
 
 def test_a_backfill_of_no_dates_is_refused(home, monkeypatch):

@@ -204,7 +204,7 @@ def nights(tmp_path, settings_for, last, monkeypatch, **more):
 def test_a_night_that_lost_its_affiliations_stops(tmp_path, settings_for, monkeypatch):
     lost = [work(500 + k, [author(), author()], updated="2026-01-05") for k in range(8)]
     settings = nights(tmp_path, settings_for, lost, monkeypatch)
-    with pytest.raises(GateStopped, match=r"share_with_country is 0, limit at least 0\.95"):
+    with pytest.raises(GateStopped, match=r"share_with_country is 0, limit 0\.95 to 1 -> "):
         run(settings)
 
 

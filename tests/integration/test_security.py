@@ -10,6 +10,7 @@ import csv
 import gzip
 import json
 import logging
+import time
 import unicodedata
 from collections.abc import Callable, Iterable
 from itertools import repeat
@@ -18,14 +19,19 @@ from pathlib import Path
 import duckdb
 import pytest
 import sqlalchemy as sa
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
+from prefect.settings import PREFECT_SERVER_DATABASE_CONNECTION_URL
 from pydantic import SecretStr
 from typer.testing import CliRunner
 
 import flows.cli
 import tasks.sources.files
+from flows.automations import put_blocks
 from schemas import tables as t
 from schemas.errors import LONGEST_MESSAGE, CollabError, SourceError
 from schemas.settings import Settings, load_settings
+from tasks.alerts import addresses
 from tasks.land import Incoming, Landing, land
 from tasks.sources.files import Root
 from tasks.spreadsheets import FORMULA
@@ -80,18 +86,61 @@ def contents_of(folder: Path) -> Iterable[tuple[str, bytes]]:
             yield f"{path} unpacked", gzip.decompress(raw[raw.index(b"\x1f\x8b\x08") :])
 
 
-@pytest.mark.engines("duckdb")
-def test_planted_secrets_are_written_nowhere(postgres, collab, tmp_path, monkeypatch, caplog, capfd):
-    """Good nights, one with a wrong key, one that is stopped, and one without a server, into PostgreSQL."""
+@pytest.fixture
+def planted(postgres, monkeypatch) -> None:
+    """Every secret there is, and the password of a warehouse on PostgreSQL."""
     for name, value in secret_settings().items():
         monkeypatch.setenv(f"COLLAB_{name.upper()}", value)
-    for name, host in {"FROM": "a@example.org", "TO": "b@example.org", "HOST": "mail.example.org"}.items():
-        if f"alert_smtp_{name.lower()}" in Settings.model_fields:
-            monkeypatch.setenv(f"COLLAB_ALERT_SMTP_{name}", host)
+    mail = {"FROM": "a@example.org", "TO": "b@example.org", "HOST": "mail.example.org", "USER": "somebody"}
+    for name, value in mail.items():
+        monkeypatch.setenv(f"COLLAB_ALERT_SMTP_{name}", value)
     at = sa.make_url(postgres.new_database())
     monkeypatch.setenv("COLLAB_WAREHOUSE_URL", at.set(password=PASSWORD).render_as_string(hide_password=False))
+    monkeypatch.setenv("COLLAB_OPENALEX_ATTEMPTS", "1")
+
+
+def works_of_today(last: int) -> list[dict]:
     today = f"{utc_now():%Y-%m-%d}"
-    works = [work(n, publication_date=today, publication_year=int(today[:4])) for n in range(11, 40)]
+    return [work(n, publication_date=today, publication_year=int(today[:4])) for n in range(11, last)]
+
+
+@pytest.mark.engines("duckdb")
+@pytest.mark.prefect
+def test_planted_secrets_are_not_in_the_database_of_prefect(prefect_server, planted, collab, monkeypatch):
+    """Parameters, states, logs and artifacts of nights that are good, have a wrong key, and have no warehouse; and the
+    blocks that alerts go by."""
+    from flows.nightly import nightly
+
+    with ReplayServer(works_of_today(14), key=KEY) as server:
+        monkeypatch.setenv("COLLAB_OPENALEX_URL", server.url)
+        with monkeypatch.context() as wrong:
+            wrong.setenv("COLLAB_OPENALEX_API_KEY", f"{PLANTED}-wrong")
+            assert nightly(source="openalex-api", return_state=True).is_failed()
+        assert nightly(source="openalex-api", return_state=True).is_completed()
+        with monkeypatch.context() as away:
+            away.setenv("COLLAB_WAREHOUSE_URL", f"postgresql://me:{PASSWORD}@127.0.0.1:1/atlas")
+            last = nightly(source="openalex-api", return_state=True)
+            assert last.is_failed()
+    with get_client(sync_client=True) as client:
+        blocks = put_blocks(client, addresses(load_settings()))
+        assert len(blocks) == 2
+        this = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[last.state_details.flow_run_id]))
+        for _ in range(60):  # logs are sent in the background
+            if any("Finished in state Failed" in log.message for log in client.read_logs(this)):
+                break
+            time.sleep(0.5)
+        file = Path(sa.make_url(PREFECT_SERVER_DATABASE_CONNECTION_URL.value()).database)
+        held = b"".join(part.read_bytes() for part in sorted(file.parent.glob(f"{file.name}*")))
+        for block in blocks.values():
+            client.delete_block_document(block)
+    for known in (b"what-happened", b"Finished in state Failed", b"check COLLAB_OPENALEX_API_KEY", b"127.0.0.1:1"):
+        assert known in held
+    assert PLANTED.encode() not in held
+
+
+@pytest.mark.engines("duckdb")
+def test_planted_secrets_are_written_nowhere(postgres, planted, collab, tmp_path, monkeypatch, caplog, capfd):
+    """Good nights, one with a wrong key, one that is stopped, and one without a server, into PostgreSQL."""
     printed: list[str] = []
 
     def call(*args: object, ends_with: int = 0) -> None:
@@ -100,9 +149,8 @@ def test_planted_secrets_are_written_nowhere(postgres, collab, tmp_path, monkeyp
         printed.append(output)
 
     night = ("run", "--source", "openalex-api", "--no-prefect")
-    with caplog.at_level(logging.DEBUG), ReplayServer(works, key=KEY) as server:
+    with caplog.at_level(logging.DEBUG), ReplayServer(works_of_today(40), key=KEY) as server:
         monkeypatch.setenv("COLLAB_OPENALEX_URL", server.url)
-        monkeypatch.setenv("COLLAB_OPENALEX_ATTEMPTS", "1")
         with monkeypatch.context() as wrong:
             wrong.setenv("COLLAB_OPENALEX_API_KEY", f"{PLANTED}-wrong")
             call("check", ends_with=1)

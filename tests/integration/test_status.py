@@ -15,6 +15,7 @@ from schemas.errors import GateStopped, SourceError
 from tasks.publish import publish
 from tasks.report import read_status
 from tasks.runs import Begun, recorded_alone
+from tasks.sources.venue_list import SOURCE as LISTS
 from tasks.undo import undo
 from tasks.warehouse import Warehouse, utc_now
 from tests.factory import author, rows, work, write_snapshot
@@ -119,6 +120,31 @@ def test_a_source_that_is_gone_and_a_run_that_was_killed_are_told_apart(home, tm
     assert not is_good
     assert "KILLED verify on warehouse" in text
     assert "`collab verify`" in text
+
+
+def test_a_list_makes_no_night_fresh_and_goes_stale_with_none(home, tmp_path):
+    of_list = Begun("nightly", LISTS, "collab run --source venue-list --list l.csv --corpus mine")
+    with Warehouse.open(home) as warehouse:
+        with recorded_alone(warehouse, home, of_list):
+            pass
+        with warehouse.reading() as conn:
+            assert not read_status(conn, home, utc_now() + timedelta(days=400)).is_stale
+    night()
+    (tmp_path / "s").rename(tmp_path / "away")
+    with pytest.raises(SourceError):
+        night()
+    later = utc_now() + timedelta(hours=26)
+    with Warehouse.open(home) as warehouse:
+        with recorded_alone(warehouse, home, of_list):
+            pass
+        with warehouse.transaction() as conn:
+            is_newest = t.run.c.started_at == sa.select(sa.func.max(t.run.c.started_at)).scalar_subquery()
+            conn.execute(sa.update(t.run).values(started_at=later, ended_at=later).where(is_newest))
+    text, is_good = said(home, timedelta(hours=27))
+    assert not is_good
+    assert "FAILED nightly on openalex-snapshot" in text
+    (stale,) = [line for line in text.splitlines() if line.startswith("STALE")]
+    assert stale.endswith("`collab run --source openalex-snapshot`")
 
 
 def test_a_clock_that_was_ahead_hides_neither_a_stale_warehouse_nor_a_failed_run(home, tmp_path):

@@ -8,17 +8,21 @@ from datetime import date
 import msgspec
 import pytest
 import sqlalchemy as sa
+from typer.testing import CliRunner
 
+import flows.cli
+import flows.recover_commands
 from schemas import tables as t
 from schemas.errors import GateStopped, LandingError, UndoRefused, UsageError
 from tasks.publish import publish
 from tasks.quarantine import open_records
+from tasks.report import read_status
 from tasks.retention import prune
 from tasks.sample import write_sample
-from tasks.undo import release, undo
+from tasks.undo import Released, Undone, release, undo
 from tasks.validate import Report, Result
 from tasks.verify import verify
-from tasks.warehouse import Warehouse
+from tasks.warehouse import Warehouse, utc_now
 from tests.factory import author, contents, rows, run, work, write_snapshot
 
 
@@ -89,9 +93,9 @@ def two_nights(tmp_path, settings_for):
     """Settings of a warehouse with two nights, and the states after each."""
     settings = settings_for(write_snapshot(tmp_path / "s", DAYS))
     run(settings, date(2026, 1, 1))
-    first = state(settings)
+    first = state(settings, is_verified=False)
     run(settings)
-    return settings, first, state(settings)
+    return settings, first, state(settings, is_verified=False)
 
 
 def test_what_was_undone_stays_out_until_it_is_released(two_nights, tmp_path, monkeypatch):
@@ -124,23 +128,97 @@ def test_what_was_undone_stays_out_until_it_is_released(two_nights, tmp_path, mo
         assert done.outcome is not None
         assert (done.outcome.row["new"], done.outcome.row["updated"]) == (2, 1)
         publish(warehouse, settings)
-        with pytest.raises(UsageError, match="no versions of"):
-            release(warehouse, settings, last)
+        assert release(warehouse, settings, last) == Released(0, None)  # twice is once
     ended = state(settings)
     assert {k: v for k, v in ended.items() if k != "release"} == {k: v for k, v in second.items() if k != "release"}
     take_back(settings, done.outcome.row["batch_id"])  # a release is a batch like any other
     assert state(settings) == first
+    assert kept_out(settings) == brought_by(last) | {(15, 3, newest_id)}
 
 
-def test_versions_are_released_when_their_landed_records_are_gone(two_nights):
-    settings, first, _ = two_nights
+def kept_out(settings) -> set[tuple[int, int, str]]:
+    """Versions that may not come back: work, day, and the batch that had brought them."""
+    with Warehouse.open(settings) as warehouse:
+        found = rows(warehouse, sa.select(t.blocked))
+    return {(row["work_id"], row["source_updated_at"].day, row["batch_id"]) for row in found}
+
+
+def brought_by(last: str) -> set[tuple[int, int, str]]:
+    """Versions of the second night."""
+    return {(11, 2, last), (14, 1, last), (15, 1, last)}
+
+
+def overtaken(settings, tmp_path) -> tuple[str, str]:
+    """Take the last batch back, and load a newer version of one of its works; the ids of both batches."""
     last = batches(settings)[-1]
     take_back(settings, last)
-    shutil.rmtree(settings.landing)
+    write_snapshot(tmp_path / "s", {**DAYS, "2026-01-03": [work(15, [author("KR")], updated="2026-01-03")]})
+    run(settings)
+    return last, batches(settings)[-1]
+
+
+def test_a_release_that_was_taken_back_keeps_out_what_was_kept_out_before_it(two_nights, tmp_path):
+    settings, *_ = two_nights
+    last, newest = overtaken(settings, tmp_path)
     with Warehouse.open(settings) as warehouse:
         done = release(warehouse, settings, last)
-        assert (done.versions, done.outcome) == (3, None)
+    assert done.outcome is not None
+    assert (done.outcome.row["new"], done.outcome.row["updated"]) == (1, 1)  # work 15 has a newer version
+    take_back(settings, done.outcome.row["batch_id"])
+    assert kept_out(settings) == brought_by(last)
+    take_back(settings, newest)
+    assert kept_out(settings) == brought_by(last) | {(15, 3, newest)}
+
+
+def test_versions_are_released_when_their_landed_records_are_gone(two_nights, tmp_path):
+    settings, first, second = two_nights
+    last, newest = overtaken(settings, tmp_path)
+    shutil.rmtree(next(settings.landing.glob(f"*/{last.split('/')[1]}")))
+    with Warehouse.open(settings) as warehouse:
+        assert release(warehouse, settings, last) == Released(3, None)
+        assert release(warehouse, settings, last) == Released(0, None)
+        with pytest.raises(UndoRefused, match="only let versions in"):
+            undo(warehouse, settings, f"{last}/released-1")
+    take_back(settings, newest)  # does not keep out again what it had overtaken
     assert state(settings) == first
+    assert kept_out(settings) == {(15, 3, newest)}
+    write_snapshot(tmp_path / "s", {**DAYS, "2026-01-04": [work(12, [author("US")])]})
+    run(settings)
+    assert state(settings)["work"] == second["work"]
+
+
+def test_what_was_taken_back_is_published_though_the_rest_is_refused(two_nights, monkeypatch):
+    settings, first, _ = two_nights
+    oldest, *_, last = batches(settings)
+    for name in ("home", "scope", "workers", "snapshot"):
+        monkeypatch.setenv(f"COLLAB_{name.upper()}", str(getattr(settings, name)))
+    said = flows.recover_commands._say
+
+    def meanwhile(done: Undone) -> None:
+        said(done)
+        for kept in settings.landing.glob("*/*/before"):  # as `collab prune` beside it would
+            shutil.rmtree(kept)
+
+    monkeypatch.setattr(flows.recover_commands, "_say", meanwhile)
+    result = CliRunner().invoke(flows.cli.app, ["undo", oldest, "--with-later"])
+    assert result.exit_code == 1
+    assert f"undone {last}: 1 works as before, 2 removed" in result.output
+    assert "current release: " in result.output
+    assert f"what {oldest} replaced is not in" in result.output
+    assert state(settings) == first
+    with Warehouse.open(settings) as warehouse, warehouse.reading() as conn:
+        assert read_status(conn, settings, utc_now()).is_published
+
+
+def test_nothing_is_kept_where_nothing_shall_be_undone(tmp_path, settings_for):
+    settings = settings_for(write_snapshot(tmp_path / "s", DAYS), undo_days=0)
+    run(settings)
+    assert list(settings.landing.glob("*/*/before")) == []
+    (last, *_) = batches(settings)[::-1]
+    before = state(settings)
+    with Warehouse.open(settings) as warehouse, pytest.raises(UndoRefused, match="COLLAB_UNDO_DAYS is 0"):
+        undo(warehouse, settings, last)
+    assert state(settings) == before
 
 
 def test_only_what_can_be_put_back_is_undone(two_nights):
@@ -178,16 +256,11 @@ def test_only_what_can_be_put_back_is_undone(two_nights):
 
 def test_a_block_that_was_pruned_comes_back_with_the_version_that_overtook_it(two_nights, tmp_path):
     settings, *_ = two_nights
-    last = batches(settings)[-1]
-    take_back(settings, last)
-    write_snapshot(tmp_path / "s", {**DAYS, "2026-01-03": [work(15, [author("KR")], updated="2026-01-03")]})
-    run(settings)
+    last, newest = overtaken(settings, tmp_path)
     with Warehouse.open(settings) as warehouse:
         assert prune(warehouse, settings).blocked == 1
-    take_back(settings, batches(settings)[-1])
-    with Warehouse.open(settings) as warehouse:
-        kept_out = rows(warehouse, sa.select(t.blocked.c.work_id).order_by(t.blocked.c.work_id))
-    assert [row["work_id"] for row in kept_out] == [11, 14, 15, 15]
+    take_back(settings, newest)
+    assert kept_out(settings) == brought_by(last) | {(15, 3, newest)}
 
 
 def test_a_batch_that_cannot_keep_what_it_replaces_is_not_loaded(tmp_path, settings_for, monkeypatch):

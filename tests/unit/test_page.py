@@ -61,7 +61,7 @@ def test_any_text_is_harmless(text):
 
 
 def test_plain_words_stay_and_length_is_bounded():
-    text = "quarantined_share is 1, limit at least 0 and at most 0.05 (1900 <= year) -> run again"
+    text = "quarantined_share is 1, limit at most 0.05 (1900 <= year) -> run again"
     assert harmless(text) == text
     assert harmless("see `collab status`, then go on") == "see `collab status`, then go on"
     assert len(harmless("x" * 10_000_000)) < 2_100
@@ -119,6 +119,11 @@ COMMAND = "collab run --source openalex-snapshot"
             "backfill",
             {"first": date(2024, 1, 1), "last": "2024-03-31"},
             "collab backfill --from 2024-01-01 --to 2024-03-31",
+        ),
+        (
+            "rescan",
+            {"source": "openalex-api", "unseen_days": 30},
+            "collab rescan --source openalex-api --unseen-days 30",
         ),
         ("quarantine-retry", {}, "collab quarantine retry"),
         ("verify", {}, "collab verify"),
