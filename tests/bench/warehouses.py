@@ -30,7 +30,7 @@ BENCH_SCHEMA = "bench"  # in the warehouse, for as long as a rebuild takes
 
 def settings_for(home: Path, snapshot: Path | None = None, url: str | None = None) -> Settings:
     """Two threads and the usual memory; no gate stops a night that changes much on purpose."""
-    gates = {"max_rewritten_share": 1, "max_year_change": 100, "band_sigmas": 1000}
+    gates = {"max_rewritten_share": 1, "max_year_change": 100, "band_sigmas": 1000, "min_volume_share": 0}
     places = {"home": home, "snapshot": snapshot and str(snapshot), "warehouse_url": url}
     return load_settings(**places, scope="all", workers=2, **gates)
 
