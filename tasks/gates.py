@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections import Counter
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -67,12 +68,14 @@ LIMITS = {
 LIFTED = {
     "share_with_country": "COLLAB_BAND_SIGMAS=1000",
     "publisher_lost": "COLLAB_MAX_UNLOCATED_SHARE=1",
-    **dict.fromkeys(("snapshot_volume", "date_volume", "window_volume", "changes_volume"), "COLLAB_MIN_VOLUME_SHARE=0"),
 }
+VOLUMES = ("snapshot_volume", "date_volume", "window_volume", "changes_volume")
 
 
 def lifting(result: Result) -> str:
     """The setting, with its value, that lets a batch pass which this rule stopped; empty if none may."""
+    if result.rule in VOLUMES:
+        return (result.sample or "").rpartition(" ")[2]  # what the rule says ends with it
     if result.rule not in LIMITS:
         return LIFTED.get(result.rule, "")
     above = math.ceil(100 * float(result.observed) + 1) / 100
@@ -90,14 +93,24 @@ def stop_of(batch_id: str, results: list[Result], broken: list[Result], again: s
     figures = "; ".join(f"{result.rule} is {result.observed}, limit {result.expected}" for result in broken)
     lifted = [lifting(result) for result in broken]
     if all(lifted):
-        once = " ".join(dict.fromkeys(lifted))
+        once = " ".join(_widest(lifted))
         how = f"if the source is right, `{once} {again}` lets it pass once; else `{again}` when it is mended"
     elif any(result.rule == WINDOW_COMPLETE for result in broken):
         how = f"the source did not list all that it says there is; `{again}` asks again"
     else:
         how = f"figures contradict each other, which is a defect: `collab verify`, report it; `{again}` tries again"
-    hint = f"nothing of it was loaded; `collab status` says which records; {how}"
+    hint = f"nothing of it was loaded; `collab status` says why; {how}"
     return GateStopped(f"batch {batch_id} stopped: {figures}", hint, batch_id, tuple(results))
+
+
+def _widest(lifted: Iterable[str]) -> list[str]:
+    """One value for each setting: the one that all rules pass that are held to it."""
+    found: dict[str, str] = {}
+    for one in lifted:
+        name, value = one.split("=")
+        choose = min if name.startswith("COLLAB_MIN_") else max
+        found[name] = choose(found.get(name, value), value, key=float)
+    return [f"{name}={value}" for name, value in found.items()]
 
 
 def staged_metrics(folder: Path) -> dict[str, float]:

@@ -176,7 +176,7 @@ def test_half_of_a_window_of_the_api(home_of, api, survived):
     survived("API: half of a month is gone", caught.value, "run again when the source is whole")
     trusting = settings.model_copy(update={"max_vanished_share": 1.0})
     with pytest.raises(
-        GateStopped, match=r"window_volume is 30, limit at least 36 -> .*`COLLAB_MIN_VOLUME_SHARE=0 collab run "
+        GateStopped, match=r"window_volume is 30, limit at least 36 -> .*`COLLAB_MIN_VOLUME_SHARE=0.50 collab run "
     ) as stopped:
         night(trusting, TODAY + timedelta(days=2))
     assert contents_of(settings) == before

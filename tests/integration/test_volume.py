@@ -16,8 +16,10 @@ from schemas import tables as t
 from schemas.errors import GateStopped
 from schemas.reviewed import definitions_digest
 from schemas.settings import load_settings
+from tasks.gates import stop_of
 from tasks.land import DELETIONS, WORKS, Landing
 from tasks.sources.openalex_snapshot import Part, Window, volumes
+from tasks.validate import Result
 from tasks.warehouse import Warehouse
 from tests.factory import counts, rows, run, work, write_snapshot
 
@@ -181,13 +183,27 @@ def test_half_a_date_stops_the_night_and_is_let_pass_once(tmp_path, settings_for
     settings = settings_for(root)
     run(settings)
     write_snapshot(root, days | {"2026-01-04": [work(400 + k, updated="2026-01-04") for k in range(5)]})
-    with pytest.raises(GateStopped, match=r"date_volume is 5, limit at least 6"):
+    with pytest.raises(GateStopped, match=r"date_volume is 5, limit at least 6 -> .*`COLLAB_MIN_VOLUME_SHARE=0\.50 "):
         run(settings)
     with Warehouse.open(settings) as warehouse:
         assert len(rows(warehouse, sa.select(t.batch))) == len(rows(warehouse, sa.select(t.release))) == 1
         kept = rows(warehouse, sa.select(t.metric.c.value).where(t.metric.c.name == volume.SNAPSHOT_RECORDS))
         assert kept == [{"value": 30.0}]
     assert counts(run(settings_for(root, min_volume_share=0.5)))["new"] == 5
+
+
+def test_a_setting_that_stopped_two_rules_is_lifted_far_enough_for_both():
+    def broken(rule: str, observed: str, why: str | None = None) -> Result:
+        return Result("gates", rule, "stop", False, observed, "", 1, 1, why)
+
+    rules = [
+        broken("snapshot_volume", "3", "run once with COLLAB_MIN_VOLUME_SHARE=0.30"),
+        broken("date_volume", "5", "run once with COLLAB_MIN_VOLUME_SHARE=0.50"),
+        broken("publisher_unlocated", "0.6"),
+        broken("publisher_lost", "1"),
+    ]
+    said = str(stop_of("b", rules, rules, "collab run"))
+    assert "`COLLAB_MIN_VOLUME_SHARE=0.30 COLLAB_MAX_UNLOCATED_SHARE=1 collab run` lets it pass once" in said
 
 
 def rewritten(conn, settings, before: list[tuple], after: list[tuple]):
