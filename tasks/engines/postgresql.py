@@ -49,6 +49,7 @@ NEVER_ANALYSED = """SELECT nspname, relname FROM pg_class JOIN pg_namespace ON p
     WHERE nspname IN ('core', 'mart', 'ops') AND relkind = 'r' AND reltuples < 0 AND pg_relation_size(pg_class.oid) > 0
     AND pg_has_role(relowner, 'USAGE')"""
 LOST = ("08", "57P0")  # classes of SQLSTATE: connection exception, shutdown of the server
+DISK_FULL = "53100"
 RETRYABLE = ("40001", "40P01")  # serialisation failure, deadlock
 
 
@@ -201,7 +202,8 @@ class PostgreSQL(Backend):
         if is_lost or (state or "").startswith(LOST) or state in RETRYABLE:
             hint = "see that the server runs and COLLAB_WAREHOUSE_URL is right, then run again"
             return ConnectionLost(f"the warehouse {place} could not be {doing}: {cause}", hint)
-        return WarehouseError(f"the warehouse {place} could not be {doing}: {cause}", "mend that, then run again")
+        hint = "free space on the server, then run again" if state == DISK_FULL else "mend that, then run again"
+        return WarehouseError(f"the warehouse {place} could not be {doing}: {cause}", hint)
 
 
 class _Blocks(io.RawIOBase):

@@ -133,7 +133,9 @@ def test_the_disk_of_postgresql_is_full(home_of, undisturbed, snapshot, tmp_path
 
         with monkeypatch.context() as patched:
             patched.setattr(batches, "load_works", full)
-            with pytest.raises(WarehouseError, match=r"No space left on device -> mend that, then run again") as caught:
+            with pytest.raises(
+                WarehouseError, match=r"No space left on device -> free space on the server, then run again"
+            ) as caught:
                 run(home)
         (place / "filler").unlink()
         run(home)
