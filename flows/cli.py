@@ -118,10 +118,10 @@ def run(
             NIGHTLY,
             no_prefect,
             source=source,
-            snapshot=settings.snapshot,
+            snapshot=snapshot,  # what the environment says is no parameter: Prefect keeps those
             until=night,
-            venue_list=settings.venue_list,
-            venue_corpus=settings.venue_corpus,
+            venue_list=venue_list,
+            venue_corpus=corpus,
         )
         console.print(f"up to {night}: {line}" if night else line, markup=False, highlight=False)
 
@@ -146,9 +146,9 @@ def rescan(
     if source == ListIntake.source:
         raise UsageError("a list is brought whole: there is no past to look at", "`collab run` brings it again")
     opening_of(source, rescan_days=unseen_days)
-    settings = load_settings(snapshot=snapshot)
+    load_settings(snapshot=snapshot)  # a wrong one is said before Prefect is started
     console.print(
-        _run_flow(RESCAN, no_prefect, source=source, snapshot=settings.snapshot, unseen_days=unseen_days),
+        _run_flow(RESCAN, no_prefect, source=source, snapshot=snapshot, unseen_days=unseen_days),
         markup=False,
         highlight=False,
     )

@@ -8,6 +8,7 @@ import os
 import re
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import parse_qs, urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_serializer, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -30,6 +31,7 @@ for _name, _value in {
 
 PREFIX = "COLLAB_"
 SECRET = re.compile("pass|token|secret", re.IGNORECASE)
+SIGNED = re.compile("pass|token|secret|sig|key|credential", re.IGNORECASE)  # as object stores sign addresses
 SERVERS, SERVER_DRIVER = ("postgresql", "postgres"), "postgresql+psycopg"
 SIZE = r"^[1-9]\d{0,5}(MB|GB)$"
 HOST = r"^[A-Za-z0-9._:\[\]-]+$"
@@ -189,6 +191,24 @@ class Settings(BaseSettings):
             return value.expanduser().resolve()
         except RuntimeError:
             raise ValueError(f"{value} is in the home of a user who does not exist") from None
+
+    @field_validator("snapshot", "venue_list")
+    @classmethod
+    def _is_open(cls, value: str | None) -> str | None:
+        """An address is shown in messages, and is a parameter of the flow run that Prefect keeps."""
+        try:
+            parts = urlsplit(value or "")
+            has_secret = "://" in (value or "") and bool(
+                parts.password or any(SIGNED.search(name) for name in parse_qs(parts.query))
+            )
+        except ValueError:
+            raise ValueError("not an address") from None
+        if has_secret:
+            raise ValueError(
+                "no secrets in an address, it is shown wherever the source is named; give them to fsspec in the"
+                " environment (FSSPEC_HTTPS for https://), or copy the files to a folder"
+            )
+        return value
 
     @field_validator("venue_corpus")
     @classmethod

@@ -13,6 +13,7 @@ import pytest
 from flows.harmless import safe
 from flows.progress import Lines
 from schemas.errors import SourceError, UsageError
+from schemas.settings import load_settings
 from tasks.land import count_records
 from tasks.sample import write_sample
 from tasks.sources.files import Root
@@ -135,3 +136,14 @@ def test_progress_lines_say_rate_and_remaining_time(caplog, monkeypatch):
         lines.start(100)
         lines.advance(50)
     assert "50 of 100 records, 2/s, about 20 s left" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["snapshot", "venue_list"])
+@pytest.mark.parametrize(
+    "address", ["https://me:hunter2@host/x", "https://host/x?sig=hunter2", "https://host/x?X-Amz-Credential=hunter2"]
+)
+def test_an_address_with_a_secret_is_refused_and_not_repeated(name, address):
+    with pytest.raises(UsageError, match=f"COLLAB_{name.upper()}: no secrets in an address") as refused:
+        load_settings(**{name: address})
+    assert "hunter2" not in str(refused.value)
+    assert getattr(load_settings(**{name: "https://host/x?download=1"}), name) == "https://host/x?download=1"
