@@ -8,7 +8,6 @@ import os
 import re
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import parse_qs, urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_serializer, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -197,13 +196,10 @@ class Settings(BaseSettings):
     def _is_open(cls, value: str | None) -> str | None:
         """An address is shown in messages, and is a parameter of the flow run that Prefect keeps."""
         try:
-            parts = urlsplit(value or "")
-            has_secret = "://" in (value or "") and bool(
-                parts.password or any(SIGNED.search(name) for name in parse_qs(parts.query))
-            )
-        except ValueError:
-            raise ValueError("not an address") from None
-        if has_secret:
+            parts = make_url(value or "")
+        except (ArgumentError, ValueError):  # a path
+            return value
+        if parts.password is not None or any(SIGNED.search(name) for name in parts.query):
             raise ValueError(
                 "no secrets in an address, it is shown wherever the source is named; give them to fsspec in the"
                 " environment (FSSPEC_HTTPS for https://), or copy the files to a folder"
