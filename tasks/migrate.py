@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Table
 from sqlalchemy.schema import CreateSchema
 
 from schemas import tables as t
+from schemas.errors import WarehouseError
 from schemas.indices import VIEWS
 from tasks.engines import backend_of
 
@@ -28,10 +29,20 @@ def revision(version: int) -> str:
 
 
 def read_version(conn: Connection) -> int:
-    """Version of the warehouse in a database; 0 if there is none."""
+    """Version of the warehouse in a database; 0 if there is none.
+
+    Raises:
+        WarehouseError: another project keeps its version there.
+    """
     listed = sa.inspect(conn)
     if listed.has_table(VERSION.name, schema=VERSION.schema):
-        return int(conn.scalar(sa.select(VERSION.c.version_num)) or 0)
+        noted = conn.scalar(sa.select(VERSION.c.version_num)) or "0"
+        if not noted.isdigit():
+            raise WarehouseError(
+                f"{VERSION} is that of another project: {noted[:32]!r}",
+                "give the warehouse a database of its own in COLLAB_WAREHOUSE_URL",
+            )
+        return int(noted)
     if not listed.has_table(t.meta.name, schema=t.meta.schema):
         return 0
     noted = conn.scalar(sa.select(t.meta.c.value).where(t.meta.c.name == "warehouse_version"))

@@ -109,6 +109,15 @@ def test_an_older_warehouse_is_upgraded_in_place(old):
     assert found[0] == found[1]
 
 
+def test_a_database_whose_versions_another_project_keeps_is_refused(tmp_path, settings_for):
+    settings = settings_for(write_snapshot(tmp_path / "s", DAYS))
+    run(settings, date(2026, 1, 1))
+    with Warehouse.open(settings) as warehouse, warehouse.transaction() as conn:
+        conn.execute(sa.update(migrate.VERSION).values(version_num="1975ea83b712"))
+    with pytest.raises(WarehouseError, match=r"another project: '1975ea83b712' -> give .* a database of its own"):
+        Warehouse.open(settings)
+
+
 def test_an_upgrade_that_fails_changes_nothing(old, monkeypatch):
     settings, _ = old
 
