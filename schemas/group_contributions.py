@@ -15,7 +15,7 @@ def bloc_contributions(rel: Relations) -> Select[Any]:
 
     Internal: two or more members. External: a known territory outside.
     """
-    of, held = rel.work_policy.c, _members(rel)
+    of, held = rel.work_policy.c, _members(rel, at_least=1)
     return (
         select(
             *cell(rel),
@@ -37,7 +37,8 @@ def bloc_pair_contributions(rel: Relations) -> Select[Any]:
 
     Exclusive: a member of each that is not in the other. A territory in both blocs alone joins nothing.
     """
-    first, second, both = _members(rel).alias("first"), _members(rel).alias("second"), _in_both(rel).alias("both")
+    held = _members(rel, at_least=2)
+    first, second, both = held.alias("first"), held.alias("second"), _in_both(rel).alias("both")
     shared = func.coalesce(both.c.members, 0)
     is_pair = and_(
         second.c.work_id == first.c.work_id,
@@ -62,12 +63,12 @@ def bloc_pair_contributions(rel: Relations) -> Select[Any]:
             rel.work.c.cited_by_count.label("citations"),
         )
         .select_from(base(rel).join(first, same_work(rel, first)).join(second, is_pair).outerjoin(both, is_of_both))
-        .where(rel.work.c.is_counted, rel.work_policy.c.territories >= 2, not_(is_one_territory))
+        .where(rel.work.c.is_counted, not_(is_one_territory))
     )
 
 
 def _memberships(rel: Relations, *, at_least: int) -> tuple[FromClause, FromClause]:
-    """Works with their known territories and the memberships of these in the work's year."""
+    """Counted works of so many territories at least, with these and their memberships in the work's year."""
     part, member = rel.work_territory, t.bloc_member.alias("member")
     is_member = and_(
         member.c.territory == part.c.territory,
@@ -82,9 +83,9 @@ def _memberships(rel: Relations, *, at_least: int) -> tuple[FromClause, FromClau
     return rows, member
 
 
-def _members(rel: Relations) -> Any:
+def _members(rel: Relations, *, at_least: int) -> Any:
     """Per work, policy and bloc: how many territories of the work are members, and their share."""
-    rows, member = _memberships(rel, at_least=1)
+    rows, member = _memberships(rel, at_least=at_least)
     part = rel.work_territory.c
     key = (part.work_id, part.policy, member.c.bloc, member.c.scheme)
     share = sum_type(func.sum(part.share)).label("fractional")
