@@ -226,16 +226,24 @@ def _load_in(
 ) -> tuple[Outcome, Report]:
     if batch.first == batch.end:
         return _note_empty(conn, batch, report, settings)
+    if not settings.undo_days:
+        prepare(conn, keep_nothing)
+        return _put_in(conn, batch, folder, report, settings, keep_nothing)
+    with Former(conn, folder_of(settings, _landing_uri(batch.landing), batch.batch_id)) as former:
+        prepare(conn, former.keep)
+        outcome, findings = _put_in(conn, batch, folder, report, settings, former.keep)
+        if not findings.stopped_by:
+            former.close(outcome.row["finished_at"])
+    return outcome, findings
+
+
+def _put_in(
+    conn: Connection, batch: Batch, folder: Path, report: Report, settings: Settings, keep: Keep
+) -> tuple[Outcome, Report]:
     staged = read_batch(folder, report)
     if batch.landing.kind == DELETIONS:
         staged["deletion"] = read_staged(folder, "deletion")
     stage_of = {name: attach_arrow(conn, f"stage_{name}", data) for name, data in staged.items()}
-    former = None
-    if settings.undo_days:
-        former = Former(conn, folder_of(settings, _landing_uri(batch.landing), batch.batch_id))
-    keep = former.keep if former else keep_nothing
-    prepare(conn, keep)
-
     counts = dict.fromkeys((*CATEGORIES, *DELETION_COUNTS), 0)
     if batch.landing.kind == DELETIONS:
         change = load_deletions(conn, stage_of["deletion"], stage_of, batch.batch_id, keep)
@@ -260,8 +268,6 @@ def _load_in(
     if batch.end == batch.landing.records and batch.landing.parts:
         _store_parts(conn, batch)
     detach_arrow(conn, [f"stage_{name}" for name in staged])
-    if former and not findings.stopped_by:
-        former.close(row["finished_at"])
     return Outcome(row, results), findings
 
 

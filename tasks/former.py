@@ -17,7 +17,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -60,8 +60,8 @@ def folder_of(settings: Settings, landing_uri: str, batch_id: str) -> Path:
     return settings.landing / landing_uri / FOLDER / batch_id.replace("/", "~")
 
 
-class Former:
-    """Collects what a batch is about to replace, inside its transaction."""
+class Former(AbstractContextManager["Former"]):
+    """Collects what a batch is about to replace, inside its transaction. What was not closed is removed at the end."""
 
     def __init__(self, conn: Connection, folder: Path) -> None:
         """Make a folder aside.
@@ -72,8 +72,11 @@ class Former:
         self._conn, self._folder = conn, folder
         self._aside = folder.with_name(f".{folder.name}.tmp")
         with _writing(folder):
-            shutil.rmtree(self._aside, ignore_errors=True)  # of an attempt that was stopped or killed
+            shutil.rmtree(self._aside, ignore_errors=True)  # of an attempt that was killed
             self._aside.mkdir(parents=True)
+
+    def __exit__(self, *exc: object) -> None:
+        shutil.rmtree(self._aside, ignore_errors=True)
 
     def keep(self, name: str, query: Select[Any]) -> None:
         """Write the rows of a query, unless there are none."""

@@ -185,6 +185,7 @@ def test_half_a_date_stops_the_night_and_is_let_pass_once(tmp_path, settings_for
     write_snapshot(root, days | {"2026-01-04": [work(400 + k, updated="2026-01-04") for k in range(5)]})
     with pytest.raises(GateStopped, match=r"date_volume is 5, limit at least 6 -> .*`COLLAB_MIN_VOLUME_SHARE=0\.50 "):
         run(settings)
+    assert not list(settings.landing.glob("*/*/before/.*"))
     with Warehouse.open(settings) as warehouse:
         assert len(rows(warehouse, sa.select(t.batch))) == len(rows(warehouse, sa.select(t.release))) == 1
         kept = rows(warehouse, sa.select(t.metric.c.value).where(t.metric.c.name == volume.SNAPSHOT_RECORDS))
