@@ -9,7 +9,6 @@ from __future__ import annotations
 import gzip
 import itertools
 import json
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -136,23 +135,13 @@ def plain_gates(gates: list) -> Report:
     return Report([Result("gates", g.name, g.severity, g.excess == 0, "", "", 0, 1, None) for g in gates], [])
 
 
-@pytest.fixture(scope="module")
-def empty(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty warehouse to copy: making one takes half a second."""
-    home = tmp_path_factory.mktemp(f"empty-{engine}")
-    Warehouse.open(load_settings(home=home, scope="all")).close()
-    return home / "warehouse.duckdb"
-
-
 @pytest.fixture
-def play(empty: Path, give_back: Callable[[Path], None]) -> Callable[[list[Arrival], Path], dict[str, list[tuple]]]:
+def play(give_back: Callable[[Path], None]) -> Callable[[list[Arrival], Path], dict[str, list[tuple]]]:
     """Content of a new warehouse after the arrivals, each a batch; every state on the way is checked."""
 
     def played(arrivals: list[Arrival], home: Path) -> dict[str, list[tuple]]:
         home = home / uuid4().hex
         home.mkdir(parents=True)
-        if empty.exists():  # a server makes a new database instead
-            shutil.copy(empty, home / "warehouse.duckdb")
         found = _played(arrivals, home)
         give_back(home)
         return found

@@ -321,23 +321,14 @@ def rules(is_strict: bool) -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="module")
-def empty(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    home = tmp_path_factory.mktemp(f"empty-{engine}")
-    Warehouse.open(load_settings(home=home, scope="all")).close()
-    return home / "warehouse.duckdb"
-
-
 @pytest.fixture
-def play(empty: Path, tmp_path: Path, give_back: Callable[[Path], None]) -> Callable[[Sequence[Step]], Play]:
+def play(tmp_path: Path, give_back: Callable[[Path], None]) -> Callable[[Sequence[Step]], Play]:
     """Plays a history in a new warehouse, and gives the one before back."""
 
     @contextmanager
     def played(history: Sequence[Step]) -> Iterator[Play]:
         home = tmp_path / uuid4().hex
         home.mkdir()
-        if empty.exists():  # a server makes a new database instead
-            shutil.copy(empty, home / "warehouse.duckdb")
         one = Play(home)
         with one.warehouse:
             for step in history:
