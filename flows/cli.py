@@ -41,6 +41,7 @@ from schemas.settings import Settings, load_settings, quieten_prefect
 from tasks import migrate
 from tasks import verify as tables
 from tasks.again import SOURCE as FROM_WAREHOUSE
+from tasks.definitions import is_outdated
 from tasks.dictionary import render_dictionary
 from tasks.harvest import ApiIntake
 from tasks.intake import Opening, SnapshotIntake
@@ -48,7 +49,7 @@ from tasks.list_intake import ListIntake
 from tasks.night import Night
 from tasks.publish import publish as write_release
 from tasks.quarantine import find_record, open_records
-from tasks.rederive import is_outdated, rederive
+from tasks.rederive import rederive
 from tasks.report import read_report, read_status
 from tasks.runs import Begun, recorded_alone
 from tasks.sample import write_sample

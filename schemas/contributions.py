@@ -20,6 +20,7 @@ from sqlalchemy import Table as SqlTable
 from schemas import group_contributions as groups
 from schemas import tables as t
 from schemas.relations import Relations, base, cell, one_if, pairs_of, same_work, sum_type, whole
+from schemas.sets import is_iso
 from schemas.territories import UNKNOWN
 
 
@@ -121,7 +122,7 @@ def coverage_contributions(rel: Relations) -> Select[Any]:
     place = (work.work_id, work.corpus, rel.work_field.c.field, work.year)
     one = whole().label("papers")
     fields = rel.work.join(rel.work_field, work.work_id == rel.work_field.c.work_id).join(
-        rel.work_policy, and_(whole_work.work_id == work.work_id, whole_work.policy == "iso")
+        rel.work_policy, and_(whole_work.work_id == work.work_id, is_iso(whole_work.policy))
     )
     held = select(of.work_id, func.sum(of.conflicts).label("conflicts")).group_by(of.work_id).subquery("held")
     every = (

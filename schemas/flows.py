@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import FromClause, Select, and_, select
 
 from schemas.relations import Citations, sum_type, whole
+from schemas.sets import meet
 
 
 def flow_contributions(known: Citations) -> Select[Any]:
@@ -17,16 +18,18 @@ def flow_contributions(known: Citations) -> Select[Any]:
     """
     target, work, source, field = known.cited, known.work, known.work_territory.alias("source"), known.work_field
     citing = target.c.citing_work_id
+    own, other = source.c.policy, target.c.policy
+    policy, is_same = meet(own, other) if known.may_be_sets else (own, own == other)
     rows = (
         target.join(work, and_(work.c.work_id == citing, work.c.corpus == target.c.corpus))
-        .join(source, and_(source.c.work_id == citing, source.c.policy == target.c.policy))
+        .join(source, and_(source.c.work_id == citing, is_same))
         .join(field, field.c.work_id == citing)
     )
     return (
         select(
             target.c.work_id,
             work.c.corpus,
-            source.c.policy,
+            policy.label("policy"),
             field.c.field,
             work.c.year,
             source.c.territory.label("territory_citing"),

@@ -14,7 +14,7 @@ from schemas.territories import UNKNOWN
 @dataclass(frozen=True)
 class Relations:
     """Rows that contributions are derived from: the core tables, or the rows of the changed works before or after a
-    batch."""
+    batch, whose policies and fields may be sets (schemas/sets.py)."""
 
     work: FromClause
     work_policy: FromClause
@@ -34,6 +34,8 @@ class Citations:
     work: FromClause
     work_territory: FromClause
     work_field: FromClause
+    may_be_sets: bool
+    """Whether a policy or field may stand for several (schemas/sets.py)."""
 
 
 def one_if(condition: ColumnElement[bool]) -> ColumnElement[int]:

@@ -17,6 +17,7 @@ from schemas import tables as t
 from schemas.contributions import CONTRIBUTIONS
 from schemas.flows import citations_of, cited_works, flow_contributions
 from schemas.relations import Citations, Relations
+from schemas.sets import split
 from schemas.tables import MART, key_columns, ledger_of, measures
 from tasks.engines import backend_of
 from tasks.warehouse import Recipe, clear_scratch, make_scratch, recipe, scratch
@@ -106,19 +107,22 @@ def _steps(conn: Connection, mart: Table, before: Side, after: Side, reasons: Fr
 def _make_steps(conn: Connection, mart: Table, sides: Sequence[tuple[Side, int]], reasons: FromClause) -> _Steps:
     key, sums = key_columns(mart), measures(mart)
     signed = sa.union_all(*(_signed(side.contributions(mart), mart, sign) for side, sign in sides)).subquery()
-    differences = (
+    in_sets = (
         sa.select(reasons.c.reason, *(signed.c[name] for name in key), *_sums(signed, mart))
         .join_from(signed, reasons, signed.c.work_id == reasons.c.work_id)
         .group_by(reasons.c.reason, *(signed.c[name] for name in key))
     )
+    each = split(in_sets.subquery())
+    cell = [each.c[name] for name in ("reason", *key)]
+    differences = sa.select(*cell, *_sums(each, mart)).group_by(*cell)
     by_reason = recipe(conn, f"delta_{mart.name}", _nonzero(differences, mart))
     of = by_reason.table.c
     booked = sa.select(sa.bindparam("batch", type_=sa.String), of.reason, *(of[name] for name in (*key, *sums)))
     net = sa.select(*(of[name] for name in key), *_sums(by_reason.table, mart)).group_by(*(of[name] for name in key))
     cells = recipe(conn, f"cells_{mart.name}", _nonzero(net, mart))
-    cell = cells.table.c
+    own = cells.table.c
     is_zero = (mart.c[name] == 0 for name in sums)
-    is_touched = sa.exists(sa.select(1).where(*(mart.c[name] == cell[name] for name in key)))
+    is_touched = sa.exists(sa.select(1).where(*(mart.c[name] == own[name] for name in key)))
     return _Steps(
         by_reason,
         sa.select(sa.func.count()).select_from(by_reason.table),
@@ -183,7 +187,7 @@ def _citations_from(conn: Connection, years: Years) -> Citations:
     cited = scratch(conn, "cited", cited_works(t.work, t.work_territory).where(t.work.c.work_id.in_(wanted)))
     from_years = edge.join_from(t.reference, t.work, in_years[0]).where(in_years[1])
     every = citations_of(from_years.subquery("edge"), cited).subquery("citation")
-    return Citations(every, t.work, t.work_territory, t.work_field)
+    return Citations(every, t.work, t.work_territory, t.work_field, may_be_sets=False)
 
 
 def _signed(contributions: Select[Any], mart: Table, sign: int) -> Select[Any]:

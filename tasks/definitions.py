@@ -46,3 +46,8 @@ def read_definitions(conn: Connection) -> dict[str, str]:
     """What the stored works are counted and classified by, and how many keep an older classification."""
     noted = sa.select(t.meta.c.name, t.meta.c.value).where(t.meta.c.name.in_((COUNTED_BY, CLASSIFIED_BY, PARTIAL)))
     return dict(conn.execute(noted).tuples().all())
+
+
+def is_outdated(conn: Connection) -> bool:
+    """Whether stored works were counted by other definitions than those of this package."""
+    return read_definitions(conn).get(COUNTED_BY) != counting_digest()

@@ -23,8 +23,10 @@ from sqlalchemy import Connection, FromClause, Select, Table
 
 from schemas import tables as t
 from schemas.relations import Relations
+from schemas.sets import by_fields, by_policies
 from tasks.aggregate import Side, apply_increment
 from tasks.citations import Citing
+from tasks.definitions import is_outdated
 from tasks.duplicates import settle_dois
 from tasks.eligibility import own_exclusion
 from tasks.versions import (
@@ -200,28 +202,46 @@ def _replace(
         return Change(counts, {}, affected, arriving, old_work, new_work, batch_id)
     keep("arrived", sa.select(of.work_id).where(of.is_stored, ~of.was_stored))
 
-    before: dict[str, FromClause] = {"work": old_work}
-    after: dict[str, FromClause] = {"work": new_work}
+    was: dict[str, FromClause] = {}
+    now: dict[str, FromClause] = {}
     for child in CONTRIBUTING:
         if tally["replaced"] + flips:
             held = sa.select(child).where(child.c.work_id.in_(sa.select(of.work_id).where(of.was_stored)))
-            before[child.name] = old = scratch(conn, f"old_{child.name}", held)
+            was[child.name] = old = scratch(conn, f"was_{child.name}", held)
             keep(child.name, sa.select(old))
         rows = [_arrived(stage[child.name], arriving, child)] if tally["arrived"] else []
         if flips:
             rows.append(sa.select(old).where(old.c.work_id.in_(sa.select(of.work_id).where(of.is_mate))))
         if rows:
-            after[child.name] = scratch(conn, f"new_{child.name}", sa.union_all(*rows))
+            now[child.name] = sa.union_all(*rows).subquery(f"now_{child.name}")
 
     if tally["replaced"] + flips:
         _keep_works(keep, affected)
     arrived = _arrived(stage["reference"], arriving, t.reference)
-    citing = Citing.find(conn, affected, arrived)
+    in_sets = not is_outdated(conn)
+    citing = Citing.find(conn, affected, arrived, in_sets=in_sets)
+    before = _side(conn, "old", old_work, was, in_sets=in_sets)
+    after = _side(conn, "new", new_work, now, in_sets=in_sets)
     _rewrite_core(conn, stage, new_work, affected, arriving, tally, flips, batch_id)
-    sides = [Relations(**side) if len(side) > 1 else None for side in (before, after)]
-    was, now = Side(sides[0], citing.before(sides[0])), Side(sides[1], citing.after(sides[1]))
-    cells = apply_increment(conn, was, now, affected, batch_id)
+    cells = apply_increment(
+        conn, Side(before, citing.before(before)), Side(after, citing.after(after)), affected, batch_id
+    )
     return Change(counts, cells, affected, arriving, old_work, new_work, batch_id)
+
+
+def _side(
+    conn: Connection, side: str, work: Table, parts: Mapping[str, FromClause], *, in_sets: bool
+) -> Relations | None:
+    """Works and their parts as increments count them, in temporary tables; None without parts."""
+    if not parts:
+        return None
+    queries = {name: sa.select(part) for name, part in parts.items()}
+    if in_sets:
+        territory = parts[t.work_territory.name]
+        queries[t.work_policy.name] = by_policies(parts[t.work_policy.name], territory)
+        queries[t.work_territory.name] = by_policies(territory, territory)
+        queries[t.work_field.name] = by_fields(parts[t.work_field.name])
+    return Relations(work, **{name: scratch(conn, f"{side}_{name}", query) for name, query in queries.items()})
 
 
 def _keep_works(keep: Keep, affected: Table) -> None:

@@ -21,14 +21,13 @@ from sqlalchemy import Connection
 
 from schemas import tables as t
 from schemas.errors import LandingError
-from schemas.reviewed import classifying_digest, counting_digest
+from schemas.reviewed import classifying_digest
 from schemas.settings import Settings
 from tasks import batch as batches
 from tasks.again import Again, close_batch
 from tasks.batch import Batch
 from tasks.definitions import (
     CLASSIFIED_BY,
-    COUNTED_BY,
     PARTIAL,
     begin_definitions,
     put_definitions,
@@ -61,11 +60,6 @@ class Rederived:
     changed: int
     partial: int
     cells: dict[str, int]
-
-
-def is_outdated(conn: Connection) -> bool:
-    """Whether stored works were counted by other definitions than those of this package."""
-    return read_definitions(conn).get(COUNTED_BY) != counting_digest()
 
 
 def rederive(

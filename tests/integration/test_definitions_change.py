@@ -14,7 +14,9 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+import schemas.sets as sets
 import tasks.again as again
+import tasks.aggregate as aggregate
 import tasks.batch as batches
 import tasks.definitions as definitions
 import tasks.derive as derive
@@ -29,9 +31,10 @@ from schemas.fields import load_definitions
 from schemas.mentions import load_mentions
 from schemas.settings import load_settings
 from schemas.territories import Policy, policies
+from tasks.definitions import is_outdated
 from tasks.derive import Deriver
 from tasks.ledger import changes_since
-from tasks.rederive import is_outdated, rederive
+from tasks.rederive import rederive
 from tasks.verify import verify
 from tasks.warehouse import Warehouse
 from tasks.workers import LocalWorkers
@@ -75,15 +78,22 @@ def other(monkeypatch) -> Callable[[], None]:
         left = tuple(member for member in members_by_year() if member.territory != "DE")
         monkeypatch.setattr(derive, "load_definitions", lambda: others)
         monkeypatch.setattr(derive, "load_mentions", lambda: fewer)
-        monkeypatch.setattr(shares, "policies", lambda: folds)
+        for module in (shares, sets):
+            monkeypatch.setattr(module, "policies", lambda: folds)
         monkeypatch.setattr(definitions, "members_by_year", lambda: left)
         for module in (definitions, rederiving, warehouses):
             for digest in ("counting_digest", "classifying_digest"):
                 monkeypatch.setattr(module, digest, lambda: "other", raising=False)
-        shares.credit.cache_clear()
+        forget()
 
     yield put
+    forget()
+
+
+def forget() -> None:
+    """Forget what is remembered of definitions for as long as a process runs."""
     shares.credit.cache_clear()
+    aggregate._made.clear()
 
 
 def load(arrivals: list[Arrival], settings) -> None:
@@ -141,10 +151,11 @@ def test_a_change_of_policies_alone_needs_no_records(tmp_path, other, monkeypatc
     shutil.rmtree(settings.landing / "test")
     with monkeypatch.context() as context:
         folds = (*policies(), Policy("more", {"GB": "US"}, ""))
-        context.setattr(shares, "policies", lambda: folds)
-        for module in (definitions, rederiving, warehouses):
+        for module in (shares, sets):
+            context.setattr(module, "policies", lambda: folds)
+        for module in (definitions, warehouses):
             context.setattr(module, "counting_digest", lambda: "other")
-        shares.credit.cache_clear()
+        forget()
         found, partial = applied(settings)
     assert partial == 0
     assert ("US", "more") in {(row[4], row[1]) for row in found["country_year"]}

@@ -62,5 +62,6 @@ def test_an_increment_looks_at_no_more_than_the_works_bring_with_them(tmp_path, 
     run(settings_for(write_snapshot(tmp_path / "s", days | {"2026-01-02": known("2026-01-02", shift=2)}),
                      max_rewritten_share=1, max_year_change=9, band_sigmas=99))  # fmt: skip
     assert len(widest) == len(arrived) == 11
-    assert min(arrived.values()) > WORKS
+    assert min(arrived.values()) >= WORKS
+    print(widest)
     assert {name: rows for name, rows in widest.items() if rows > MOST_ROWS} == {}
