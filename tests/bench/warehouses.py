@@ -1,11 +1,14 @@
 """What the benchmarks do with a warehouse, on any engine: take in snapshots the whole way with each step timed, grow it
-by small works, count its mart anew."""
+by small works, count its mart anew: our way, or by hand (by_hand.sql)."""
 
 from __future__ import annotations
 
+import re
 import shutil
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +18,7 @@ from flows.progress import Lines
 from flows.steps import Summary, run_night
 from schemas import tables as t
 from schemas.settings import Settings, load_settings
-from tasks.aggregate import rebuilt, year_slices
+from tasks.aggregate import Years, rebuilt, year_slices
 from tasks.engines import backend_of
 from tasks.night import Night
 from tasks.verify import verify
@@ -26,6 +29,9 @@ from tests.bench.small import GENERATOR, PART_RECORDS, write_base
 PIECE = 5 * PART_RECORDS  # works of a snapshot on disk at one time
 STAGES = ("land", "parse and locate", "validate", "load", "publish")
 BENCH_SCHEMA = "bench"  # in the warehouse, for as long as a rebuild takes
+BY_HAND_SCHEMA = "by_hand"  # the same for by_hand.sql, which names it
+Steps = Iterator[tuple[str, Callable[[], Any]]]
+"""What fills one table after the other, by its name."""
 
 
 def settings_for(home: Path, snapshot: Path | None = None, url: str | None = None) -> Settings:
@@ -109,7 +115,7 @@ def copy_of(base: Path, name: str) -> Path:
     return home
 
 
-def make_empty_mart(conn: sa.Connection, schema: str = BENCH_SCHEMA) -> dict[sa.Table, sa.Table]:
+def make_empty_mart(conn: sa.Connection, schema: str) -> dict[sa.Table, sa.Table]:
     """Empty tables like those of the mart, keys included, in a schema of their own; by the table they stand for."""
     conn.execute(sa.schema.CreateSchema(schema))
     made = {mart: mart.to_metadata(sa.MetaData(), schema=schema) for mart in t.MART}
@@ -123,23 +129,69 @@ def rebuild_seconds(warehouse: Warehouse, *, drops: bool = True) -> dict[str, fl
 
     They are the selects of `collab rebuild`, slice by slice, without the comparison with the mart and the ledger.
     """
-    seconds: Counter[str] = Counter()
+    return _seconds(warehouse, BENCH_SCHEMA, _our_steps, drops=drops)
+
+
+def by_hand_seconds(warehouse: Warehouse, *, drops: bool = True) -> dict[str, float]:
+    """Seconds of the same by the statements of by_hand.sql, which only DuckDB understands."""
+    return _seconds(warehouse, BY_HAND_SCHEMA, _steps_by_hand, drops=drops)
+
+
+def seconds_on_copy(base: Path, name: str, way: Callable[..., dict[str, float]]) -> dict[str, float]:
+    """Seconds of one of both ways on a fresh copy of a base, which is removed."""
+    home = copy_of(base, name)
+    with Warehouse.open(settings_for(home), reads_all=True) as warehouse:
+        seconds = way(warehouse, drops=False)
+    shutil.rmtree(home)
+    return seconds
+
+
+def by_hand() -> dict[str, str]:
+    """The statements of by_hand.sql, by the table that each fills; one too few or too many ends the script."""
+    text = Path(__file__).with_name("by_hand.sql").read_text(encoding="utf-8")
+    found = re.findall(rf"^(INSERT INTO {BY_HAND_SCHEMA}\.(\w+) .+?);$", text, re.MULTILINE | re.DOTALL)
+    if sorted(name for _, name in found) != sorted(mart.name for mart in t.MART):
+        raise SystemExit(
+            f"by_hand.sql must fill every table of the mart once, it fills {', '.join(n for _, n in found)}"
+        )
+    return {name: statement for statement, name in found}
+
+
+def _our_steps(conn: sa.Connection, made: dict[sa.Table, sa.Table]) -> Steps:
+    slices = year_slices(conn)
+    for mart, table in made.items():
+        yield mart.name, partial(_count_anew, conn, mart, table, slices)
+
+
+def _count_anew(conn: sa.Connection, mart: sa.Table, table: sa.Table, slices: list[Years]) -> None:
+    columns = [*t.key_columns(mart), *t.measures(mart)]
+    for years in slices:
+        conn.execute(sa.insert(table).from_select(columns, rebuilt(conn, mart, years)))
+
+
+def _steps_by_hand(conn: sa.Connection, made: dict[sa.Table, sa.Table]) -> Steps:
+    del made  # the statements name their tables
+    for name, statement in by_hand().items():
+        yield name, partial(conn.exec_driver_sql, statement)
+
+
+def _seconds(
+    warehouse: Warehouse, schema: str, way: Callable[[sa.Connection, dict[sa.Table, sa.Table]], Steps], *, drops: bool
+) -> dict[str, float]:
+    seconds: dict[str, float] = {}
     with warehouse.transaction() as conn:
-        made = make_empty_mart(conn)
+        made = make_empty_mart(conn, schema)
     whole = time.perf_counter()
     with warehouse.transaction() as conn, backend_of(conn).joining_whole(conn):
-        slices = year_slices(conn)
-        for mart, table in made.items():
+        for name, fill in way(conn, made):
             began = time.perf_counter()
-            columns = [*t.key_columns(mart), *t.measures(mart)]
-            for years in slices:
-                conn.execute(sa.insert(table).from_select(columns, rebuilt(conn, mart, years)))
-            seconds[mart.name] = time.perf_counter() - began
+            fill()
+            seconds[name] = time.perf_counter() - began
     seconds["all"] = time.perf_counter() - whole
     if drops:
         with warehouse.transaction() as conn:
-            conn.execute(sa.schema.DropSchema(BENCH_SCHEMA, cascade=True))
-    return dict(seconds)
+            conn.execute(sa.schema.DropSchema(schema, cascade=True))
+    return seconds
 
 
 def verified(settings: Settings) -> float:
