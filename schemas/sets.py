@@ -19,8 +19,8 @@ SEPARATOR = ","
 ISO = policies()[0].id
 EVERY = "*"
 """Set of all policies: a short text is quicker to group by than their names."""
-NAMES = ("policy", "field")
-"""Columns of a cell that may hold a set."""
+NAMES = ("field", "policy")
+"""Columns of a cell that may hold a set, those that are to be split first in front."""
 
 
 def by_fields(work_field: FromClause) -> Select[Any]:
@@ -59,13 +59,8 @@ def meet(a: ColumnElement[str], b: ColumnElement[str]) -> tuple[ColumnElement[st
     return case((a == EVERY, b), else_=a), or_(a == b, a == EVERY, b == EVERY)
 
 
-def split(rows: FromClause) -> FromClause:
-    """Rows with each set of policies or fields replaced by its members, one row for each."""
-    for name in NAMES:
-        if name in rows.c:
-            listed = case(
-                (rows.c[name] == EVERY, SEPARATOR.join(policy.id for policy in policies())), else_=rows.c[name]
-            )
-            members = func.unnest(func.string_to_array(listed, SEPARATOR)).label(name)
-            rows = select(*(members if c.name == name else c for c in rows.c)).subquery()
-    return rows
+def split(rows: FromClause, name: str) -> FromClause:
+    """Rows with each set of policies or fields, in the column of that name, replaced by its members, a row for each."""
+    listed = case((rows.c[name] == EVERY, SEPARATOR.join(policy.id for policy in policies())), else_=rows.c[name])
+    members = func.unnest(func.string_to_array(listed, SEPARATOR)).label(name)
+    return select(*(members if c.name == name else c for c in rows.c)).subquery()

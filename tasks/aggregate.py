@@ -17,7 +17,7 @@ from schemas import tables as t
 from schemas.contributions import CONTRIBUTIONS
 from schemas.flows import citations_of, cited_works, flow_contributions
 from schemas.relations import Citations, Relations
-from schemas.sets import split
+from schemas.sets import NAMES, split
 from schemas.tables import MART, key_columns, ledger_of, measures
 from tasks.engines import backend_of
 from tasks.warehouse import Recipe, clear_scratch, make_scratch, recipe, scratch
@@ -107,15 +107,16 @@ def _steps(conn: Connection, mart: Table, before: Side, after: Side, reasons: Fr
 def _make_steps(conn: Connection, mart: Table, sides: Sequence[tuple[Side, int]], reasons: FromClause) -> _Steps:
     key, sums = key_columns(mart), measures(mart)
     signed = sa.union_all(*(_signed(side.contributions(mart), mart, sign) for side, sign in sides)).subquery()
-    in_sets = (
-        sa.select(reasons.c.reason, *(signed.c[name] for name in key), *_sums(signed, mart))
+    cell = ["reason", *key]
+    rows: FromClause = (
+        sa.select(reasons.c.reason, *(signed.c[name] for name in (*key, *sums)))
         .join_from(signed, reasons, signed.c.work_id == reasons.c.work_id)
-        .group_by(reasons.c.reason, *(signed.c[name] for name in key))
+        .subquery()
     )
-    each = split(in_sets.subquery())
-    cell = [each.c[name] for name in ("reason", *key)]
-    differences = sa.select(*cell, *_sums(each, mart)).group_by(*cell)
-    by_reason = recipe(conn, f"delta_{mart.name}", _nonzero(differences, mart))
+    summed = _summed(rows, cell, mart)
+    for name in (name for name in NAMES if name in key):
+        summed = _summed(split(summed.subquery(), name), cell, mart)
+    by_reason = recipe(conn, f"delta_{mart.name}", _nonzero(summed, mart))
     of = by_reason.table.c
     booked = sa.select(sa.bindparam("batch", type_=sa.String), of.reason, *(of[name] for name in (*key, *sums)))
     net = sa.select(*(of[name] for name in key), *_sums(by_reason.table, mart)).group_by(*(of[name] for name in key))
@@ -195,6 +196,11 @@ def _signed(contributions: Select[Any], mart: Table, sign: int) -> Select[Any]:
     key, sums = key_columns(mart), measures(mart)
     values = [rows.c[name] if sign > 0 else (-rows.c[name]).label(name) for name in sums]
     return sa.select(rows.c.work_id, *(rows.c[name] for name in key), *values)
+
+
+def _summed(rows: FromClause, cell: Sequence[str], mart: Table) -> Select[Any]:
+    of = [rows.c[name] for name in cell]
+    return sa.select(*of, *_sums(rows, mart)).group_by(*of)
 
 
 def _sums(rows: FromClause, mart: Table) -> list[sa.ColumnElement[Any]]:

@@ -131,23 +131,34 @@ GROUP BY ALL;
 
 -- Works of two blocs of one scheme, a before b: a member of one and another territory that is a member of the other.
 INSERT INTO by_hand.bloc_pair_year BY NAME
-WITH held AS (
-    SELECT a.work_id, a.policy, m.scheme, m.bloc,
-        list(a.territory) AS members
+WITH member AS (
+    SELECT a.work_id, a.policy, m.scheme, m.bloc, a.territory
     FROM core.work w
     JOIN core.work_policy p ON p.work_id = w.work_id
     JOIN core.work_territory a ON a.work_id = w.work_id AND a.policy = p.policy
     JOIN core.bloc_member m ON m.territory = a.territory AND w.year BETWEEN m.first_year AND m.last_year
     WHERE w.is_counted AND p.territories >= 2
+),
+held AS (
+    SELECT work_id, policy, scheme, bloc, count(*) AS members
+    FROM member
+    GROUP BY ALL
+),
+overlap AS (
+    SELECT a.work_id, a.policy, a.bloc AS bloc_a, b.bloc AS bloc_b, count(*) AS members
+    FROM member a
+    JOIN member b USING (work_id, policy, scheme, territory)
+    WHERE a.bloc < b.bloc
     GROUP BY ALL
 ),
 pair AS (
     SELECT a.work_id, a.policy, a.bloc AS bloc_a, b.bloc AS bloc_b,
-        len(a.members) AS members_a,
-        len(b.members) AS members_b,
-        len(list_intersect(a.members, b.members)) AS members_of_both
+        a.members AS members_a,
+        b.members AS members_b,
+        coalesce(o.members, 0) AS members_of_both
     FROM held a
     JOIN held b ON b.work_id = a.work_id AND b.policy = a.policy AND b.scheme = a.scheme AND a.bloc < b.bloc
+    LEFT JOIN overlap o ON o.work_id = a.work_id AND o.policy = a.policy AND o.bloc_a = a.bloc AND o.bloc_b = b.bloc
 )
 SELECT w.corpus, p.policy, f.field, w.year, p.bloc_a, p.bloc_b,
     count(*) AS papers,
