@@ -1,0 +1,67 @@
+"""Works are counted by sets of policies and fields (schemas/sets.py): citations between works that a policy folds and
+works that none does, counted on paper."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+import sqlalchemy as sa
+
+from schemas import tables as t
+from tasks.verify import verify
+from tasks.warehouse import Warehouse
+from tests.factory import URL, author, rows, run, work, write_snapshot
+
+pytestmark = pytest.mark.usefixtures("unpublished")
+MACHINE_LEARNING = {"id": f"{URL}T10028", "subfield": {"id": f"{URL}subfields/1702"}}
+
+
+def made(number: int, countries: str, cites: int, day: int) -> dict:
+    """A work on machine learning by authors of these countries, that cites another."""
+    return work(
+        number,
+        [author(country) for country in countries.split()],
+        title="Deep learning",
+        referenced_works=[f"{URL}W{cites}"],
+        primary_topic=MACHINE_LEARNING,
+        updated=f"2026-01-0{day}",
+    )
+
+
+def flows(settings, policy: str, field: str) -> dict[str, tuple[int, Decimal]]:
+    of = t.flow_year.c
+    columns = of.territory_citing, of.territory_cited, of.citations, of.fractional
+    with Warehouse.open(settings) as warehouse:
+        found = rows(warehouse, sa.select(*columns).where(of.policy == policy, of.field == field))
+        with warehouse.reading() as conn:
+            assert [finding for finding in verify(conn) if finding.differences] == []
+    return {
+        f"{row['territory_citing']} {row['territory_cited']}": (row["citations"], row["fractional"].normalize())
+        for row in found
+    }
+
+
+def test_citations_between_folded_works_and_others(tmp_path, settings_for):
+    whole, half = (1, Decimal(1)), (1, Decimal("0.5"))
+    nights = {
+        "2026-01-01": [made(2, "CN", 1, 1), made(3, "US", 2, 1)],
+        "2026-01-02": [made(1, "HK", 2, 2), made(4, "HK US", 1, 2)],
+    }
+    run(settings_for(write_snapshot(tmp_path / "s", nights)))
+    settings = settings_for(tmp_path / "s")
+    iso = {"HK CN": whole, "CN HK": whole, "US CN": whole, "HK HK": half, "US HK": half}
+    folded = {"CN CN": (3, Decimal("2.5")), "US CN": (2, Decimal("1.5"))}
+    for field in ("all", "ai", "machine-learning"):
+        assert flows(settings, "iso", field) == iso
+        assert flows(settings, "mainland-sar", field) == folded
+        assert flows(settings, "greater-china", field) == folded
+
+    nights["2026-01-03"] = [made(1, "TW", 2, 3)]  # from a region that two policies fold to one that a single one does
+    run(settings_for(write_snapshot(tmp_path / "s", nights), max_rewritten_share=1, max_year_change=9, band_sigmas=99))
+    moved = {"TW CN": whole, "CN TW": whole, "US CN": whole, "HK TW": half, "US TW": half}
+    apart = {"TW CN": whole, "CN TW": (2, Decimal("1.5")), "US CN": whole, "US TW": half}
+    for field in ("all", "ai", "machine-learning"):
+        assert flows(settings, "iso", field) == moved
+        assert flows(settings, "mainland-sar", field) == apart
+        assert flows(settings, "greater-china", field) == folded
