@@ -3,7 +3,7 @@
 A work adds the same to a cell in each of its fields, and under every policy unless one of its territories counts as
 another under some policy. Increments therefore sum what works add by *sets* of fields and policies, and split the sums:
 of full-size works with three fields that is a tenth of the rows. Rebuilds do without, so that whoever compares both
-compares two ways of counting.
+compares two ways of counting; so do increments while stored works are of other definitions, whose policies are unknown.
 """
 
 from __future__ import annotations
@@ -61,6 +61,7 @@ def meet(a: ColumnElement[str], b: ColumnElement[str]) -> tuple[ColumnElement[st
 
 def split(rows: FromClause, name: str) -> FromClause:
     """Rows with each set of policies or fields, in the column of that name, replaced by its members, a row for each."""
-    listed = case((rows.c[name] == EVERY, SEPARATOR.join(policy.id for policy in policies())), else_=rows.c[name])
+    all_policies = SEPARATOR.join(policy.id for policy in policies())
+    listed = case((rows.c[name] == EVERY, all_policies), else_=rows.c[name])
     members = func.unnest(func.string_to_array(listed, SEPARATOR)).label(name)
     return select(*(members if c.name == name else c for c in rows.c)).subquery()

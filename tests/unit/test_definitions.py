@@ -17,6 +17,7 @@ from schemas.fields import ADMITTING_KINDS, PATTERN_KINDS, PaperSubject, WorkSub
 from schemas.gazetteer import Kind, load_gazetteer
 from schemas.overrides import shipped_overrides
 from schemas.reviewed import DATA, read_caption
+from schemas.sets import EVERY, SEPARATOR
 from schemas.settings import load_settings
 from schemas.tables import COUNTRY_SOURCES
 from schemas.territories import (
@@ -210,6 +211,11 @@ def test_policies_fold_territories_once_and_never_the_unknown():
         assert policy.counts_as.keys() | set(policy.counts_as.values()) <= territory_names().keys()
         assert not policy.counts_as.keys() & set(policy.counts_as.values())
         assert "ZZ" not in policy.counts_as.keys() | set(policy.counts_as.values())
+
+
+def test_names_of_fields_and_policies_can_be_listed_in_a_set():
+    names = {*load_definitions().names, *(policy.id for policy in policies())}
+    assert {name for name in names if SEPARATOR in name or name == EVERY} == set()
 
 
 def test_every_reviewed_file_names_its_source():
