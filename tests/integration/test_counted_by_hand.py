@@ -1,18 +1,22 @@
 """Real works counted on paper. Each case says what the record holds; the expected shares were worked out from that, not
-from the code.
+from the code. At the end all of them, by plain SQL.
 
 Shares are written in units of 1e-9; the remainder of the floors goes to the largest share.
 """
 
 from __future__ import annotations
 
+import shutil
 from decimal import Decimal
 
 import pytest
 import sqlalchemy as sa
 
 from schemas import tables as t
+from schemas.settings import load_settings
 from tasks.warehouse import Warehouse
+from tests.bench import rebuild, warehouses
+from tests.bench.warehouses import by_hand_seconds
 from tests.factory import rows
 from tests.integration.test_real_records import loaded, snapshot
 
@@ -138,3 +142,23 @@ def test_one_author_in_two_countries_is_a_dual_pair(loaded):
             ),
         )
     assert found == [{"papers": 1, "papers_dual_only": 1, "papers_bilateral": 1}]
+
+
+@pytest.mark.engines("duckdb")
+def test_the_mart_is_what_plain_sql_counts(loaded, tmp_path):
+    """tests/bench/by_hand.sql: the counting rules a second time, by somebody else, and without increments."""
+    shutil.copyfile(loaded.home / "warehouse.duckdb", tmp_path / "warehouse.duckdb")
+    with Warehouse.open(load_settings(home=tmp_path, scope="all")) as warehouse:
+        by_hand_seconds(warehouse, drops=False)
+        with warehouse.reading() as conn:
+            for mart in t.MART:
+                assert rebuild.count_equal_cells(conn, mart, t.world_year.schema) > 0
+
+
+@pytest.mark.engines("duckdb")
+def test_a_rebuild_counts_what_plain_sql_counts(loaded, tmp_path, monkeypatch):
+    """Of the same works made more various: a second corpus, more building blocks and sectors, no evidence."""
+    monkeypatch.setattr(warehouses, "BENCH", tmp_path)
+    cells = rebuild.compare(loaded.home / "warehouse.duckdb")
+    assert cells.pop("works") > 900
+    assert min(cells.values()) > 0
