@@ -229,7 +229,7 @@ def test_tables_lie_where_they_are_declared_to(tmp_path, settings_for):
     assert {name: found[1] for name, found in placed.items() if found[0] == "distributed"} == by_column
     assert len({found[2] for found in placed.values() if found[0] == "distributed"}) == 1
     everywhere = {name for name, column in spread.items() if column == t.EVERYWHERE}
-    assert everywhere == {str(t.institution), str(t.organization), str(t.override)}
+    assert everywhere == {str(table) for table in (t.institution, t.organization, t.override, t.bloc_member)}
     assert {name for name, found in placed.items() if found[0] == "reference"} == everywhere
     assert set(placed) == {*by_column, *everywhere}  # the rest is on the coordinator, as plain tables
     assert holding == workers > 1
