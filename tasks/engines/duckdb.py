@@ -18,6 +18,11 @@ from schemas.tables import key_columns, measures
 from tasks.engines.base import Backend, compiled, first_line
 
 CHECKPOINT_AFTER = "128MB"  # of log: at DuckDB's own 16 MB every larger night rewrites parts of the file at its commit
+MENDED_BY = {  # by what an error says
+    "Out of Memory Error": "raise COLLAB_MEMORY_LIMIT or COLLAB_REBUILD_MEMORY_LIMIT",
+    "IO Error": "free space",
+    "No space left": "free space",
+}
 HEADERS = 3 * 4096  # bytes that every DuckDB file begins with
 
 
@@ -131,8 +136,7 @@ class DuckDB(Backend):
             return WarehouseError(f"{file} is not a DuckDB file", "move it away, or set COLLAB_HOME to another folder")
         if doing == "opened":
             return WarehouseError(f"cannot open {file}: {cause}", "check path, permissions and free space")
-        is_memory = "Out of Memory" in cause
-        hint = "raise COLLAB_MEMORY_LIMIT or COLLAB_REBUILD_MEMORY_LIMIT" if is_memory else "free space"
+        hint = next((hint for sign, hint in MENDED_BY.items() if sign in cause), "mend that")
         return WarehouseError(f"the warehouse could not be {doing}: {cause}", f"{hint}, then run again")
 
 

@@ -22,7 +22,7 @@ from tasks.aggregate import Years, rebuilt, year_slices
 from tasks.engines import backend_of
 from tasks.night import Night
 from tasks.verify import verify
-from tasks.warehouse import Warehouse
+from tasks.warehouse import Warehouse, clear_scratch
 from tests.bench.common import BENCH, digest_of, fresh_folder, note
 from tests.bench.small import GENERATOR, PART_RECORDS, write_base
 
@@ -167,6 +167,7 @@ def _count_anew(conn: sa.Connection, mart: sa.Table, table: sa.Table, slices: li
     columns = [*t.key_columns(mart), *t.measures(mart)]
     for years in slices:
         conn.execute(sa.insert(table).from_select(columns, rebuilt(conn, mart, years)))
+        clear_scratch(conn)
 
 
 def _steps_by_hand(conn: sa.Connection, made: dict[sa.Table, sa.Table]) -> Steps:
