@@ -102,7 +102,7 @@ class Settings(BaseSettings):
         "400MB", pattern=SIZE, description="memory DuckDB may use in a nightly run before it spills to disk"
     )
     rebuild_memory_limit: str = Field(
-        "1GB", pattern=SIZE, description="the same for verify and rebuild, which read everything"
+        "800MB", pattern=SIZE, description="the same for verify and rebuild, which read everything"
     )
 
     max_record_bytes: int = Field(
