@@ -73,9 +73,8 @@ class Night(AbstractContextManager["Night"]):
             self._workers = opened.enter_context(closing(workers_for(settings)))
             self._opened = opened.pop_all()
         self._deriver = Deriver(self._workers, on_records)
-        self._background = ThreadPoolExecutor(2, "ahead")  # one derives a batch, one validates that before it
-        self._ahead: tuple[tuple[str, str | None], Future[Path], Future[Report]] | None = None
-        self._validated: tuple[Path, Future[Report]] | None = None
+        self._background = ThreadPoolExecutor(1, "derive-ahead")
+        self._ahead: tuple[tuple[str, str | None], Future[Path]] | None = None
         self._open_intake = open_intake
         self._intake: Intake | None = None
         self.run_id: str | None = None  # noted on every batch, where the run is listed in ops.run
@@ -143,32 +142,26 @@ class Night(AbstractContextManager["Night"]):
     def derive(self, batch: Batch, following: Batch | None = None) -> Path:
         """Parse and locate a batch; returns its staging folder.
 
-        With more than one worker the `following` batch is begun at once, and validated when it is ready: the workers
-        and this process are busy while the database loads this one.
+        With more than one worker the `following` batch is begun at once, so that the workers are busy while this
+        one is validated and loaded.
         """
         if self._ahead is not None and self._ahead[0] != (batch.batch_id, batch.reference):
-            wait([self._ahead[2]])  # begun for a batch that another run took in, or by other reference data
+            wait([self._ahead[1]])  # begun for a batch that another run took in, or by other reference data
             self._ahead = None
         if self._ahead is not None:
             folder = self._ahead[1].result()
-            self._validated = folder, self._ahead[2]
         else:
-            folder = self._stage(batch)
+            folder = batches.stage(batch, self._deriver, self._workspace.folder, self.settings)
         self._ahead = None
         if following is not None and self._workers.count > 1:
-            staged = self._background.submit(self._stage, following)
-            report = self._background.submit(lambda: batches.validate(staged.result()))
-            self._ahead = (following.batch_id, following.reference), staged, report
+            begun = self._background.submit(
+                batches.stage, following, self._deriver, self._workspace.folder, self.settings
+            )
+            self._ahead = (following.batch_id, following.reference), begun
         return folder
 
-    def _stage(self, batch: Batch) -> Path:
-        return batches.stage(batch, self._deriver, self._workspace.folder, self.settings)
-
     def validate(self, folder: Path) -> Report:
-        """Hold a staged batch against the record rules; what `derive` began ahead is waited for."""
-        validated, self._validated = self._validated, None
-        if validated is not None and validated[0] == folder:
-            return validated[1].result()
+        """Hold a staged batch against the record rules."""
         return batches.validate(folder)
 
     def load(self, batch: Batch, folder: Path, report: Report) -> Outcome | None:
