@@ -1,7 +1,7 @@
 """Keeps the mart equal to the sum of the contributions of all stored works: by increments, or from scratch.
 
-Both ways use the same selects (schemas/contributions.py). All sums are integers or decimals, so increment, rebuild and
-ledger agree exactly.
+Both ways use the same selects (schemas/contributions.py), increments on sets of fields and policies (schemas/sets.py).
+All sums are integers or decimals, so increment, rebuild and ledger agree exactly.
 """
 
 from __future__ import annotations

@@ -218,7 +218,7 @@ def _replace(
     if tally["replaced"] + flips:
         _keep_works(keep, affected)
     arrived = _arrived(stage["reference"], arriving, t.reference)
-    in_sets = not is_outdated(conn)
+    in_sets = not is_outdated(conn)  # what other definitions stored follows policies that are not known here
     citing = Citing.find(conn, affected, arrived, in_sets=in_sets)
     before = _side(conn, "old", old_work, was, in_sets=in_sets)
     after = _side(conn, "new", new_work, now, in_sets=in_sets)
