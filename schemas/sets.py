@@ -2,8 +2,9 @@
 
 A work adds the same to a cell in each of its fields, and under every policy unless one of its territories counts as
 another under some policy. Increments therefore sum what works add by *sets* of fields and policies, and split the sums:
-of full-size works with three fields that is a tenth of the rows. Rebuilds do without, so that whoever compares both
-compares two ways of counting; so do increments while stored works are of other definitions, whose policies are unknown.
+of full-size works with three fields that is about a tenth of the rows. Rebuilds do without, so that whoever compares
+both compares two ways of counting; so do increments while stored works are of other definitions, whose policies are
+unknown.
 """
 
 from __future__ import annotations

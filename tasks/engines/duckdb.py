@@ -18,8 +18,10 @@ from schemas.tables import key_columns, measures
 from tasks.engines.base import Backend, compiled, first_line
 
 CHECKPOINT_AFTER = "128MB"  # of log: at DuckDB's own 16 MB every larger night rewrites parts of the file at its commit
+MORE_MEMORY = "raise COLLAB_MEMORY_LIMIT or COLLAB_REBUILD_MEMORY_LIMIT"
 MENDED_BY = {  # by what an error says
-    "Out of Memory Error": "raise COLLAB_MEMORY_LIMIT or COLLAB_REBUILD_MEMORY_LIMIT",
+    "Out of Memory Error": MORE_MEMORY,
+    "failed to pin block": MORE_MEMORY,  # a commit that runs out of memory says no more
     "IO Error": "free space",
     "No space left": "free space",
 }

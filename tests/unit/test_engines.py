@@ -29,3 +29,11 @@ def test_only_what_space_mends_is_called_a_lack_of_space(statement, hint):
     error = backend_for(url).explain(refused.value, url, "written")
     assert error.message.startswith("the warehouse could not be written: ")
     assert error.hint == hint
+
+
+def test_a_commit_without_memory_asks_for_memory():
+    """As DuckDB put it in a verify with 5 MB."""
+    cause = "TransactionContext Error: Failed to commit: failed to pin block of size 256.0 KiB (4.6 MiB/4.7 MiB used)"
+    url = sa.make_url("duckdb:///:memory:")
+    error = backend_for(url).explain(DBAPIError("COMMIT", None, RuntimeError(cause)), url, "written")
+    assert error.hint == "raise COLLAB_MEMORY_LIMIT or COLLAB_REBUILD_MEMORY_LIMIT, then run again"
