@@ -12,7 +12,6 @@ import hashlib
 import io
 import os
 import shutil
-import zlib
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -23,6 +22,7 @@ from isal import igzip
 
 from schemas.errors import LandingError, SourceError
 from tasks.records import Line
+from tasks.sources.files import UNPACKING_ERRORS
 
 MANIFEST = "manifest.json"
 WORKS, DELETIONS = "works", "deletions"
@@ -177,7 +177,7 @@ def count_records(file: Path, max_expansion: int, *, shown_as: str) -> int:
                     )
                 records += block.count(b"\n")
                 last = block[-1:]
-    except (EOFError, OverflowError, zlib.error, OSError) as exc:  # BadGzipFile and isal's errors are among these
+    except UNPACKING_ERRORS as exc:
         raise SourceError(f"{shown_as} is cut or not a gzip file: {exc}", "fetch it again") from None
     return records + (last != b"\n")
 

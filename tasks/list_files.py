@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import io
-import zlib
 from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from isal import igzip
 
 from schemas.errors import SourceError
 from schemas.venue_list import PAPERLISTS, PLAIN, SURPLUS, missing_columns
+from tasks.sources.files import UNPACKING_ERRORS
 from tasks.sources.venue_list import Brought
 
 BOM = b"\xef\xbb\xbf"
@@ -137,7 +137,7 @@ class ListFile:
                         yield io.BufferedReader(_Bounded(packed, limit, self.name))
                 else:
                     yield file
-        except (EOFError, zlib.error, OSError) as exc:  # BadGzipFile and isal's errors are among these
+        except UNPACKING_ERRORS as exc:
             raise SourceError(f"{self.name} is cut or damaged: {exc}", "bring it again") from None
 
 

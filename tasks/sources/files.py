@@ -3,16 +3,19 @@ otherwise) or https://."""
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import fsspec
 from fsspec.core import url_to_fs
+from isal.igzip_lib import IsalError
 
 from schemas.errors import SourceError, SourceUnavailable, UsageError
 
 BLOCK = 1 << 20
+UNPACKING_ERRORS = (EOFError, OverflowError, zlib.error, IsalError, OSError)  # of a damaged or cut gzip file
 MOST_BYTES = 1 << 30  # of a file that is read whole: a manifest, the list of deleted works
 
 

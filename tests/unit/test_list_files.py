@@ -87,6 +87,7 @@ def test_json_lines_come_byte_for_byte(tmp_path, settings_for):
         ("title,year,venue,authors,affiliations\nA,1,X,José,B\n".encode("latin-1"), "none of UTF-8"),
         (b'title,year,venue,authors,affiliations\nA,1,X,B,C\n"A,1,X,B,C\n', "unexpected end of data"),
         (gzip.compress(b'{"title"' * 1000)[:-20], "cut or damaged"),
+        (gzip.compress(b"")[:10] + bytes(40), "cut or damaged"),
         (b'{"title": "A", "year": NaN}\n', "no line that is a JSON object; line 1: "),
         (",".join(f"c{n}" for n in range(10_000)).encode() + b"\n1\n", "lacks title"),
         (gzip.compress(b'{"x": "' + b"0" * 3_000_000), "unpacks to too many times its size"),

@@ -105,6 +105,21 @@ def test_records_are_lines(tmp_path):
         assert count_records(file, 10_000, shown_as="part") == expected
 
 
+def test_a_part_with_any_byte_changed_is_damaged_or_holds_its_lines(tmp_path):
+    good = gzip.compress(b"".join(b'{"id": %d}\n' % n for n in range(200)), mtime=0)
+    file = tmp_path / "part.gz"
+    refused = 0
+    for at in range(len(good)):
+        for byte in (0, good[at] ^ 0x55, 255):
+            file.write_bytes(good[:at] + bytes([byte]) + good[at + 1 :])
+            try:
+                assert count_records(file, 10_000, shown_as="part") == 200
+            except SourceError as exc:
+                assert "part is cut or not a gzip file" in str(exc)
+                refused += 1
+    assert refused > 2 * len(good)
+
+
 def test_a_sample_is_the_same_every_time_and_looks_like_a_snapshot(tmp_path):
     for name in ("a", "b"):
         made = write_sample(tmp_path / name, works=200, days=4, seed=7)
