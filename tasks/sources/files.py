@@ -15,7 +15,8 @@ from isal.igzip_lib import IsalError
 from schemas.errors import SourceError, SourceUnavailable, UsageError
 
 BLOCK = 1 << 20
-UNPACKING_ERRORS = (EOFError, OverflowError, zlib.error, IsalError, OSError)  # of a damaged or cut gzip file
+# Of a damaged or cut gzip file. isal's stub calls its error an instance.
+UNPACKING_ERRORS: tuple[type[Exception], ...] = (EOFError, OverflowError, zlib.error, OSError, IsalError)  # type: ignore[assignment]
 MOST_BYTES = 1 << 30  # of a file that is read whole: a manifest, the list of deleted works
 
 
