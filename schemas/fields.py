@@ -22,8 +22,10 @@ from schemas import openalex
 from schemas.reviewed import DATA
 
 ADMITTING_KINDS = frozenset({"subfield", "topic"})  # expressible as OpenAlex filters, so that API and snapshot agree
-KINDS = ADMITTING_KINDS | {"any_topic", "keyword", "title", "text", "venue", "venue_pattern"}
-GROUPS = frozenset({"topic", "venue"})
+VENUE_KINDS = frozenset({"venue", "venue_pattern"})
+KINDS = ADMITTING_KINDS | VENUE_KINDS | {"any_topic", "keyword", "title", "text"}
+VENUE = "venue"
+GROUPS = frozenset({"topic", VENUE})
 PATTERN_KINDS = frozenset({"title", "text"})
 ALL = "all"
 AI = "ai"
@@ -74,17 +76,16 @@ class Rule:
             "any_topic": lambda subject: not values.isdisjoint(subject.topics),
             "keyword": lambda subject: not values.isdisjoint(subject.keywords),
             "venue": lambda subject: subject.venue in values,
-            "venue_pattern": lambda subject: self._is_venue(subject.venue),
+            "venue_pattern": lambda subject: self._venue.fullmatch(subject.venue) is not None,
             "title": self._in_title,
             "text": lambda subject: self._in_title(subject) or self._in_abstract(subject),
         }
         return tests[self.kind]
 
     @cached_property
-    def _is_venue(self) -> Callable[[str], bool]:
-        """Test of a venue's name in lower case; few venues hold most works, so the answers are kept."""
-        whole = re.compile(f"{_BEFORE}(?:{'|'.join(self.values)}){_BEHIND}")
-        return lru_cache(maxsize=10_000)(lambda venue: whole.fullmatch(venue) is not None)
+    def _venue(self) -> re.Pattern[str]:
+        """Values as one regular expression on a whole name in lower case."""
+        return re.compile(f"{_BEFORE}(?:{'|'.join(self.values)}){_BEHIND}")
 
     def _in_title(self, subject: Subject) -> bool:
         return self.may_match(subject.lower_title) and self.pattern.search(subject.title) is not None
@@ -194,6 +195,10 @@ def read_abstract(raw: msgspec.Raw) -> str:
     return " ".join(word for _, word in sorted(places))
 
 
+def _matching(fields: Sequence[Field], subject: Subject) -> list[tuple[str, str]]:
+    return [(field.id, rule) for field in fields if (rule := field.first_match(subject))]
+
+
 @dataclass(frozen=True)
 class Definitions:
     """All fields of one version of fields.toml."""
@@ -206,17 +211,33 @@ class Definitions:
 
         Under scope `all` every work is in field `all`, and in `ai` and its subfields as far as their rules say.
         """
-        found = [[*subject.admitted, *self._matching(subject, admits=True)] for subject in subjects]
+        found = [[*subject.admitted, *_matching(self._admitting, subject)] for subject in subjects]
         admitted = [at for at, fields in enumerate(found) if fields]
         for at, is_hinted in zip(admitted, self._may_match([subjects[at].abstract for at in admitted]), strict=True):
             subjects[at].read_on(with_abstract=is_hinted)
-            found[at] += self._matching(subjects[at], admits=False)
+            found[at] += _matching(self._subdividing, subjects[at])
+            found[at] += self._of_venue(subjects[at].venue)
         return [[(ALL, "scope"), *fields] for fields in found] if scope == ALL else found
 
-    def _matching(self, subject: Subject, *, admits: bool) -> list[tuple[str, str]]:
-        return [
-            (field.id, rule) for field in self.fields if field.admits is admits and (rule := field.first_match(subject))
-        ]
+    @cached_property
+    def _admitting(self) -> list[Field]:
+        return [field for field in self.fields if field.admits]
+
+    @cached_property
+    def _subdividing(self) -> list[Field]:
+        return [field for field in self.fields if not field.admits and field.group != VENUE]
+
+    @cached_property
+    def _of_venue(self) -> Callable[[str], list[tuple[str, str]]]:
+        """Fields that are venues, by a venue's name in lower case; few venues hold most works, so answers are kept."""
+        venues = [field for field in self.fields if field.group == VENUE]
+
+        def fields_of(name: str) -> list[tuple[str, str]]:
+            subject = Subject()
+            subject.venue = name
+            return _matching(venues, subject)
+
+        return lru_cache(maxsize=10_000)(fields_of)
 
     def _may_match(self, abstracts: Sequence[bytes | msgspec.Raw]) -> list[bool]:
         """Whether an abstract holds a hint of any rule: one look at all of them for all hints costs a fifth of looking
@@ -242,8 +263,8 @@ def load_definitions() -> Definitions:
     """Read and check fields.toml.
 
     Raises:
-        ValueError: a field is of an unknown group, or a rule is of an unknown kind, has no source or hints, or admits
-            by something OpenAlex cannot filter on.
+        ValueError: a field is of an unknown group, or a rule is of an unknown kind, has no source or hints, admits by
+            something OpenAlex cannot filter on, or decides a venue by something else than its name.
     """
     document = tomllib.loads((DATA / "fields.toml").read_text(encoding="utf-8"))
     fields = []
@@ -254,6 +275,10 @@ def load_definitions() -> Definitions:
         admits, group = entry.get("admits", False), entry.get("group", "topic")
         if group not in GROUPS:
             raise ValueError(f"fields.toml, field {entry['id']}: unknown group {group}")
+        if group == VENUE and (
+            admits or "exclude_topics" in entry or any(rule.kind not in VENUE_KINDS for rule in rules)
+        ):
+            raise ValueError(f"fields.toml, field {entry['id']}: a venue is decided by its name alone")
         for rule in rules:
             if rule.kind not in KINDS or not rule.source or (admits and rule.kind not in ADMITTING_KINDS):
                 raise ValueError(f"fields.toml, rule {rule.id}: unknown kind, no source, or a kind that cannot admit")

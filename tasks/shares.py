@@ -95,8 +95,12 @@ def credit(
             sectors[territory] = sectors.get(territory, 0) | bits
     territories: list[Territory] = []
     rows: list[PolicyRow] = []
+    as_they_are = _apply(policies()[0], iso, linked, sectors, frozenset(corresponding))
     for policy in policies():
-        found = _apply(policy, iso, linked, sectors, frozenset(corresponding))
+        if policy.counts_as.keys().isdisjoint(iso):  # most works: the same under every policy
+            found = [territory._replace(policy=policy.id) for territory in as_they_are]
+        else:
+            found = _apply(policy, iso, linked, sectors, frozenset(corresponding))
         is_partly_unknown = found[-1].territory == UNKNOWN  # ZZ sorts last
         unknown = found[-1].share if is_partly_unknown else 0
         rows.append(PolicyRow(policy.id, len(found) - is_partly_unknown, unknown))
