@@ -86,6 +86,7 @@ def validate_staged(folder: Path) -> Report:
         results += found
         for rejection in refused:
             rejections.setdefault(rejection.stage_id, rejection)
+    pa.default_memory_pool().release_unused()  # 70 MB for 50,000 works, which the load is about to need
     return Report(results, list(rejections.values()))
 
 

@@ -24,7 +24,7 @@ from schemas.settings import Settings
 from tasks.reference import receive_reference
 
 T = TypeVar("T")
-PRELOADED = ["tasks.derive", "pandas"]  # pyarrow imports pandas at its first array: workers share it
+PRELOADED = ["tasks.worker_process"]
 SECONDS_TO_CONNECT = 10
 
 
