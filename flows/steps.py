@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import date
-from functools import partial
+from functools import cache, partial
 from itertools import zip_longest
 from typing import Any, Protocol, TypeVar
 
@@ -95,29 +96,69 @@ def run_night(night: Night, step: Step, progress: Progress, summary: Summary) ->
     night fails at its end; so it does when the source's budget is used up.
     """
     windows = step("plan", "", night.plan)
-    intake = night.intake
-    deletions = None if intake.windows_stand_alone else _land(DELETIONS, night, step, progress, summary)
+    if night.intake.windows_stand_alone:
+        deletions, untried = _each_alone(night, windows, step, progress, summary)
+    else:
+        deletions, untried = _land(DELETIONS, night, step, progress, summary), []
+        _in_order(night, windows, step, progress, summary)
+    if deletions is not None:
+        _take_in_alone(night, deletions, step, progress, summary)
+    summary.release = step("publish", "", night.publish)
+    summary.cost = night.intake.describe()
+    _raise_what_failed(summary, len(windows), untried)
+
+
+def _each_alone(
+    night: Night, windows: Sequence[Window], step: Step, progress: Progress, summary: Summary
+) -> tuple[Landing | None, list[str]]:
+    """Take in windows of which each counts without the others; returns the landing of what was deleted, which is asked
+    for last (what is listed tonight has not vanished), and the windows that were not tried."""
     progress.start(sum(window.records for window in windows))
     in_a_row = 0
     left = list(windows)
     while left and not summary.budget:
         window = left.pop(0)
-        if intake.windows_stand_alone:
-            progress.fetching(window.name, len(windows) - len(left), len(windows), window.why)
+        progress.fetching(window.name, len(windows) - len(left), len(windows), window.why)
         landing = _land(window.name, night, step, progress, summary, window)
         in_a_row = 0 if landing else in_a_row + 1
         if landing is not None:
             _take_in_alone(night, landing, step, progress, summary)
-        if in_a_row == MOST_FAILED_WINDOWS and not intake.is_there():
-            break
-    else:
-        if intake.windows_stand_alone:  # what is listed tonight has not vanished
-            deletions = _land(DELETIONS, night, step, progress, summary)
-    if deletions is not None:
-        _take_in_alone(night, deletions, step, progress, summary)
-    summary.release = step("publish", "", night.publish)
-    summary.cost = intake.describe()
-    _raise_what_failed(summary, len(windows), [window.name for window in left])
+        if in_a_row == MOST_FAILED_WINDOWS and not night.intake.is_there():
+            return None, [window.name for window in left]
+    deletions = _land(DELETIONS, night, step, progress, summary)
+    return deletions, [window.name for window in left]
+
+
+def _in_order(night: Night, windows: Sequence[Window], step: Step, progress: Progress, summary: Summary) -> None:
+    """Take in windows that build on each other; the first that fails ends the night.
+
+    The next one is landed before the last batch of one is loaded, so that its first batch can be parsed meanwhile: most
+    windows of a snapshot are a single batch.
+    """
+    progress.start(sum(window.records for window in windows))
+
+    @cache
+    def landing(at: int) -> Future[Landing]:
+        return _tried(step, "land", windows[at].name, night.land_works, windows[at], retries=night.intake.retries)
+
+    def first_batch_after(at: int) -> Batch | None:
+        following = at + 1
+        if not night.derives_ahead or following == len(windows) or landing(following).exception():
+            return None  # an error is for when its turn comes
+        return next(iter(night.batches(landing(following).result())), None)
+
+    for at in range(len(windows)):
+        _take_in(night, landing(at).result(), step, progress, summary, partial(first_batch_after, at))
+
+
+def _tried(step: Step, name: str, about: str, call: Callable[..., T], *args: Any, retries: int) -> Future[T]:
+    """Run a step now and keep its result or error for later."""
+    future: Future[T] = Future()
+    try:
+        future.set_result(step(name, about, call, *args, retries=retries))
+    except Exception as exc:
+        future.set_exception(exc)
+    return future
 
 
 def _raise_what_failed(summary: Summary, windows: int, untried: list[str]) -> None:
@@ -176,15 +217,31 @@ def run_retry(night: Night, step: Step, progress: Progress, summary: Summary) ->
         summary.release = step("publish", "", night.publish)
 
 
-def _take_in(night: Night, landing: Landing, step: Step, progress: Progress, summary: Summary) -> None:
+def _take_in(
+    night: Night,
+    landing: Landing,
+    step: Step,
+    progress: Progress,
+    summary: Summary,
+    first_after: Callable[[], Batch | None] = lambda: None,
+) -> None:
+    """Take in a landing; `first_after` brings the batch that follows its last one, if there is any."""
     is_left = True
     while is_left:
-        is_left = not _take_in_batches(night, night.batches(landing), step, progress, summary)
+        is_left = not _take_in_batches(night, night.batches(landing), step, progress, summary, first_after)
 
 
-def _take_in_batches(night: Night, batches: list[Batch], step: Step, progress: Progress, summary: Summary) -> bool:
+def _take_in_batches(
+    night: Night,
+    batches: list[Batch],
+    step: Step,
+    progress: Progress,
+    summary: Summary,
+    first_after: Callable[[], Batch | None],
+) -> bool:
     """Whether the landing was seen to its end; another run beside this one may cut it into other batches."""
-    for batch, following in zip_longest(batches, batches[1:]):
+    for batch, next_one in zip_longest(batches, batches[1:]):
+        following = next_one or first_after()
         is_part = batch.end - batch.first < batch.landing.records
         about = f"{batch.landing.window}, {batch.first:,} to {batch.end:,}" if is_part else batch.landing.window
         if batch.landing.records:

@@ -139,11 +139,16 @@ class Night(AbstractContextManager["Night"]):
         folder = self.settings.landing / landing.source / landing.landing_id
         return list(batches.batches_of(landing, folder, loaded, self.settings.batch_works, reference, self.run_id))
 
+    @property
+    def derives_ahead(self) -> bool:
+        """Whether there are workers that can be busy while a batch is loaded."""
+        return self._workers.count > 1
+
     def derive(self, batch: Batch, following: Batch | None = None) -> Path:
         """Parse and locate a batch; returns its staging folder.
 
-        With more than one worker the `following` batch is begun at once, so that the workers are busy while this
-        one is validated and loaded.
+        Where that pays (`derives_ahead`), the `following` batch is begun at once, so that the workers are busy while
+        this one is validated and loaded.
         """
         if self._ahead is not None and self._ahead[0] != (batch.batch_id, batch.reference):
             wait([self._ahead[1]])  # begun for a batch that another run took in, or by other reference data
@@ -153,7 +158,7 @@ class Night(AbstractContextManager["Night"]):
         else:
             folder = batches.stage(batch, self._deriver, self._workspace.folder, self.settings)
         self._ahead = None
-        if following is not None and self._workers.count > 1:
+        if following is not None and self.derives_ahead:
             begun = self._background.submit(
                 batches.stage, following, self._deriver, self._workspace.folder, self.settings
             )
