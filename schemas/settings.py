@@ -93,7 +93,7 @@ class Settings(BaseSettings):
         1.0, ge=0, le=600, description="seconds before the second attempt, doubled for each further one"
     )
 
-    batch_works: int = Field(20_000, ge=1, le=1_000_000, description="most works in one load transaction")
+    batch_works: int = Field(50_000, ge=1, le=1_000_000, description="most works in one load transaction")
     workers: int = Field(0, ge=0, le=64, description="processes that parse and locate; 0 = one per core, at most 4")
     dask_address: str | None = Field(
         None, description="scheduler of a Dask cluster that parses and locates instead, such as tcp://host:8786"
