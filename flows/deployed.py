@@ -16,7 +16,6 @@ from pydantic import Field
 from schemas.errors import UsageError
 from schemas.venue_list import CORPUS_NAME
 
-LONGEST_RUN_SECONDS = 20 * 3600
 TAG = "collab"
 """On every run of ours, whatever else the server runs."""
 

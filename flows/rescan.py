@@ -2,29 +2,12 @@
 
 from __future__ import annotations
 
-import schemas.settings  # noqa: F401  (first: switches telemetry off before Prefect is imported)
-
-# isort: split
-from prefect import flow, runtime
-
-from flows.alerts import announced
-from flows.artifacts import run_page, tell_how_it_ended
-from flows.deployed import Days, Root, StoredSource, load_settings, run_name
-from flows.prefect_steps import as_task
-from flows.steps import RESCAN, run_night, with_night
-
-LONGEST_RESCAN_SECONDS = 7 * 24 * 3600
+from flows.deployed import Days, Root, StoredSource, load_settings
+from flows.prefect_flow import WEEK_SECONDS, collab_flow, run_as_tasks
+from flows.steps import RESCAN, run_night
 
 
-@flow(
-    name="rescan",
-    flow_run_name=run_name,
-    timeout_seconds=LONGEST_RESCAN_SECONDS,
-    persist_result=False,
-    on_failure=[tell_how_it_ended],
-    on_crashed=[tell_how_it_ended],
-    on_cancellation=[tell_how_it_ended],
-)
+@collab_flow("rescan", longest=WEEK_SECONDS)
 def rescan(source: StoredSource = "openalex-snapshot", snapshot: Root = None, unseen_days: Days = 7) -> str:
     """Look at everything stored again. Safe to run at any time, and again until nothing is left.
 
@@ -37,15 +20,4 @@ def rescan(source: StoredSource = "openalex-snapshot", snapshot: Root = None, un
             credits were used up goes on where it was.
     """
     load_settings(snapshot=snapshot)
-    with run_page() as page:
-        return with_night(
-            announced(run_night),
-            as_task,
-            show=page.show,
-            watcher=page.progress,
-            source=source,
-            snapshot=snapshot,
-            rescan_days=unseen_days,
-            flow=RESCAN,
-            flow_run=str(runtime.flow_run.id),
-        )
+    return run_as_tasks(run_night, source=source, snapshot=snapshot, rescan_days=unseen_days, flow=RESCAN)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import schemas.settings  # noqa: F401  (first: switches telemetry off before Prefect is imported)
 
 # isort: split
-from prefect import flow, runtime
+from prefect import runtime
 from prefect.artifacts import create_table_artifact
 
-from flows.artifacts import tell_how_it_ended
-from flows.deployed import LONGEST_RUN_SECONDS, load_settings, run_name
+from flows.deployed import load_settings
+from flows.prefect_flow import collab_flow
 from flows.prefect_steps import as_task
 from tasks import verify as tables
 from tasks.again import SOURCE
@@ -18,15 +18,7 @@ from tasks.verify import Finding
 from tasks.warehouse import Warehouse
 
 
-@flow(
-    name="verify",
-    flow_run_name=run_name,
-    timeout_seconds=LONGEST_RUN_SECONDS,
-    persist_result=False,
-    on_failure=[tell_how_it_ended],
-    on_crashed=[tell_how_it_ended],
-    on_cancellation=[tell_how_it_ended],
-)
+@collab_flow("verify")
 def verify() -> str:
     """Prove that the tables equal their rebuild and the sum of the ledger. Changes nothing; red on any difference."""
     settings = load_settings()
