@@ -19,6 +19,7 @@ from schemas import tables as t
 from schemas.settings import Settings
 from tasks.intake import SnapshotIntake
 from tasks.night import Night
+from tasks.verify import verify
 from tasks.warehouse import Warehouse
 
 URL = "https://openalex.org/"
@@ -148,6 +149,19 @@ def contents(
             columns = [c for c in table.columns if c.name not in IGNORED]
             found[table.name] = sorted(conn.execute(sa.select(*columns)).tuples().all(), key=repr)
     return found
+
+
+def prove(conn: sa.Connection) -> None:
+    """Fail on any difference that `collab verify` finds."""
+    assert [finding for finding in verify(conn) if finding.differences] == []
+
+
+def proven(settings: Settings) -> dict[str, list[tuple[Any, ...]]]:
+    """Content of a warehouse, proven."""
+    with Warehouse.open(settings, create=False) as warehouse:
+        with warehouse.reading() as conn:
+            prove(conn)
+        return contents(warehouse)
 
 
 def rows(warehouse: Warehouse, query: sa.Select[Any]) -> list[dict[str, Any]]:

@@ -13,9 +13,8 @@ from flows.steps import Summary, directly, run_night
 from schemas import tables as t
 from tasks.harvest import ApiIntake
 from tasks.night import Night
-from tasks.verify import verify
 from tasks.warehouse import Warehouse
-from tests.factory import author, contents, rows, work
+from tests.factory import author, rows, work
 from tests.replay import ReplayServer
 
 KEY = "secret-key-of-a-test"
@@ -48,13 +47,6 @@ def night(settings, today=TODAY, summary=None, **more) -> Summary:
 def calls_of(server: ReplayServer, about: Callable[[], Summary]) -> tuple[Summary, list]:
     before = len(server.calls)
     return about(), server.calls[before:]
-
-
-def held(settings) -> dict[str, list[tuple]]:
-    with Warehouse.open(settings) as warehouse:
-        with warehouse.reading() as conn:
-            assert [finding for finding in verify(conn) if finding.differences] == []
-        return contents(warehouse)
 
 
 def stored(settings) -> set[int]:

@@ -29,9 +29,8 @@ from tasks.registry import (
 )
 from tasks.relocate import put_in_force, relocate, works_concerned, works_without_country
 from tasks.ror import read_organization
-from tasks.verify import verify
 from tasks.warehouse import Warehouse
-from tests.factory import author, cell, contents, institution, rows, run, work, write_snapshot
+from tests.factory import author, cell, contents, institution, proven, rows, run, work, write_snapshot
 
 pytestmark = pytest.mark.usefixtures("unpublished")
 
@@ -145,11 +144,6 @@ def reasons(settings) -> set[tuple[str, str]]:
     )
     with Warehouse.open(settings) as warehouse:
         return {tuple(row.values()) for row in rows(warehouse, query)}
-
-
-def proven(settings) -> None:
-    with Warehouse.open(settings) as warehouse, warehouse.reading() as conn:
-        assert [finding for finding in verify(conn) if finding.differences] == []
 
 
 def test_a_correction_changes_the_works_concerned_and_no_other(settings):

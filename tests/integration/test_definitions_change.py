@@ -35,10 +35,9 @@ from tasks.definitions import is_outdated
 from tasks.derive import Deriver
 from tasks.ledger import changes_since
 from tasks.rederive import rederive
-from tasks.verify import verify
 from tasks.warehouse import Warehouse
 from tasks.workers import LocalWorkers
-from tests.factory import URL, author, contents, line, rows, work
+from tests.factory import URL, author, contents, line, prove, rows, work
 from tests.integration.test_properties import (
     Arrival,
     arrange,
@@ -108,7 +107,7 @@ def applied(settings) -> tuple[dict[str, list[tuple]], int]:
         done = rederive(warehouse, settings)
         with warehouse.reading() as conn:
             assert not is_outdated(conn)
-            assert [finding for finding in verify(conn) if finding.differences] == []
+            prove(conn)
             assert {row.reason for row in conn.execute(changes_since(None))} >= {"definition"}
         assert rederive(warehouse, settings).changed == 0
         return contents(warehouse), done.partial
@@ -257,5 +256,5 @@ def applied_by_any(settings) -> tuple[dict[str, list[tuple]], int]:
     with Warehouse.open(settings, any_definitions=True) as warehouse:
         done = rederive(warehouse, settings)
         with warehouse.reading() as conn:
-            assert [finding for finding in verify(conn) if finding.differences] == []
+            prove(conn)
         return contents(warehouse), done.partial

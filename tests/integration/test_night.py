@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 from datetime import date
 from decimal import Decimal
@@ -10,28 +9,16 @@ from decimal import Decimal
 import pytest
 import sqlalchemy as sa
 
-import tasks.batch as batches
-import tasks.intake as intake
 import tasks.verify as tables
 from schemas import tables as t
-from schemas.errors import GateStopped, LandingError, SourceError, UsageError, WarehouseError
+from schemas.errors import WarehouseError
 from tasks.aggregate import year_slices
 from tasks.migrate import VERSION
-from tasks.report import read_status
 from tasks.verify import verify
-from tasks.warehouse import Warehouse, utc_now
-from tests.factory import URL, author, cell, contents, counts, rows, run, work, write_snapshot
+from tasks.warehouse import Warehouse
+from tests.factory import URL, author, cell, contents, counts, proven, rows, run, work, write_snapshot
 
 pytestmark = pytest.mark.usefixtures("unpublished")
-
-
-def right(settings) -> dict[str, list[tuple]]:
-    """Content of a warehouse that passes every check."""
-    with Warehouse.open(settings, create=False) as warehouse:
-        with warehouse.reading() as conn:
-            wrong = [finding for finding in verify(conn) if finding.differences]
-        assert wrong == []
-        return contents(warehouse)
 
 
 def reasons(settings, mart=t.pair_year) -> dict[str, int]:
@@ -55,7 +42,7 @@ def test_first_night_counts_pairs_with_unknown_part(tmp_path, settings_for):
     ]
     settings = settings_for(write_snapshot(tmp_path / "s", {"2026-01-01": works}))
     assert counts(run(settings)) == {"fetched": 4, "new": 4}
-    right(settings)
+    proven(settings)
     with Warehouse.open(settings) as warehouse:
         pair = cell(warehouse, t.pair_year, territory_a="CN", territory_b="US")
         assert (pair["papers"], pair["papers_with_unknown"], pair["papers_bilateral"]) == (2, 1, 2)
@@ -102,7 +89,7 @@ def test_every_kind_of_change_has_its_reason(tmp_path, settings_for):
         "applied": 1,
     }
     assert reasons(settings) == {"new": 9, "corrected": 0, "citations": 0, "eligibility": -2, "deleted": -1}
-    found = right(settings)
+    found = proven(settings)
     with Warehouse.open(settings) as warehouse:
         standing = rows(
             warehouse,
@@ -117,7 +104,7 @@ def test_every_kind_of_change_has_its_reason(tmp_path, settings_for):
         world = cell(warehouse, t.world_year)
         assert (world["papers"], world["excluded_retracted"], world["excluded_duplicate_doi"]) == (4, 1, 1)
     assert counts(run(settings)) == {"fetched": 11, "unchanged": 6, "superseded": 5}
-    assert right(settings) == found
+    assert proven(settings) == found
 
 
 def test_the_duplicate_counts_again_when_the_other_goes(tmp_path, settings_for):
@@ -135,7 +122,7 @@ def test_the_duplicate_counts_again_when_the_other_goes(tmp_path, settings_for):
     run(settings)
     with Warehouse.open(settings) as warehouse:
         assert rows(warehouse, sa.select(t.work.c.work_id).where(t.work.c.is_counted)) == [{"work_id": 12}]
-    right(settings)
+    proven(settings)
     assert reasons(settings) == {"new": 1, "deleted": -1, "eligibility": 1}
 
 
@@ -153,7 +140,7 @@ def test_deleted_works_return_only_in_newer_versions(tmp_path, settings_for):
     assert counts(run(settings)) == {"fetched": 4, "new": 1, "superseded": 3}
     with Warehouse.open(settings) as warehouse:
         assert rows(warehouse, sa.select(t.work.c.work_id)) == [{"work_id": 11}]
-    right(settings)
+    proven(settings)
 
 
 def test_scope_ai_counts_the_rest_and_lets_go_of_what_leaves(tmp_path, settings_for):
@@ -178,7 +165,7 @@ def test_scope_ai_counts_the_rest_and_lets_go_of_what_leaves(tmp_path, settings_
             .group_by(ledger.c.reason)
         )
         assert {row["reason"]: int(row["n"]) for row in rows(warehouse, sums)} == {"new": 1, "out_of_scope": -1}
-    right(settings)
+    proven(settings)
 
 
 def test_policies_fold_hong_kong(tmp_path, settings_for):
@@ -230,7 +217,7 @@ def test_bad_records_are_held_and_the_rest_is_loaded(tmp_path, settings_for):
     assert counts(run(settings)) == {"fetched": 6, "unchanged": 1, "quarantined": 5}
     with Warehouse.open(settings) as warehouse:
         assert len(rows(warehouse, sa.select(t.quarantine))) == 5  # the same record is listed once
-    right(settings)
+    proven(settings)
 
 
 def test_a_work_keeps_its_last_good_version_until_a_newer_good_one(tmp_path, settings_for):
@@ -248,242 +235,7 @@ def test_a_work_keeps_its_last_good_version_until_a_newer_good_one(tmp_path, set
     with Warehouse.open(settings) as warehouse:
         assert cell(warehouse, t.world_year)["citations"] == 5
         assert rows(warehouse, sa.select(t.quarantine.c.resolution)) == [{"resolution": "superseded"}]
-    right(settings)
-
-
-def cut_power_at_load(number, settings, monkeypatch):
-    """A run that ends in an error when it loads its batch of that number."""
-    real, calls = batches.load, []
-
-    def load(*args):
-        calls.append(1)
-        if len(calls) == number:
-            raise RuntimeError("power cut")
-        return real(*args)
-
-    with monkeypatch.context() as patched, pytest.raises(RuntimeError, match="power cut"):
-        patched.setattr(batches, "load", load)
-        run(settings)
-
-
-def test_large_windows_are_loaded_in_batches_and_go_on_where_they_were(tmp_path, settings_for, monkeypatch):
-    settings = settings_for(
-        write_snapshot(tmp_path / "s", {"2026-01-01": [work(n) for n in range(11, 36)]}), batch_works=10
-    )
-    cut_power_at_load(3, settings, monkeypatch)
-    with Warehouse.open(settings) as warehouse:
-        assert [row["end_record"] for row in rows(warehouse, sa.select(t.batch).order_by(t.batch.c.end_record))] == [
-            10,
-            20,
-        ]
-        assert rows(warehouse, sa.select(t.part)) == []  # the part is not complete
-    assert counts(run(settings)) == {"fetched": 5, "new": 5}
-    assert len(right(settings)["work"]) == 25
-
-
-@pytest.mark.parametrize(
-    ("spoil", "message"),
-    [
-        (lambda works: (works / "manifest.json").unlink(), "no manifest"),
-        (lambda works: (works / "manifest.json").write_text('{"entity": "works", "record'), "manifest is cut"),
-        (
-            lambda works: edit(
-                works, lambda m: m["files"][0]["meta"].update(record_count=3) or m.update(record_count=3)
-            ),
-            "holds 2 records, the manifest says 3",
-        ),
-        (lambda works: edit(works, lambda m: m.update(record_count=9)), "record_count is 9"),
-        (lambda works: edit(works, lambda m: m["files"][0]["meta"].update(content_length=9)), "the manifest says 9"),
-        (
-            lambda works: edit(
-                works, lambda m: m["files"][0].update(url="s3://openalex/data/jsonl/works/../../etc/passwd")
-            ),
-            "refused url",
-        ),
-        (lambda works: edit(works, lambda m: m["files"][0].update(url="file:///etc/passwd")), "refused url"),
-        (lambda works: edit(works, lambda m: m.update(files=[], record_count=0)), "lists no parts"),
-        (lambda works: part_of(works).unlink(), "No such file"),
-        (lambda works: replace(works, lambda raw: raw[:-20]), "is cut or not a gzip file"),
-        (lambda works: replace(works, lambda raw: b"<html>" + raw[6:]), "is cut or not a gzip file"),
-        (lambda works: replace(works, lambda raw: gzip.compress(b"0" * 300_000_000)), "unpacks to more than"),
-        (lambda works: replace(works, lambda raw: raw[:3] + b"\x08" + raw[4:10] + b"n" * 2**20), "not a gzip file"),
-        (lambda works: (works / "manifest.json").write_bytes(b'{"entity": "\xff"}'), "manifest is cut"),
-        (lambda works: (works / "manifest.json").write_bytes(b'{"x":' + b"[" * 10**6), "manifest is cut"),
-        (lambda works: (works / "deleted_ids.csv").write_text("<html>"), "not work_id,deleted_date"),
-    ],
-)
-@pytest.mark.publishes
-def test_a_damaged_snapshot_is_one_clear_error_and_nothing_is_loaded(tmp_path, settings_for, spoil, message):
-    root = write_snapshot(tmp_path / "s", {"2026-01-01": [work(11), work(12)]})
-    settings = settings_for(root)
-    spoil(root / "data" / "jsonl" / "works")
-    with pytest.raises(SourceError, match=message):
-        run(settings)
-    with Warehouse.open(settings) as warehouse:
-        assert rows(warehouse, sa.select(t.batch)) == []
-    assert not (settings.published / "current").exists()
-    assert not list(settings.landing.glob("*/*"))
-
-
-def test_partitions_without_records_are_taken_in(tmp_path, settings_for):
-    root = write_snapshot(tmp_path / "s", {"2026-01-01": [], "2026-01-02": [work(11)]})
-    for settings in (
-        settings_for(root, batch_works=1),
-        settings_for(write_snapshot(tmp_path / "e", {"2026-01-01": []})),
-    ):
-        run(settings, date(2026, 1, 1))
-        with Warehouse.open(settings) as warehouse:
-            assert len(rows(warehouse, sa.select(t.part))) == 1
-    assert counts(run(settings_for(root, batch_works=1)))["new"] == 1
-
-
-def test_every_line_of_the_deletions_is_applied_or_held(tmp_path, settings_for):
-    root = write_snapshot(tmp_path / "s", {"2026-01-01": [work(n) for n in range(11, 16)]})
-    lines = [
-        "work_id,deleted_date",
-        f"{URL}W11,2026-01-03",
-        f"{URL}W12,2026-01-03,x",  # each from here on is held
-        f"{URL}W13,tomorrow",
-        f"{URL}W14,2999-01-01",
-        f"{URL}W15",
-        '"' + "x" * 200_000,
-        "A15,2026-01-03",
-        f"{URL}W15,2026\r-01-03",
-    ]
-    (root / "data" / "jsonl" / "works" / "deleted_ids.csv").write_text("\ufeff" + "\r\n".join(lines), newline="")
-    settings = settings_for(root, max_quarantined_share=1)
-    found = counts(run(settings))
-    assert (found["listed"], found["applied"], found["quarantined"]) == (1, 1, 7)
-    with Warehouse.open(settings) as warehouse:
-        held = rows(warehouse, sa.select(t.quarantine.c.rule, t.quarantine.c.stage))
-        assert len(held) == 7
-        assert {row["rule"] for row in held} == {"deletion_shape", "deletion_future", "work_id_shape"}
-
-
-@pytest.mark.publishes
-def test_another_batch_size_after_a_killed_run_goes_on_and_ends_well(tmp_path, settings_for, monkeypatch):
-    root = write_snapshot(tmp_path / "s", {"2026-01-01": [work(n) for n in range(11, 41)]})
-    cut_power_at_load(2, settings_for(root, batch_works=10), monkeypatch)
-    settings = settings_for(root, batch_works=15)
-    assert counts(run(settings)) == {"fetched": 20, "new": 20}
-    assert len(right(settings)["work"]) == 30
-    with Warehouse.open(settings) as warehouse, warehouse.reading() as conn:
-        assert read_status(conn, settings, utc_now()).is_good
-
-
-def part_of(works):
-    return works / "updated_date=2026-01-01" / "part_0000.gz"
-
-
-def edit(works, change):
-    manifest = json.loads((works / "manifest.json").read_text())
-    change(manifest)
-    (works / "manifest.json").write_text(json.dumps(manifest))
-
-
-def replace(works, change):
-    """Change a part and keep the manifest's size true, so that the content itself is what is wrong."""
-    part_of(works).write_bytes(change(part_of(works).read_bytes()))
-    edit(works, lambda m: m["files"][0]["meta"].update(content_length=part_of(works).stat().st_size))
-
-
-def test_combined_manifest_and_records_that_move_between_partitions(tmp_path, settings_for):
-    days = {"2026-01-01": [work(11), work(12)], "2026-01-02": [work(13, updated="2026-01-02")]}
-    root = write_snapshot(tmp_path / "s", days)
-    works = root / "data" / "jsonl" / "works"
-    combined = {
-        "meta": {},
-        "entities": [
-            {"entity": "authors", "record_count": 0, "files": []},
-            json.loads((works / "manifest.json").read_text()),
-        ],
-    }
-    (works / "manifest.json").unlink()
-    (works.parent / "manifest.json").write_text(json.dumps(combined))
-    settings = settings_for(root)
-    assert counts(run(settings)) == {"fetched": 3, "new": 3}
-    moved = {
-        "2026-01-01": [work(12)],
-        "2026-01-02": [work(13, updated="2026-01-02")],
-        "2026-01-03": [work(11, cited_by_count=9, updated="2026-01-03")],
-    }
-    write_snapshot(root, moved)
-    assert counts(run(settings)) == {
-        "fetched": 3,
-        "updated": 1,
-        "unchanged": 2,
-    }  # the shrunken partition is among the last two dates
-    assert len(right(settings)["work"]) == 3
-
-
-def test_a_partition_that_grew_is_read_again_however_old(tmp_path, settings_for):
-    days = {f"2026-01-0{n}": [work(10 + n, updated=f"2026-01-0{n}")] for n in range(1, 6)}
-    root = write_snapshot(tmp_path / "s", days)
-    settings = settings_for(root)
-    run(settings)
-    days["2026-01-01"].append(work(99))
-    write_snapshot(root, days)
-    assert counts(run(settings)) == {"fetched": 4, "new": 1, "unchanged": 3}
-
-
-def test_a_snapshot_replaced_while_it_is_read_loads_nothing_of_that_window(tmp_path, settings_for, monkeypatch):
-    root = write_snapshot(tmp_path / "s", {"2026-01-01": [work(11)]})
-    settings = settings_for(root)
-    real = intake.land
-
-    def land_then_replace(*args):
-        landed = real(*args)
-        write_snapshot(root, {"2026-01-01": [work(11), work(12)]})
-        return landed
-
-    monkeypatch.setattr(intake, "land", land_then_replace)
-    with pytest.raises(SourceError, match="replaced while it was being read"):
-        run(settings)
-    monkeypatch.setattr(intake, "land", real)
-    assert counts(run(settings)) == {"fetched": 2, "new": 2}
-
-
-def test_a_landed_part_that_was_changed_is_refused(tmp_path, settings_for, monkeypatch):
-    settings = settings_for(write_snapshot(tmp_path / "s", {"2026-01-01": [work(11)]}))
-    real = intake.land
-
-    def land_then_spoil(*args):
-        landed = real(*args)
-        (settings.landing / landed.source / landed.landing_id / "part-0000.jsonl.gz").write_bytes(b"x")
-        return landed
-
-    monkeypatch.setattr(intake, "land", land_then_spoil)
-    with pytest.raises(LandingError, match="was changed since it was landed"):
-        run(settings)
-
-
-def test_a_mass_rewrite_stops_the_batch_and_leaves_the_tables_alone(tmp_path, settings_for, monkeypatch):
-    import tasks.gates
-
-    monkeypatch.setattr(tasks.gates, "FEWEST_WORKS", 10)
-    monkeypatch.setattr(tasks.gates, "FEWEST_BATCHES", 3)
-    days = {f"2026-01-{n:02}": [work(n * 100 + k, updated=f"2026-01-{n:02}") for k in range(30)] for n in range(1, 5)}
-    root = write_snapshot(tmp_path / "s", days)
-    settings = settings_for(root, batch_works=30)
-    run(settings)
-    before = right(settings)
-    days["2026-01-12"] = [
-        work(n * 100 + k, [author("FR"), author("CN")], updated="2026-01-12") for n in range(1, 5) for k in range(30)
-    ]
-    write_snapshot(root, days)
-    with pytest.raises(GateStopped, match=r"rewritten_share is 0\.3"):
-        run(settings_for(root, batch_works=40))
-    assert right(settings) == before
-    with Warehouse.open(settings) as warehouse:
-        stopped = rows(
-            warehouse,
-            sa.select(t.validation_result).where(
-                t.validation_result.c.rule == "rewritten_share", t.validation_result.c.success.is_(False)
-            ),
-        )
-        assert len(stopped) == 1
-    run(settings_for(root, batch_works=40, max_rewritten_share=1))
-    right(settings)
+    proven(settings)
 
 
 def test_a_warehouse_of_another_scope_or_version_is_refused(tmp_path, settings_for):
@@ -495,11 +247,6 @@ def test_a_warehouse_of_another_scope_or_version_is_refused(tmp_path, settings_f
         conn.execute(sa.update(VERSION).values(version_num="0099"))
     with pytest.raises(WarehouseError, match="version 99"):
         Warehouse.open(settings_for(root))
-
-
-def test_a_run_without_a_snapshot_says_how_to_name_one(settings_for):
-    with pytest.raises(UsageError, match="--snapshot"):
-        run(settings_for(None))
 
 
 def test_counting_anew_in_slices_of_years_covers_every_year(tmp_path, settings_for, monkeypatch):

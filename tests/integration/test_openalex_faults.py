@@ -19,8 +19,8 @@ from flows.steps import Summary
 from schemas import tables as t
 from schemas.errors import BudgetExhausted, GateStopped, SourceError
 from tasks.warehouse import Warehouse
-from tests.factory import author, counts, rows
-from tests.nights import AUTHORS, FEW, KEY, LISTED, NIGHT, TODAY, WORKS, calls_of, dated, held, night, stored
+from tests.factory import author, counts, proven, rows
+from tests.nights import AUTHORS, FEW, KEY, LISTED, NIGHT, TODAY, WORKS, calls_of, dated, night, stored
 from tests.replay import ALL_KINDS, Faults
 
 pytestmark = pytest.mark.usefixtures("unpublished")
@@ -33,7 +33,7 @@ def test_faults_change_nothing_but_the_number_of_calls(api, settings_of, tmp_pat
     settings = settings_of(bad, home=tmp_path / "bad", openalex_attempts=12)
     night(settings)
     assert {call.fault for call in bad.calls} & set(ALL_KINDS)
-    assert held(settings) == held(settings_of(good))
+    assert proven(settings) == proven(settings_of(good))
     assert bad.credits_used <= 2 * good.credits_used
 
 
@@ -120,8 +120,8 @@ def test_records_that_move_between_pages_are_all_there_in_the_end(api, settings_
     assert stored(settings) == set(range(1000, 1450))
     fresh = settings_of(server, home=settings.home.with_name("fresh"))
     night(fresh)
-    assert held(fresh)["work"] == held(settings)["work"]
-    assert held(fresh)["pair_year"] == held(settings)["pair_year"]
+    assert proven(fresh)["work"] == proven(settings)["work"]
+    assert proven(fresh)["pair_year"] == proven(settings)["pair_year"]
 
 
 def test_what_a_killed_run_fetched_is_not_fetched_again(api, settings_of, monkeypatch, tmp_path):
@@ -145,7 +145,7 @@ def test_what_a_killed_run_fetched_is_not_fetched_again(api, settings_of, monkey
         except KeyboardInterrupt:
             kills += 1
     assert kills >= 3
-    assert held(settings) == held(settings_of(plenty, home=tmp_path / "plenty"))
+    assert proven(settings) == proven(settings_of(plenty, home=tmp_path / "plenty"))
     assert len(server.calls) <= len(plenty.calls) + kills
 
 

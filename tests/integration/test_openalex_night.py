@@ -18,8 +18,8 @@ from tasks.harvest import ApiIntake
 from tasks.night import Night
 from tasks.undo import undo
 from tasks.warehouse import Warehouse
-from tests.factory import author, counts, rows, run, write_snapshot
-from tests.nights import FEW, LISTED, NIGHT, TODAY, WORKS, calls_of, dated, held, night, stored
+from tests.factory import author, counts, proven, rows, run, write_snapshot
+from tests.nights import FEW, LISTED, NIGHT, TODAY, WORKS, calls_of, dated, night, stored
 
 pytestmark = pytest.mark.usefixtures("unpublished")
 
@@ -31,13 +31,13 @@ def test_a_first_night_a_quiet_one_and_one_with_changes(api, settings_of):
     first, asked = calls_of(server, lambda: night(settings))
     assert counts(first) == {"fetched": 262, "new": 262}
     assert stored(settings) == NIGHT
-    before = held(settings)
+    before = proven(settings)
     quiet, listed = calls_of(server, lambda: night(settings, TODAY + timedelta(days=1)))
     assert counts(quiet) == {}
     assert quiet.release is None
     assert {call.params.get("select") for call in listed} == {LISTED}
     assert len(listed) <= len([call for call in asked if call.path == "/works"])
-    assert held(settings) == before
+    assert proven(settings) == before
     server.put(dated(1003, "2026-09-04", author("FR"), updated="2026-11-22T10:00:00.5"))
     server.put(dated(2000, "2026-11-05"))
     changed, asked = calls_of(server, lambda: night(settings, TODAY + timedelta(days=2)))
@@ -98,7 +98,7 @@ def test_api_and_snapshot_admit_the_same_real_works(api, settings_of, settings_f
     root = write_snapshot(tmp_path / "s", {"2026-11-20": real})
     copied = settings_for(root, scope="ai", home=tmp_path / "copied")
     run(copied)
-    found = [held(through_api), held(copied)]
+    found = [proven(through_api), proven(copied)]
     for tables in found:  # the replay writes the records with other blanks, so their digests differ
         tables["seen"] = [(work_id, stamp, state) for work_id, stamp, _, state in tables["seen"]]
     assert found[0] == found[1]
@@ -127,7 +127,7 @@ def test_a_budget_spreads_a_window_over_days(api, settings_of, tmp_path):
         if len(stored(settings)) == 1_450:
             break
     assert number < 5
-    assert held(settings) == held(settings_of(plenty, home=tmp_path / "plenty"))
+    assert proven(settings) == proven(settings_of(plenty, home=tmp_path / "plenty"))
 
 
 def test_what_the_server_says_is_left_is_believed(api, settings_of):
@@ -318,7 +318,7 @@ def test_what_was_undone_is_neither_asked_for_nor_deleted_each_night_anew(api, s
     server = api(FEW)
     settings = settings_of(server)
     night(settings)
-    before = held(settings)
+    before = proven(settings)
     server.remove(1004)
     night(settings, TODAY + timedelta(days=1))
     server.put(dated(1007, "2026-10-08", author("JP"), updated="2026-11-20"))
@@ -328,7 +328,7 @@ def test_what_was_undone_is_neither_asked_for_nor_deleted_each_night_anew(api, s
         of = t.batch.c
         found = rows(warehouse, sa.select(of.batch_id).where(of.updated + of.applied > 0).order_by(of.finished_at))
         undo(warehouse, settings, found[0]["batch_id"], with_later=True)
-    assert held(settings) == before
+    assert proven(settings) == before
     for days in (3, 4):
         assert counts(night(settings, TODAY + timedelta(days=days))) == {}
     server.put(dated(1007, "2026-10-08", author("KR"), updated="2026-11-21"))

@@ -17,9 +17,8 @@ from schemas import tables as t
 from schemas.errors import ConnectionLost, WarehouseError
 from schemas.settings import load_settings
 from tasks.engines.postgresql import READER, WRITER
-from tasks.verify import verify
 from tasks.warehouse import Warehouse
-from tests.factory import author, cell, contents, counts, rows, run, work, write_snapshot
+from tests.factory import author, cell, counts, proven, rows, run, work, write_snapshot
 
 pytestmark = pytest.mark.engines("postgresql", "citus")
 START = multiprocessing.get_context("forkserver")
@@ -37,13 +36,6 @@ DAYS = {
 def night_of(home, snapshot, url: str, batch_works: int) -> None:
     """A run in a process of its own."""
     run(load_settings(home=home, scope="all", workers=1, snapshot=snapshot, warehouse_url=url, batch_works=batch_works))
-
-
-def right(settings) -> dict[str, list[tuple]]:
-    with Warehouse.open(settings, create=False) as warehouse:
-        with warehouse.reading() as conn:
-            assert [finding for finding in verify(conn) if finding.differences] == []
-        return contents(warehouse)
 
 
 def test_a_server_holds_the_same_tables_as_the_file(tmp_path, settings_for):
@@ -71,7 +63,7 @@ def test_a_server_holds_the_same_tables_as_the_file(tmp_path, settings_for):
                 table.name: sorted((tuple(row.values()) for row in rows(warehouse, sa.select(*columns))), key=repr)
                 for table, columns in held.items()
             }
-        found.append((right(settings), listed))
+        found.append((proven(settings), listed))
     assert found[0] == found[1]
     assert hostile.split(maxsplit=1)[0] in str(found[0][0]["work"])
 
@@ -92,7 +84,7 @@ def test_two_runs_at_once_end_as_one(tmp_path, settings_for, homes, sizes):
     for process in runs:
         process.join(300)
     assert [process.exitcode for process in runs] == [0, 0]
-    assert right(both) == right(alone)
+    assert proven(both) == proven(alone)
     with Warehouse.open(both) as warehouse:
         loaded = rows(warehouse, sa.select(t.batch.c.landing_id, t.batch.c.first_record, t.batch.c.end_record))
     for landing in {row["landing_id"] for row in loaded}:
@@ -125,7 +117,7 @@ def test_readers_wait_for_nobody_and_see_no_half(tmp_path, settings_for, monkeyp
             other.join(60)
             assert conn.scalar(sa.select(sa.func.sum(t.pair_year.c.papers))) == before  # still as of its beginning
         assert cell(warehouse, t.world_year)["papers"] == 2
-    right(settings)
+    proven(settings)
 
 
 def test_a_writer_waits_for_another_and_says_so(tmp_path, settings_for, caplog):
@@ -169,9 +161,9 @@ def test_a_connection_lost_while_loading_is_made_good(tmp_path, settings_for, mo
     night = run(settings)
     assert len(cuts) == 2
     assert counts(night)["fetched"] == sum(len(works) for works in DAYS.values())
-    found = right(settings)
+    found = proven(settings)
     run(settings_for(root, home=tmp_path / "whole"))
-    assert right(settings_for(root, home=tmp_path / "whole")) == found
+    assert proven(settings_for(root, home=tmp_path / "whole")) == found
 
 
 @pytest.mark.parametrize(("function", "is_lost"), [("pg_terminate_backend", True), ("pg_cancel_backend", False)])
@@ -193,7 +185,7 @@ def test_a_copy_that_is_cut_is_no_traceback(tmp_path, settings_for, monkeypatch,
         with pytest.raises(WarehouseError, match=r"could not be written: .*cancel"):
             run(settings)
         assert counts(run(settings)) == {"fetched": 1, "new": 1}
-    right(settings)
+    proven(settings)
 
 
 def test_a_commit_whose_answer_was_lost_is_not_repeated(tmp_path, settings_for, monkeypatch):
@@ -211,7 +203,7 @@ def test_a_commit_whose_answer_was_lost_is_not_repeated(tmp_path, settings_for, 
     assert counts(run(settings)) == {"fetched": 1, "new": 1}
     assert calls[0].row == calls[1].row
     assert sorted(calls[0].results) == sorted(calls[1].results)
-    right(settings)
+    proven(settings)
 
 
 def test_a_server_that_stays_away_is_one_line(tmp_path, settings_for, monkeypatch):
@@ -265,7 +257,7 @@ def test_a_night_needs_the_writer_role_only(tmp_path, settings_for):
         url = settings.url.set(username=name, password="secret").render_as_string(hide_password=False)
         writer = settings.model_copy(update={"warehouse_url": url})
         assert counts(run(writer))["new"] == 1
-        right(writer)
+        proven(writer)
         with Warehouse.open(writer) as warehouse, warehouse.engine.connect() as conn:
             for ddl in (
                 "DROP TABLE core.work",

@@ -31,9 +31,8 @@ from tasks.relocate import put_in_force, relocate, works_concerned
 from tasks.report import read_report, read_status
 from tasks.sightings import newest_change
 from tasks.venue_papers import ListReader, identify
-from tasks.verify import verify
 from tasks.warehouse import Warehouse, utc_now
-from tests.factory import author, cell, contents, counts, rows, run, work, write_snapshot
+from tests.factory import author, cell, counts, proven, rows, run, work, write_snapshot
 from tests.lists import CHINA, FRANCE, bring, paper, plain, write_csv, write_list
 
 pytestmark = pytest.mark.usefixtures("unpublished")
@@ -52,13 +51,6 @@ FIRST = [
 SECOND = [*FIRST[:1], paper(2, aff=f"{FRANCE};{CHINA}", doi="10.1234/a"), paper(4, status="Withdrawn"), paper(5)]
 
 
-def held(settings) -> dict[str, list[tuple]]:
-    with Warehouse.open(settings) as warehouse:
-        with warehouse.reading() as conn:
-            assert [finding for finding in verify(conn) if finding.differences] == []
-        return contents(warehouse)
-
-
 def ids(settings) -> set[int]:
     with Warehouse.open(settings) as warehouse:
         return {row["work_id"] for row in rows(warehouse, sa.select(t.work.c.work_id))}
@@ -73,7 +65,7 @@ def test_a_list_over_two_nights_beside_openalex(tmp_path, settings_for):
     snapshot = write_snapshot(tmp_path / "s", {"2026-01-01": [work(11, doi="https://doi.org/10.1234/a"), work(12)]})
     settings = settings_for(snapshot, scope="ai")
     run(settings)
-    of_openalex = {name: found for name, found in held(settings).items() if name != "institution"}
+    of_openalex = {name: found for name, found in proven(settings).items() if name != "institution"}
 
     first = bring(settings, write_list(tmp_path / "list.jsonl.gz", FIRST), publish=True)
     assert counts(first) == {"fetched": 9, "new": 5, "out_of_scope": 1, "superseded": 1, "quarantined": 2}
@@ -84,7 +76,7 @@ def test_a_list_over_two_nights_beside_openalex(tmp_path, settings_for):
     assert counts(second) == {"fetched": 4, "new": 1, "updated": 1, "unchanged": 1, "out_of_scope": 1}
     assert ids(settings) == {11, 12, *map(id_of, (1, 2, 5, 6, 7))}
 
-    after = held(settings)
+    after = proven(settings)
     for name, found in of_openalex.items():
         assert [row for row in after[name] if row in found] == found, name
     with Warehouse.open(settings) as warehouse:
@@ -119,7 +111,7 @@ def test_the_list_brought_last_wins_and_parts_stay(tmp_path, settings_for):
     assert counts(bring(settings, new, "others")) == {"fetched": 1, "new": 1}
     assert counts(bring(settings, old)) == {}
     assert ids(settings) == {id_of(1), id_of(2), id_of(2, "others")}
-    held(settings)
+    proven(settings)
 
 
 def test_a_folder_is_one_list(tmp_path, settings_for):
@@ -144,7 +136,7 @@ def test_resubmissions_and_duplicate_dois(tmp_path, settings_for):
     assert counts(bring(settings, write_list(tmp_path / "a.jsonl", listed[1:]), "others")) == {"fetched": 2, "new": 2}
     with Warehouse.open(settings) as warehouse:
         assert cell(warehouse, t.world_year, corpus="others")["papers"] == 2
-    held(settings)
+    proven(settings)
 
 
 def test_untied_affiliations_count_whole_and_are_decided_again(tmp_path, settings_for):
@@ -170,7 +162,7 @@ def test_untied_affiliations_count_whole_and_are_decided_again(tmp_path, setting
             found = read_explanation(conn, shown_id(id_of(1)))
         assert (found.work.is_unassigned, len(found.authors)) == (True, 3)
         assert [(row.position, row.country) for row in found.affiliations] == [(0, "FR"), (0, "BR")]
-    held(settings)
+    proven(settings)
 
 
 def test_quarantined_papers_are_tried_again_as_the_versions_they_were(tmp_path, settings_for, monkeypatch):
@@ -194,7 +186,7 @@ def test_quarantined_papers_are_tried_again_as_the_versions_they_were(tmp_path, 
     retry(settings)
     with Warehouse.open(settings) as warehouse:
         assert len(rows(warehouse, sa.select(t.quarantine))) == 3
-    held(settings)
+    proven(settings)
 
 
 def _refusing(read, own: set[str]):
@@ -236,7 +228,7 @@ def test_a_run_that_ends_half_way_is_finished_by_the_next(tmp_path, settings_for
     assert len(ids(settings)) == 6
     with Warehouse.open(settings) as warehouse, warehouse.reading() as conn:
         assert not list(conn.scalars(unfinished_landings()))
-    held(settings)
+    proven(settings)
 
 
 def _cut(load, warehouse, batch, *more):
@@ -291,7 +283,7 @@ def test_real_papers(tmp_path, settings_for, shared):
     with Warehouse.open(settings) as warehouse:
         (told,) = rows(warehouse, sa.select(sa.func.count().filter(t.work.c.is_unassigned).label("n")))
     assert 150 < told["n"] < 250  # 19,600 of all
-    held(settings)
+    proven(settings)
 
 
 def test_the_commands(tmp_path, monkeypatch):
