@@ -42,7 +42,8 @@ GROUPS = {
 }
 
 WIDTH_OF_A_FILE = 140  # columns where nobody looks on, such as in a log
-console = Console() if sys.stdout.isatty() else Console(width=WIDTH_OF_A_FILE)
+# No emoji: a printed ":b:" is somebody's text.
+console = Console(emoji=False) if sys.stdout.isatty() else Console(emoji=False, width=WIDTH_OF_A_FILE)
 
 
 def command(target: typer.Typer, name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -70,7 +71,7 @@ def command(target: typer.Typer, name: str) -> Callable[[Callable[..., Any]], Ca
 
 
 def _complain(line: str) -> None:
-    Console(stderr=True, soft_wrap=True).print(line, style="bold red", markup=False, highlight=False)
+    Console(stderr=True, soft_wrap=True, emoji=False).print(line, style="bold red", markup=False, highlight=False)
 
 
 @contextlib.contextmanager

@@ -154,5 +154,7 @@ def progress_for_this_terminal(watcher: Progress | None = None) -> Iterator[Prog
         yield Both(Lines(), watcher) if watcher else Lines()
         return
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate())
-    with RichProgress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True)) as bar:
+    with RichProgress(
+        *columns, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True, emoji=False)
+    ) as bar:
         yield Both(Bar(bar), watcher) if watcher else Bar(bar)

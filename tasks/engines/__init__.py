@@ -17,7 +17,7 @@ def backend_for(url: sa.URL) -> Backend:
     """Backend of a database address.
 
     Raises:
-        UsageError: the engine is not supported.
+        UsageError: the engine is not supported, or its driver does not understand the address.
     """
     name = url.get_backend_name()
     if name not in BACKENDS:
@@ -25,6 +25,10 @@ def backend_for(url: sa.URL) -> Backend:
             f"COLLAB_WAREHOUSE_URL: engine {name} is not supported",
             "use duckdb:///path/to/warehouse.duckdb or postgresql://user@host/database",
         )
+    try:
+        url.get_dialect()().create_connect_args(url)
+    except (sa.exc.ArgumentError, ValueError) as exc:
+        raise UsageError(f"COLLAB_WAREHOUSE_URL: {exc}", "mend what follows the ? in it") from None
     return BACKENDS[name]
 
 

@@ -167,6 +167,7 @@ def test_status_is_red_when_stale_or_stopped(collab, snapshot, monkeypatch):
         (["run", "--snapshot", "nowhere"], 1, "no folder"),
         (["run", "--snapshot", "gopher://x"], 2, "use a folder, s3://bucket"),
         (["run", "--source", "crystal-ball"], 2, "known: openalex-snapshot"),
+        (["run", "--source", "a:b:c"], 2, "unknown source 'a:b:c'"),
         (["run", "--snapshot", ".", "--until", "soon"], 2, "write it as 2026-11-22"),
         (["verify"], 1, "`collab run` makes one"),
         (["status"], 1, "`collab run` makes one"),
@@ -190,6 +191,8 @@ def test_wrong_settings_are_one_line(collab, snapshot, monkeypatch):
     line = error(*run(collab, snapshot), expected=2)
     assert "engine mysql is not supported" in line
     assert "planted-secret" not in collab("check")[1] + line
+    monkeypatch.setenv("COLLAB_WAREHOUSE_URL", "postgresql://u@h/d?host=a&host=b&port=1")
+    assert "COLLAB_WAREHOUSE_URL: Can't mix" in error(*run(collab, snapshot), expected=2)
 
 
 def hold_open(path: str, held, done) -> None:
