@@ -261,7 +261,11 @@ def rebuild() -> None:
 def upgrade() -> None:
     """Bring a warehouse that an older release made up to date, in place; also renews the grants of roles."""
     settings = load_settings()
-    with Warehouse.connect(settings, create=False) as warehouse, warehouse.transaction("upgraded") as conn:
+    with (
+        log_to_stderr(),
+        Warehouse.connect(settings, create=False) as warehouse,
+        warehouse.transaction("upgraded") as conn,
+    ):
         before, after = migrate.upgrade(conn)
     done = f"upgraded from version {before} to {after}" if before != after else f"already of version {after}"
     console.print(f"warehouse {done}")

@@ -72,6 +72,7 @@ def upgrade(conn: Connection) -> tuple[int, int]:
 
     have = read_version(conn)
     before = set(_tables(conn))
+    backend_of(conn).lock_readers(conn, [f"{schema}.{name}" for schema, name in before if schema == "mart"])
     for name in reversed(VIEWS):  # those that read others first
         conn.exec_driver_sql(f"DROP VIEW IF EXISTS mart.{name}")
     config = Config()

@@ -45,6 +45,9 @@ class Backend(ABC):
     def lock_writers(self, conn: Connection) -> None:  # noqa: B027
         """Wait until no other transaction writes, and keep others waiting until this one ends."""
 
+    def lock_readers(self, conn: Connection, tables: Sequence[str]) -> None:  # noqa: B027
+        """Wait until nobody reads some tables, and keep readers out until this transaction ends."""
+
     def prepare_reading(self, conn: Connection) -> Connection:
         """Make everything that is read on a connection come from one moment."""
         return conn

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
+import time
 from datetime import date
 from pathlib import Path
 
@@ -149,6 +151,30 @@ def test_the_command_upgrades_in_a_process_of_its_own(old):
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert "upgraded from version 1 to" in done.stdout
+
+
+@pytest.mark.engines("postgresql")
+def test_an_upgrade_waits_for_readers_and_says_so(old, caplog):
+    settings, _ = old
+
+    def upgrade() -> None:
+        with Warehouse.connect(settings, create=False) as warehouse, warehouse.transaction("upgraded") as conn:
+            migrate.upgrade(conn)
+
+    with Warehouse.connect(settings, create=False) as warehouse, caplog.at_level("INFO", "collab"):
+        with warehouse.reading() as conn:
+            conn.exec_driver_sql("SELECT count(*) FROM mart.pair_year")
+            other = threading.Thread(target=upgrade)
+            other.start()
+            for _ in range(300):
+                if "somebody is reading the warehouse" in caplog.text:
+                    break
+                time.sleep(0.1)
+            assert other.is_alive()
+            assert conn.exec_driver_sql("SELECT count(*) FROM mart.pair_year").scalar() is not None
+        other.join(60)
+        assert "somebody is reading the warehouse; waiting for the end of what they read" in caplog.text
+        assert warehouse.properties()["warehouse_version"] == str(t.WAREHOUSE_VERSION)
 
 
 def url_of(settings) -> str:
