@@ -29,7 +29,7 @@ from schemas.settings import Settings
 from schemas.staging import sql_type
 from tasks.definitions import put_definitions
 from tasks.engines import backend_for, backend_of
-from tasks.migrate import create, read_version
+from tasks.layout import create, read_version
 
 SECONDS_BETWEEN_LOOKS = 10
 log = logging.getLogger("collab")

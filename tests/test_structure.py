@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -33,21 +34,35 @@ KNOW_DIALECTS = {
 }
 
 
-def imports(path: Path) -> set[str]:
-    """Top-level names of all modules that a file imports."""
+def imported(path: Path) -> set[str]:
+    """Dotted names of all that a file imports, wherever in it: modules, and names in modules."""
     found = set()
     for node in ast.walk(ast.parse((ROOT / path).read_text())):
         if isinstance(node, ast.Import):
-            found |= {alias.name.split(".")[0] for alias in node.names}
+            found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative imports break in a flow"
-            found.add((node.module or "").split(".")[0])
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
     return found
+
+
+def imports(path: Path) -> set[str]:
+    """Top-level names of all modules that a file imports."""
+    return {name.split(".")[0] for name in imported(path)}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=str)
 def test_imports_point_down(path):
     assert imports(path) & LAYERS.keys() <= LAYERS[path.parts[0]]
+
+
+def test_no_modules_import_each_other():
+    named = {".".join(path.with_suffix("").parts).removesuffix(".__init__"): path for path in MODULES}
+    used = {
+        name: {found if found in named else found.rpartition(".")[0] for found in imported(path)} & named.keys()
+        for name, path in named.items()
+    }
+    TopologicalSorter(used).prepare()  # its error names the modules of a circle
 
 
 @pytest.mark.parametrize("path", MODULES, ids=str)

@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 
 import flows.cli
 from schemas import tables as t
-from tasks.migrate import VERSION
+from tasks.layout import VERSION
 from tasks.warehouse import Warehouse, utc_now
 from tests.factory import author, rows, work, write_snapshot
 from tests.replay import ReplayServer

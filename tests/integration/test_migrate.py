@@ -16,6 +16,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
+import tasks.layout as layout
 import tasks.migrate as migrate
 from schemas import tables as t
 from schemas.errors import WarehouseError
@@ -36,8 +37,8 @@ def first_release(conn: sa.Connection) -> None:
     config.set_main_option("script_location", str(SCRIPTS))
     config.attributes["connection"] = conn
     conn.exec_driver_sql("CREATE SCHEMA ops")
-    command.upgrade(config, migrate.revision(migrate.FIRST_VERSION))
-    migrate.VERSION.drop(conn)
+    command.upgrade(config, layout.revision(layout.FIRST_VERSION))
+    layout.VERSION.drop(conn)
     if conn.dialect.name == "postgresql":  # there since version 2, with keys from the start
         for mart in (t.world_year, t.country_year, t.pair_year):
             conn.exec_driver_sql(f"ALTER TABLE {mart} ADD PRIMARY KEY ({', '.join(t.key_columns(mart))})")
@@ -60,7 +61,7 @@ def old(tmp_path, settings_for):
     settings.home.mkdir()
     with sa.create_engine(settings.url, poolclass=sa.NullPool).begin() as conn:
         first_release(conn)
-        first = {(schema, name) for schema, name in migrate._tables(conn)}
+        first = {(schema, name) for schema, name in layout.tables_in(conn)}
         for table, found in held.items():
             if found and (table.schema, table.name) in first:
                 known = {c["name"] for c in sa.inspect(conn).get_columns(table.name, schema=table.schema)}
@@ -114,7 +115,7 @@ def test_a_database_whose_versions_another_project_keeps_is_refused(tmp_path, se
     settings = settings_for(write_snapshot(tmp_path / "s", DAYS))
     run(settings, date(2026, 1, 1))
     with Warehouse.open(settings) as warehouse, warehouse.transaction() as conn:
-        conn.execute(sa.update(migrate.VERSION).values(version_num="1975ea83b712"))
+        conn.execute(sa.update(layout.VERSION).values(version_num="1975ea83b712"))
     with pytest.raises(WarehouseError, match=r"another project: '1975ea83b712' -> give .* a database of its own"):
         Warehouse.open(settings)
 
@@ -125,7 +126,7 @@ def test_an_upgrade_that_fails_changes_nothing(old, monkeypatch):
     def fail(conn):
         raise RuntimeError("power cut")
 
-    monkeypatch.setattr(migrate, "_make_views", fail)
+    monkeypatch.setattr(migrate, "make_views", fail)
     with Warehouse.connect(settings, create=False) as warehouse:
         with pytest.raises(RuntimeError), warehouse.transaction() as conn:
             migrate.upgrade(conn)
@@ -136,9 +137,9 @@ def test_an_upgrade_that_fails_changes_nothing(old, monkeypatch):
 
 def test_every_version_has_its_step():
     script = ScriptDirectory(str(SCRIPTS))
-    assert script.get_heads() == [migrate.revision(t.WAREHOUSE_VERSION)]
+    assert script.get_heads() == [layout.revision(t.WAREHOUSE_VERSION)]
     steps = [step.revision for step in script.walk_revisions()]
-    assert steps == [migrate.revision(version) for version in range(t.WAREHOUSE_VERSION, 0, -1)]
+    assert steps == [layout.revision(version) for version in range(t.WAREHOUSE_VERSION, 0, -1)]
 
 
 def test_the_command_upgrades_in_a_process_of_its_own(old):

@@ -13,7 +13,7 @@ import tasks.verify as tables
 from schemas import tables as t
 from schemas.errors import WarehouseError
 from tasks.aggregate import year_slices
-from tasks.migrate import VERSION
+from tasks.layout import VERSION
 from tasks.verify import verify
 from tasks.warehouse import Warehouse
 from tests.factory import URL, author, cell, contents, counts, proven, rows, run, work, write_snapshot
