@@ -24,8 +24,12 @@ from tasks.spreadsheets import write_csv
 CorpusOption = Annotated[str, typer.Option(help="Corpus: openalex, or the name of a venue list.")]
 PolicyOption = Annotated[str, typer.Option(help="Territory policy, such as iso, mainland-sar or greater-china.")]
 FieldOption = Annotated[str, typer.Option(help="Field of research, such as ai or healthcare.")]
-FromOption = Annotated[int | None, typer.Option("--from", help="First year; default: the last ten complete years.")]
-ToOption = Annotated[int | None, typer.Option("--to", help="Last year; default: the last complete one.")]
+FromOption = Annotated[
+    int | None, typer.Option("--from", min=1, max=9999, help="First year; default: the last ten complete years.")
+]
+ToOption = Annotated[
+    int | None, typer.Option("--to", min=1, max=9999, help="Last year; default: the last complete one.")
+]
 TopOption = Annotated[int, typer.Option(min=1, help="How many rows.")]
 ReleaseOption = Annotated[str | None, typer.Option(help="A release that is still kept; default: the current one.")]
 FormatOption = Annotated[str, typer.Option("--format", help="table, csv or json.")]

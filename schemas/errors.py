@@ -7,9 +7,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from schemas.words import printable
 
 LONGEST_MESSAGE = 4_000
+UNREADABLE_JSON = (OSError, ValueError, RecursionError, msgspec.MsgspecError)
+"""What reading a JSON file of ours can raise: not there, not UTF-8, nested too deeply, cut, or of another shape."""
 
 
 class CollabError(Exception):

@@ -224,6 +224,8 @@ class Settings(BaseSettings):
             raise ValueError("no secrets after the ?; write the password before the host, or give it in PGPASSWORD")
         if "@" in (url.host or ""):  # likewise: a part of the password is taken for the host
             raise ValueError("write an @ in the password as %40")
+        if url.drivername.startswith("duckdb+"):
+            raise ValueError("write duckdb:/// without a driver")
         if url.drivername.split("+")[0] in SERVERS and url.drivername not in (*SERVERS, SERVER_DRIVER):
             raise ValueError("write postgresql:// without a driver; psycopg 3 is used")
         return value

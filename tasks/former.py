@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 from sqlalchemy import Connection, Select
 
 from schemas import tables as t
-from schemas.errors import LandingError, UndoRefused
+from schemas.errors import UNREADABLE_JSON, LandingError, UndoRefused
 from schemas.reviewed import counting_digest
 from schemas.settings import Settings
 from schemas.staging import arrow_type
@@ -126,7 +126,7 @@ def read_manifest(folder: Path, batch_id: str, finished_at: datetime, hint: str)
         damaged = [name for name, digest in manifest.sha256.items() if _sha256(folder / name) != digest]
     except FileNotFoundError:
         raise UndoRefused(gone, hint) from None
-    except (OSError, msgspec.MsgspecError) as exc:
+    except UNREADABLE_JSON as exc:
         raise UndoRefused(f"what {batch_id} replaced cannot be read: {exc}", hint) from None
     if manifest.finished_at != finished_at:
         raise UndoRefused(gone, hint)

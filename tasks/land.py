@@ -20,7 +20,7 @@ from typing import NamedTuple
 import msgspec
 from isal import igzip
 
-from schemas.errors import LandingError, SourceError
+from schemas.errors import UNREADABLE_JSON, LandingError, SourceError
 from tasks.records import Line
 from tasks.sources.files import UNPACKING_ERRORS
 
@@ -98,10 +98,10 @@ def land(folder: Path, workspace: Path, landing: Landing, incoming: Iterable[Inc
         LandingError: the disk is full or the folder cannot be written.
     """
     target = folder / landing.source / landing.landing_id
-    if (target / MANIFEST).exists():
-        return read_landing(target)
     temporary = workspace / "landing" / landing.source / landing.landing_id
     try:
+        if (target / MANIFEST).exists():
+            return read_landing(target)
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         parts = []
@@ -190,7 +190,7 @@ def read_landing(folder: Path) -> Landing:
     """
     try:
         return msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Landing)
-    except (OSError, msgspec.MsgspecError) as exc:
+    except UNREADABLE_JSON as exc:
         raise LandingError(f"landing {folder} is damaged: {exc}", "remove the folder and run again") from None
 
 

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from schemas import tables as t
-from schemas.errors import NoWarehouse
+from schemas.errors import UNREADABLE_JSON, NoWarehouse
 from schemas.overrides import Override
 from schemas.reviewed import locating_digest
 from schemas.settings import Settings
@@ -172,7 +172,8 @@ def reference_folder(conn: Connection, settings: Settings, workspace: Workspace)
     if not name:
         return None
     folder = settings.home / "reference" / name
-    if not folder.exists():
+    if not _is_whole(folder):
+        shutil.rmtree(folder, ignore_errors=True)
         aside = workspace.folder / "reference"
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir(parents=True)
@@ -210,6 +211,15 @@ def describe_reference(conn: Connection) -> dict[str, Any]:
         "corrections": conn.scalar(sa.select(sa.func.count()).select_from(t.override)),
         "is_applied_to_all_works": is_located_anew(conn),
     }
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether a folder of reference data is there and can be read; the warehouse can make it anew."""
+    try:
+        Reference.load(folder)
+    except UNREADABLE_JSON:
+        return False
+    return True
 
 
 def _move(aside: Path, folder: Path) -> None:

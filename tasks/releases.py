@@ -174,9 +174,14 @@ def open_release(settings: Settings, release_id: str | None = None) -> Iterator[
         UsageError: there is none, or none of that name.
     """
     published = settings.published
-    kept = sorted(entry.name for entry in published.glob("*/") if (entry / DATABASE).exists() and entry.name != CURRENT)
     name = release_id or CURRENT
-    if not re.fullmatch(r"[\w.-]+", name) or not (published / name / DATABASE).is_file():
+    try:
+        folders = [entry for entry in published.glob("*/") if (entry / DATABASE).exists()]
+        is_there = re.fullmatch(r"[\w.-]+", name) and (published / name / DATABASE).is_file()
+    except OSError as exc:
+        raise UsageError(f"cannot enter {exc.filename}: {exc.strerror}", "ask for the right to read releases") from None
+    kept = sorted(entry.name for entry in folders if entry.name != CURRENT)
+    if not is_there:
         if release_id and kept:
             closest("release", release_id, kept)
         raise UsageError(f"no release in {published}", "`collab run` loads and publishes, `collab publish` publishes")

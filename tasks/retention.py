@@ -11,6 +11,7 @@ Works whose landed records are gone keep their classification when definitions c
 
 from __future__ import annotations
 
+import logging
 import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -27,6 +28,7 @@ from tasks.versions import overtaken_blocks
 from tasks.warehouse import Warehouse, utc_now
 from tasks.workspace import clear_abandoned
 
+log = logging.getLogger("collab")
 LONGEST_ON_ITS_WAY = timedelta(days=1)  # another run may have landed a window and not loaded all of it yet
 
 
@@ -56,9 +58,16 @@ class Pruned:
         return f"removed {removed}; {self.bytes / 1e6:,.1f} MB of files" if removed else "nothing was old enough"
 
     def remove(self, folder: Path) -> None:
-        """Remove a folder and count its bytes."""
-        self.bytes += sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-        shutil.rmtree(folder)
+        """Remove a folder and count its bytes. One that cannot be removed stays, and is named."""
+        try:
+            held = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+            if folder.is_symlink():  # somebody keeps it elsewhere: that is theirs to remove
+                folder.unlink()
+            else:
+                shutil.rmtree(folder)
+                self.bytes += held
+        except OSError as exc:
+            log.warning("%s could not be removed: %s", folder, exc.strerror or exc)
 
 
 def prune(warehouse: Warehouse, settings: Settings) -> Pruned:
@@ -113,7 +122,11 @@ def _age(folder: Path) -> timedelta:
 
 
 def _folders(folder: Path) -> list[Path]:
-    return [entry for entry in folder.iterdir() if entry.is_dir()] if folder.exists() else []
+    try:
+        return [entry for entry in folder.iterdir() if entry.is_dir()] if folder.is_dir() else []
+    except OSError as exc:
+        log.warning("%s was not looked through: %s", folder, exc.strerror or exc)
+        return []
 
 
 def _prune_releases(conn: Connection, settings: Settings, done: Pruned) -> None:

@@ -47,15 +47,16 @@ class DuckDB(Backend):
         if url.database in (None, "", ":memory:"):
             return
         file = _file(url)
-        if file.exists():
-            return
-        if not create:
-            raise NoWarehouse(f"no warehouse at {file}", "`collab run` makes one")
         try:
+            if file.exists():
+                return
+            if not create:
+                raise NoWarehouse(f"no warehouse at {file}", "`collab run` makes one")
             file.parent.mkdir(parents=True, exist_ok=True)
         except OSError as exc:
             raise UsageError(
-                f"cannot make folder {file.parent}: {exc.strerror}", "set COLLAB_HOME to a folder you may write"
+                f"cannot enter or make folder {file.parent}: {exc.strerror}",
+                "set COLLAB_HOME to a folder you may write",
             ) from None
         self._make_file(url, file, settings, make)
 

@@ -51,8 +51,8 @@ NEVER_ANALYSED = """SELECT nspname, relname FROM pg_class JOIN pg_namespace ON p
 LOST = ("08", "57P0")  # classes of SQLSTATE: connection exception, shutdown of the server
 DISK_FULL = "53100"
 RETRYABLE = ("40001", "40P01")  # serialisation failure, deadlock
-LOCK_NOT_AVAILABLE = "55P03"
-PATIENCE = "2s"  # before it is said that we wait
+OTHERS_AT_MART = """SELECT count(*) FROM pg_locks JOIN pg_class ON pg_class.oid = relation
+    WHERE relnamespace = 'mart'::regnamespace AND pid <> pg_backend_pid() AND granted"""
 
 
 class PostgreSQL(Backend):
@@ -82,17 +82,9 @@ class PostgreSQL(Backend):
     def lock_readers(self, conn: Connection, tables: Sequence[str]) -> None:
         if not tables:
             return
-        locking = f"LOCK TABLE {', '.join(tables)} IN ACCESS EXCLUSIVE MODE"
-        try:
-            with conn.begin_nested():
-                conn.exec_driver_sql(f"SET LOCAL lock_timeout = '{PATIENCE}'")
-                conn.exec_driver_sql(locking)
-        except DBAPIError as exc:
-            if getattr(exc.orig, "sqlstate", None) != LOCK_NOT_AVAILABLE:
-                raise
+        if conn.scalar(sa.text(OTHERS_AT_MART)):
             log.info("somebody is reading the warehouse; waiting for the end of what they read")
-            conn.exec_driver_sql(locking)
-        conn.exec_driver_sql(f"SET LOCAL lock_timeout = {SESSION['lock_timeout']}")
+        conn.exec_driver_sql(f"LOCK TABLE {', '.join(tables)} IN ACCESS EXCLUSIVE MODE")
 
     @override
     def prepare_reading(self, conn: Connection) -> Connection:

@@ -17,6 +17,8 @@ from schemas.errors import SourceError, SourceUnavailable, UsageError
 BLOCK = 1 << 20
 # Of a damaged or cut gzip file. isal's stub calls its error an instance.
 UNPACKING_ERRORS: tuple[type[Exception], ...] = (EOFError, OverflowError, zlib.error, OSError, IsalError)  # type: ignore[assignment]
+LASTING = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, ValueError)
+NOT_THERE, ASK_LATER = (404, 410), (408, 429)  # statuses of HTTP
 MOST_BYTES = 1 << 30  # of a file that is read whole: a manifest, the list of deleted works
 
 
@@ -31,24 +33,30 @@ class Root:
             SourceError: a local root does not exist.
         """
         self.address = address.rstrip("/") or "/"
-        options: dict[str, Any] = {"anon": True} if address.startswith("s3://") else {}
+        self._fs, self._base = file_system(self.address)
         try:
-            self._fs, self._base = url_to_fs(self.address, **options)
-        except (ValueError, ImportError) as exc:
-            raise UsageError(
-                f"cannot open {self.address}: {exc}", "use a folder, s3://bucket or https://address"
-            ) from None
-        if "file" in protocols(self._fs) and not Path(self._base).is_dir():
+            is_missing = "file" in protocols(self._fs) and not Path(self._base).is_dir()
+        except OSError as exc:
+            raise failure(self.address, exc) from None
+        if is_missing:
             raise SourceError(
                 f"no folder {self._base}", "give the root of a snapshot: the folder that holds data/jsonl/works"
             )
 
     def exists(self, path: str) -> bool:
-        """Whether a file is there."""
+        """Whether a file is there.
+
+        Raises:
+            SourceError, SourceUnavailable: the source does not say. fsspec's own `exists` takes any answer of a web
+                server but a good one for no.
+        """
         try:
-            return bool(self._fs.exists(f"{self._base}/{path}"))
-        except OSError as exc:
+            self._fs.info(f"{self._base}/{path}")
+        except Exception as exc:
+            if _is_missing(exc):
+                return False
             raise self._failed(path, exc) from None
+        return True
 
     def read(self, path: str) -> bytes:
         """A whole small file.
@@ -76,17 +84,51 @@ class Root:
             with self._fs.open(f"{self._base}/{path}", "rb") as file:
                 while block := file.read(BLOCK):
                     yield block
-        except (OSError, ValueError) as exc:
+        except Exception as exc:  # each kind of address has errors of its own
             raise self._failed(path, exc) from None
 
     def _failed(self, path: str, exc: Exception) -> SourceError:
         return failure(f"{self.address}/{path}", exc)
 
 
+def file_system(address: str) -> tuple[fsspec.AbstractFileSystem, str]:
+    """File system that an address lies in, and its path there.
+
+    Raises:
+        UsageError: the scheme is unknown, its driver is not installed, or it does not understand the address.
+    """
+    options: dict[str, Any] = {"anon": True} if address.startswith("s3://") else {}
+    try:
+        found: tuple[fsspec.AbstractFileSystem, str] = url_to_fs(address, **options)
+    except Exception as exc:  # each driver refuses in its own way
+        cause = str(exc) or type(exc).__name__
+        raise UsageError(
+            f"cannot open {address}: {cause}", "use a file or folder, s3://bucket or https://address"
+        ) from None
+    return found
+
+
+def _is_missing(exc: Exception) -> bool:
+    """Whether a file is known not to be there."""
+    exc = _said_by(exc)
+    return isinstance(exc, (FileNotFoundError, NotADirectoryError)) or getattr(exc, "status", None) in NOT_THERE
+
+
+def _said_by(exc: Exception) -> Exception:
+    """The error behind one: fsspec says of every failure over HTTP that the file was not found."""
+    cause = exc.__cause__
+    return cause if isinstance(exc, FileNotFoundError) and isinstance(cause, Exception) else exc
+
+
 def failure(address: str, exc: Exception) -> SourceError:
     """What an error of a file system means to the operator."""
+    exc = _said_by(exc)
     cause = getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
-    is_lasting = isinstance(exc, (FileNotFoundError, PermissionError, IsADirectoryError, ValueError))
+    status = getattr(exc, "status", None)  # of an answer over HTTP
+    if status is not None:
+        cause = f"the server answered {status}"
+    is_refused = isinstance(status, int) and 400 <= status < 500 and status not in ASK_LATER
+    is_lasting = is_refused or isinstance(exc, LASTING)
     kind = SourceError if is_lasting else SourceUnavailable
     return kind(f"{address}: {cause}", "check the address, then run again")
 

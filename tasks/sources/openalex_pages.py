@@ -22,7 +22,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 from isal import igzip
 
-from schemas.errors import LandingError, QuestionRefused, SourceUnavailable
+from schemas.errors import UNREADABLE_JSON, LandingError, QuestionRefused, SourceUnavailable
 from tasks.parse import LIST_LIMIT, BadRecord, parse_updated_date, parse_work_id
 from tasks.sources.openalex_api import ROWS_PER_PAGE, Query, Slice, Window
 from tasks.sources.openalex_client import RUN_AGAIN, OpenAlex, Page
@@ -111,7 +111,7 @@ class WindowFetch:
         state = WindowState([part.filter for part in self._slices], window.was_seen)
         try:
             have = msgspec.json.decode((folder / STATE).read_bytes(), type=WindowState)
-        except (OSError, msgspec.MsgspecError):
+        except UNREADABLE_JSON:
             have = None
         try:
             if have is None or have.question != state.question:
@@ -286,7 +286,7 @@ class WindowFetch:
         path = self._folder / WANTED
         try:
             return msgspec.json.decode(path.read_bytes(), type=list[int])
-        except (OSError, msgspec.MsgspecError):
+        except UNREADABLE_JSON:
             wanted = sorted(choose(listed))
         _write(path, msgspec.json.encode(wanted))
         return wanted
@@ -334,7 +334,7 @@ def _read_head(path: Path, asked: str) -> PageHead | None:
     try:
         first, _, packed = path.read_bytes().partition(b"\n")
         head = msgspec.json.decode(first, type=PageHead)
-    except (OSError, msgspec.MsgspecError):
+    except UNREADABLE_JSON:
         return None
     return head if head.asked == asked and head.body_crc == zlib.crc32(packed) else None
 

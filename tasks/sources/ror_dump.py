@@ -7,6 +7,7 @@ with more than a hundredth of those is no dump.
 from __future__ import annotations
 
 import gzip
+import lzma
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -14,11 +15,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-import fsspec
 import msgspec
 
-from schemas.errors import SourceError, SourceUnavailable
+from schemas.errors import SourceError
 from tasks.ror import Organization, read_organization
+from tasks.sources.files import failure, file_system
 
 MOST_BYTES = 2_000_000_000
 BLOCK, LONGEST_LINE = 1 << 20, 1 << 23
@@ -27,7 +28,10 @@ SAMPLES = 3
 
 
 # Of a cut or changed file, an encrypted or unknown compression, and JSON that is none.
-_DAMAGES = (OSError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError, ValueError, msgspec.MsgspecError)
+_DAMAGES = (
+    *(OSError, EOFError, zipfile.BadZipFile, zlib.error, lzma.LZMAError),
+    *(RuntimeError, ValueError, msgspec.MsgspecError),
+)
 
 
 @dataclass
@@ -79,20 +83,19 @@ def read_dump(address: str, workspace: Path) -> Dump:
 
 
 def _copy(address: str, target: Path) -> Path:
-    options = {"anon": True} if address.startswith("s3://") else {}
+    fs, path = file_system(address)
     try:
-        with fsspec.open(address, "rb", **options) as source, target.open("wb") as copy:
+        with fs.open(path, "rb") as source, target.open("wb") as copy:
             size = 0
             while block := source.read(BLOCK):
                 size += len(block)
                 if size > MOST_BYTES:
                     raise SourceError(f"{address} is larger than {MOST_BYTES:,} bytes", "it is no dump of ROR")
                 copy.write(block)
-    except (FileNotFoundError, PermissionError, IsADirectoryError, ValueError, ImportError) as exc:
-        cause = getattr(exc, "strerror", None) or str(exc)
-        raise SourceError(f"cannot read {address}: {cause}", "give the file or address of a ROR dump") from None
-    except OSError as exc:
-        raise SourceUnavailable(f"cannot read {address}: {exc}", "check the address, then run again") from None
+    except SourceError:
+        raise
+    except Exception as exc:  # each kind of address has errors of its own
+        raise failure(address, exc) from None
     return target
 
 

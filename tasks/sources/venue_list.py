@@ -6,18 +6,20 @@ Files are copied into the folder of the run first, so that everything after work
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import fsspec
-from fsspec.core import url_to_fs
 
 from schemas.errors import SourceError, UsageError
 from schemas.settings import Settings
-from tasks.sources.files import BLOCK, failure, protocols
+from schemas.words import printable
+from tasks.sources.files import BLOCK, failure, file_system, protocols
 
 SOURCE = "venue-list"
+log = logging.getLogger("collab")
 ENDINGS = (".jsonl", ".ndjson", ".csv", ".tsv")
 COMPRESSED = ".gz"
 
@@ -42,13 +44,10 @@ def bring(settings: Settings, folder: Path) -> list[Brought]:
     if not settings.venue_list:
         raise UsageError("source venue-list needs a list of papers", "give --list FILE or set COLLAB_VENUE_LIST")
     address = settings.venue_list
-    try:
-        fs, base = url_to_fs(address, **({"anon": True} if address.startswith("s3://") else {}))
-    except (ValueError, ImportError) as exc:
-        raise UsageError(f"cannot open {address}: {exc}", "use a file, a folder, s3://... or https://...") from None
+    fs, base = file_system(address)
     try:
         paths = _paths(fs, base)
-    except OSError as exc:
+    except Exception as exc:  # each kind of address has errors of its own
         raise failure(address, exc) from None
     if not paths:
         raise SourceError(f"no lists in folder {address}", f"their names end in {', '.join(ENDINGS)}, also with .gz")
@@ -59,8 +58,12 @@ def bring(settings: Settings, folder: Path) -> list[Brought]:
 def _paths(fs: fsspec.AbstractFileSystem, base: str) -> Sequence[str]:
     if not {"http", "https"}.isdisjoint(protocols(fs)) or not fs.isdir(base):
         return [base]
-    found = [entry["name"] for entry in fs.ls(base, detail=True) if entry["type"] == "file"]
-    return sorted(path for path in found if path.removesuffix(COMPRESSED).endswith(ENDINGS))
+    found = [entry["name"] for entry in fs.ls(base, detail=True) if entry["type"] != "directory"]
+    lists = sorted(path for path in found if path.lower().removesuffix(COMPRESSED).endswith(ENDINGS))
+    if len(lists) < len(found):
+        others = sorted(path.rsplit("/", 1)[-1] for path in set(found) - set(lists))
+        log.info("no lists by their names, left out: %s", ", ".join(printable(name) for name in others))
+    return lists
 
 
 def _copy(fs: fsspec.AbstractFileSystem, path: str, copy: Path) -> Brought:
@@ -71,6 +74,6 @@ def _copy(fs: fsspec.AbstractFileSystem, path: str, copy: Path) -> Brought:
             while block := source.read(BLOCK):
                 digest.update(block)
                 out.write(block)
-    except (OSError, ValueError) as exc:
+    except Exception as exc:
         raise failure(path, exc) from None
     return Brought(name, copy, digest.hexdigest())

@@ -193,6 +193,8 @@ def test_wrong_settings_are_one_line(collab, snapshot, monkeypatch):
     assert "planted-secret" not in collab("check")[1] + line
     monkeypatch.setenv("COLLAB_WAREHOUSE_URL", "postgresql://u@h/d?host=a&host=b&port=1")
     assert "COLLAB_WAREHOUSE_URL: Can't mix" in error(*run(collab, snapshot), expected=2)
+    monkeypatch.setenv("COLLAB_WAREHOUSE_URL", "duckdb+foo:///a.duckdb")
+    assert "write duckdb:/// without a driver" in error(*run(collab, snapshot), expected=2)
 
 
 def hold_open(path: str, held, done) -> None:

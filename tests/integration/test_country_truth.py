@@ -159,6 +159,16 @@ def test_a_correction_changes_the_works_concerned_and_no_other(settings):
     proven(settings)
 
 
+@pytest.mark.parametrize("damage", ["[", "\\udcff", None])
+def test_reference_data_that_was_damaged_on_disk_is_made_anew(settings, damage):
+    correct(settings, correction("string", "dept of physics", "BR"))
+    (kept,) = (settings.home / "reference").glob("*/overrides.json")
+    good = kept.read_bytes()
+    kept.unlink() if damage is None else kept.write_bytes(damage.encode(errors="surrogateescape"))
+    assert reference_at_hand(settings).override(None, None, "dept of physics").country == "BR"
+    assert kept.read_bytes() == good
+
+
 def test_applying_the_same_corrections_again_changes_nothing(settings):
     mine = correction("string", "dept of physics", "BR")
     correct(settings, mine)
@@ -437,7 +447,7 @@ def test_ror_from_a_file(collab, tmp_path):
     assert "BR" in collab("locate", "Zanthor College")[1]
     code, said = collab("ror", "update", tmp_path / "none")
     assert code == 1
-    assert "cannot read" in said
+    assert "No such file" in said
     assert "BR" in collab("locate", "Zanthor College")[1]
 
 

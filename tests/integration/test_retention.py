@@ -66,3 +66,25 @@ def test_versions_that_wait_for_their_release_keep_their_landing(tmp_path, setti
     done = prune(settings)
     assert (done.blocked, done.landings) == (1, 0)
     assert [str(folder.relative_to(settings.landing)) for folder in settings.landing.glob("*/*")] == [uri]
+
+
+def test_what_is_kept_elsewhere_or_cannot_be_removed_ends_no_night(tmp_path, settings_for, monkeypatch, caplog):
+    settings = settings_for(write_snapshot(tmp_path / "s", DAYS), keep_landing=0, undo_days=0)
+    run(settings.model_copy(update={"keep_landing": 9}), date(2026, 1, 2))
+    first, *others = sorted(settings.landing.glob("*/*"))
+    elsewhere = first.rename(tmp_path / "elsewhere")
+    first.symlink_to(elsewhere)
+    assert others == []
+    assert prune(settings).landings == 1
+    assert not first.is_symlink()
+    assert list(elsewhere.iterdir()) != []
+
+    def remove(folder, *args, real=retention.shutil.rmtree, **more):
+        if folder.parent.parent == settings.landing:
+            raise PermissionError(13, "Permission denied", str(folder))
+        real(folder, *args, **more)
+
+    monkeypatch.setattr(retention.shutil, "rmtree", remove)
+    run(settings)
+    assert "could not be removed: Permission denied" in caplog.text
+    assert len(list(settings.landing.glob("*/*"))) == 1

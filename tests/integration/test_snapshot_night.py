@@ -12,6 +12,7 @@ import sqlalchemy as sa
 import tasks.intake as intake
 from schemas import tables as t
 from schemas.errors import LandingError, SourceError, UsageError
+from tasks.land import read_landing
 from tasks.warehouse import Warehouse
 from tests.factory import URL, counts, proven, rows, run, work, write_snapshot
 
@@ -181,6 +182,13 @@ def test_a_landed_part_that_was_changed_is_refused(tmp_path, settings_for, monke
     monkeypatch.setattr(intake, "land", land_then_spoil)
     with pytest.raises(LandingError, match="was changed since it was landed"):
         run(settings)
+
+
+@pytest.mark.parametrize("damage", [b'{"landing_id":"\xff"}', b"[" * 100_000, b"{", b""])
+def test_a_landing_whose_manifest_is_damaged_says_so(tmp_path, damage):
+    (tmp_path / "manifest.json").write_bytes(damage)
+    with pytest.raises(LandingError, match="is damaged"):
+        read_landing(tmp_path)
 
 
 def test_a_run_without_a_snapshot_says_how_to_name_one(settings_for):

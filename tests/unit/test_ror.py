@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.errors import SourceError
+from schemas.errors import SourceError, UsageError
 from tasks.reference import Reference
 from tasks.ror import countries_of, read_organization
 from tasks.ror_index import RorIndex
@@ -177,6 +177,22 @@ def test_a_damaged_zip_is_refused(tmp_path):
         read_dump(str(path), tmp_path)
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_zip_with_any_byte_changed_is_refused_or_read(tmp_path, method):
+    path = tmp_path / "dump.zip"
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("ror.json", json.dumps([v2(A, "One", "FR")]))
+    good = path.read_bytes()
+    refused = 0
+    for at in range(len(good)):
+        path.write_bytes(good[:at] + bytes([good[at] ^ 0xFF]) + good[at + 1 :])
+        try:
+            read_dump(str(path), tmp_path)
+        except SourceError:
+            refused += 1
+    assert refused > len(good) / 4
+
+
 def test_ids_that_come_twice_are_counted(tmp_path):
     found = read_dump(str(write(tmp_path, "jsonl", [v2(A, "One", "FR"), v2(A, "One", "DE")])), tmp_path)
     assert (found.repeated, found.organizations[A].country) == (1, "DE")
@@ -258,9 +274,11 @@ def test_what_is_no_dump_is_refused(tmp_path, content):
 
 
 def test_a_dump_that_is_not_there_is_said(tmp_path):
-    for address in (str(tmp_path / "none.zip"), str(tmp_path), "nowhere://x"):
-        with pytest.raises(SourceError, match="cannot read"):
-            read_dump(address, tmp_path)
+    for address, said in ((tmp_path / "none.zip", "No such file"), (tmp_path, "Is a directory")):
+        with pytest.raises(SourceError, match=said):
+            read_dump(str(address), tmp_path)
+    with pytest.raises(UsageError, match="cannot open nowhere://x"):
+        read_dump("nowhere://x", tmp_path)
 
 
 def test_an_empty_zip_is_refused(tmp_path):
