@@ -7,13 +7,15 @@ import functools
 import logging
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import typer
 from rich.console import Console
 
 from flows.lost_server import leave_at_once
-from schemas.errors import CollabError, PrefectLost
+from schemas.errors import CollabError, PrefectLost, UsageError
+from schemas.words import is_utf8
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -54,6 +56,9 @@ def command(target: typer.Typer, name: str) -> Callable[[Callable[..., Any]], Ca
         @functools.wraps(function)
         def guarded(*args: Any, **kwargs: Any) -> None:
             try:
+                for value in kwargs.values():
+                    if isinstance(value, str | Path) and not is_utf8(str(value)):
+                        raise UsageError(f"{str(value)!a} is not UTF-8", "give it, and name files, in UTF-8")
                 function(*args, **kwargs)
             except CollabError as exc:
                 _complain(f"{called}: {exc}")

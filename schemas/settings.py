@@ -16,6 +16,7 @@ from sqlalchemy.exc import ArgumentError
 
 from schemas.errors import UsageError
 from schemas.venue_list import CORPUS_NAME, OTHERS
+from schemas.words import is_utf8
 
 # Nothing phones home. Set before anything imports Prefect or Great Expectations; a user who sets them explicitly keeps
 # the last word.
@@ -211,6 +212,13 @@ class Settings(BaseSettings):
     def _is_corpus(cls, value: str) -> str:
         if not CORPUS_NAME.fullmatch(value) or value in OTHERS:
             raise ValueError("a name such as my-conferences: letters a to z, digits, hyphens, at most 31; not openalex")
+        return value
+
+    @field_validator("home", "snapshot", "venue_list", "warehouse_url", mode="before")
+    @classmethod
+    def _is_utf8(cls, value: object) -> object:
+        if isinstance(value, str | Path) and not is_utf8(str(value)):  # no engine and no form takes it
+            raise ValueError("it is not UTF-8; rename it")
         return value
 
     @field_validator("warehouse_url")

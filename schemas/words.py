@@ -37,6 +37,15 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
+def is_utf8(text: str) -> bool:
+    """Whether a text can be written as UTF-8: names of files and options of commands may hold any bytes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def words_of(text: str) -> list[str]:
     """Words of a text in compare form."""
     return [fold_word(word) for word in _word.findall(text)]

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Select
 
 from schemas import tables as t
+from schemas.errors import WarehouseError
 from tasks.sources.venue_list import SOURCE as LISTS
 from tasks.warehouse import utc_now
 
@@ -35,10 +36,17 @@ def next_moment(conn: Connection) -> datetime:
 
 def releases_in(conn: Connection, published: Path) -> list[sa.Row[Any]]:
     """Releases of this warehouse that lie in a folder and were not withdrawn, newest first; another COLLAB_HOME holds
-    others."""
+    others.
+
+    Raises:
+        WarehouseError: the folder may not be entered.
+    """
     of = t.release.c
     every = conn.execute(sa.select(t.release).where(of.withdrawn_at.is_(None)).order_by(of.published_at.desc()))
-    return [row for row in every if (published / row.release_id).exists()]
+    try:
+        return [row for row in every if (published / row.release_id).exists()]
+    except OSError as exc:
+        raise WarehouseError(f"cannot look into {published}: {exc.strerror}", "mend its permissions") from None
 
 
 def changes_since(since: datetime | None) -> Select[Any]:

@@ -81,8 +81,11 @@ def prune(warehouse: Warehouse, settings: Settings) -> Pruned:
         _prune_tables(conn, settings, done)
         _prune_releases(conn, settings, done)
         prune_landing(conn, settings, done)
-    if settings.staging.exists():
-        clear_abandoned(settings.staging)
+    try:
+        if settings.staging.exists():
+            clear_abandoned(settings.staging)
+    except OSError as exc:
+        log.warning("%s was not looked through: %s", settings.staging, exc.strerror or exc)
     return done
 
 
@@ -99,7 +102,7 @@ def prune_landing(conn: Connection, settings: Settings, done: Pruned) -> None:
         for row in rows
         if row.landing_uri and row.undone_at is None and row.finished_at >= since
     }
-    needed = {folder.parent.parent for folder in undoable if folder.exists()}
+    needed = {folder.parent.parent for folder in undoable if _may_be_there(folder)}
     needed |= {settings.landing / row.landing_uri for row in rows if row.batch_id in waiting}
     needed |= {settings.landing / row.landing_uri for row in rows if row.landing_id in unfinished}
     loaded = {settings.landing / row.landing_uri for row in rows if row.end_record >= row.window_records}
@@ -119,6 +122,14 @@ def prune_landing(conn: Connection, settings: Settings, done: Pruned) -> None:
 def _age(folder: Path) -> timedelta:
     """Time since a folder was written."""
     return utc_now() - datetime.fromtimestamp(folder.stat().st_mtime, UTC).replace(tzinfo=None)
+
+
+def _may_be_there(folder: Path) -> bool:
+    """Whether a folder is there; also if that may not be known."""
+    try:
+        return folder.exists()
+    except OSError:
+        return True
 
 
 def _folders(folder: Path) -> list[Path]:

@@ -68,6 +68,7 @@ def _paths(fs: fsspec.AbstractFileSystem, base: str) -> Sequence[str]:
 
 def _copy(fs: fsspec.AbstractFileSystem, path: str, copy: Path) -> Brought:
     name = path.partition("?")[0].rstrip("/").rsplit("/", 1)[-1]
+    name = name.encode(errors="backslashreplace").decode()  # it is shown and stored
     digest = hashlib.sha256()
     try:
         with fs.open(path, "rb") as source, copy.open("wb") as out:

@@ -165,7 +165,7 @@ def test_status_is_red_when_stale_or_stopped(collab, snapshot, monkeypatch):
     [
         (["run"], 2, "give --snapshot DIR or set COLLAB_SNAPSHOT"),
         (["run", "--snapshot", "nowhere"], 1, "no folder"),
-        (["run", "--snapshot", "gopher://x"], 2, "use a folder, s3://bucket"),
+        (["run", "--snapshot", "gopher://x"], 2, "use a file or folder, s3://bucket"),
         (["run", "--source", "crystal-ball"], 2, "known: openalex-snapshot"),
         (["run", "--source", "a:b:c"], 2, "unknown source 'a:b:c'"),
         (["run", "--snapshot", ".", "--until", "soon"], 2, "write it as 2026-11-22"),
@@ -399,3 +399,15 @@ def test_what_the_live_api_needs_is_said_before_anything_is_made(collab, openale
     monkeypatch.setenv("COLLAB_OPENALEX_API_KEY", "of-somebody-else")
     assert "refused (401)" in error(*collab(*api))
     assert "of-somebody-else" not in error(*collab("check"))
+
+
+@pytest.mark.parametrize(
+    "args", [["undo", "\udcff"], ["quarantine", "show", "W\udcff"], ["ror", "update", "r\udcff.json"]]
+)
+def test_what_is_not_utf8_is_one_line(collab, args):
+    assert "is not UTF-8" in error(*collab(*args), expected=2)
+
+
+def test_a_home_that_is_not_utf8_is_one_line(collab, monkeypatch):
+    monkeypatch.setenv("COLLAB_HOME", "home\udcff")
+    assert "COLLAB_HOME: it is not UTF-8; rename it" in error(*collab("status"), expected=2)
