@@ -10,10 +10,9 @@ import pytest
 
 from schemas.errors import SourceError, SourceUnavailable, UsageError
 from schemas.settings import load_settings
-from tasks.sources import venue_list
+from tasks.sources import ror_dump, venue_list
 from tasks.sources.files import Root, file_system
 from tasks.sources.openalex_snapshot import Snapshot
-from tasks.sources.ror_dump import _copy
 
 CONTENT = b"x" * 1000
 
@@ -57,29 +56,19 @@ def address() -> Iterator[str]:
         *((status, SourceError) for status in ("401", "403", "404", "410")),
     ],
 )
-def test_what_a_server_answers(address, path, kind):
-    root = Root(address)
-    for read in (root.read, lambda path: _copy_list(f"{address}/{path}"), lambda path: _copy_ror(f"{address}/{path}")):
+def test_what_a_server_answers(address, path, kind, tmp_path):
+    root, copy, asked = Root(address), tmp_path / "copy", f"{address}/{path}"
+    reads = (
+        lambda: root.read(path),
+        lambda: venue_list._copy(*file_system(asked), copy),
+        lambda: ror_dump._copy(asked, copy),
+    )
+    for read in reads:
         with pytest.raises(SourceError) as failed:
-            read(path)
+            read()
         assert type(failed.value) is kind
         assert path in str(failed.value)
     assert root.read("whole") == CONTENT
-
-
-def _copy_list(address: str) -> None:
-    fs, base = file_system(address)
-    venue_list._copy(fs, base, _scratch)
-
-
-def _copy_ror(address: str) -> None:
-    _copy(address, _scratch)
-
-
-@pytest.fixture(autouse=True)
-def scratch(tmp_path):
-    global _scratch
-    _scratch = tmp_path / "copy"
 
 
 def test_only_a_file_that_is_known_not_to_be_there_is_not_there(address):
