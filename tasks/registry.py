@@ -217,7 +217,7 @@ def _is_whole(folder: Path) -> bool:
     """Whether a folder of reference data is there and can be read; the warehouse can make it anew."""
     try:
         Reference.load(folder)
-    except UNREADABLE_JSON:
+    except (*UNREADABLE_JSON, EOFError, KeyError):  # the last two: an index that is cut, or lacks an array
         return False
     return True
 

@@ -449,6 +449,10 @@ def test_ror_from_a_file(collab, tmp_path):
     assert code == 1
     assert "No such file" in said
     assert "BR" in collab("locate", "Zanthor College")[1]
+    for damage in (lambda file: file.write_bytes(b""), lambda file: file.unlink()):
+        (array,) = tmp_path.rglob("owner.npy")
+        damage(array)
+        assert "BR" in collab("locate", "Zanthor College")[1]  # made anew from the warehouse
 
 
 def test_strings_are_located_from_the_command_line(collab):
