@@ -23,6 +23,8 @@ from tasks.land import DELETIONS, WORKS, Incoming, Landing, land
 from tasks.sources import openalex_snapshot as snapshots
 from tasks.warehouse import Warehouse
 
+UNBOUNDED = 1 << 40  # of what we compress ourselves; what was brought is bounded when it is read
+
 
 @dataclass(frozen=True)
 class Place:
@@ -64,7 +66,7 @@ class Place:
     def land_lines(self, identity: Landing, path: str, content: bytes, records: int | None) -> Landing:
         """Land lines that are in memory."""
         packed = gzip.compress(content, compresslevel=1, mtime=0)
-        return self.land(identity, [Incoming(path, [packed], None, records)])
+        return self.land(identity, [Incoming(path, [packed], None, records)], UNBOUNDED)
 
 
 class Window(Protocol):

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from schemas import tables as t
 from schemas.work_ids import FIRST_OF_LISTS
-from tasks.intake import Expected, Place
+from tasks.intake import UNBOUNDED, Expected, Place
 from tasks.land import WORKS, Incoming, Landing
 from tasks.list_files import ListFile
 from tasks.sources import venue_list
@@ -21,7 +21,6 @@ from tasks.warehouse import utc_now
 
 DIGITS = 16  # of the sha256, in the id of a landing
 BLOCK = 1 << 16
-UNBOUNDED = 1 << 40  # we compress it ourselves; what was brought is bounded when it is read
 GZIP_WINDOW = 31
 
 
