@@ -27,7 +27,7 @@ from sqlalchemy import Connection, Select
 
 from schemas import tables as t
 from schemas.blocs import blocs
-from schemas.errors import PublishError
+from schemas.errors import UNREADABLE_JSON, PublishError
 from schemas.evidence import RULES
 from schemas.fields import load_definitions
 from schemas.indices import VIEWS
@@ -297,7 +297,7 @@ def _maker(folder: Path) -> str | None:
     """Id of the warehouse that made a release; None if it is not one."""
     try:
         return str(json.loads((folder / MANIFEST).read_bytes())["warehouse"]["id"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (*UNREADABLE_JSON, KeyError, TypeError):
         return None
 
 

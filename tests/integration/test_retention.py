@@ -88,3 +88,14 @@ def test_what_is_kept_elsewhere_or_cannot_be_removed_ends_no_night(tmp_path, set
     run(settings)
     assert "could not be removed: Permission denied" in caplog.text
     assert len(list(settings.landing.glob("*/*"))) == 1
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b"\xff", b"{}", b""])
+def test_a_folder_beside_releases_that_says_nothing_readable_is_nobodys(tmp_path, settings_for, content):
+    settings = settings_for(write_snapshot(tmp_path / "s", DAYS))
+    run(settings, date(2026, 1, 1))
+    other = settings.published / "other"
+    other.mkdir()
+    (other / "manifest.json").write_bytes(content)
+    run(settings, date(2026, 1, 2))
+    assert (other / "manifest.json").read_bytes() == content
