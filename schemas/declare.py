@@ -16,8 +16,15 @@ from schemas.rules import Rule
 
 EVERYWHERE = "everywhere"  # a copy of the table on each machine
 _SERVER = "postgresql"
+BYTES = "C"  # the collation that orders by bytes
 
 metadata = MetaData()
+
+
+def ordered_by_bytes(type_: String) -> String:
+    """A text type that every engine orders as DuckDB and Python do, whatever the collation of the database: a Czech
+    one puts CH behind GB, and such a pair of territories would be counted the other way round."""
+    return type_.with_variant(type(type_)(collation=BYTES), _SERVER)
 
 
 def column(
@@ -29,7 +36,9 @@ def column(
     unit: str = "",
 ) -> Column[Any]:
     """A documented column: `text` says the rule behind the value in an analyst's words, `unit` what one of it is."""
-    return Column(name, type_, nullable=null, autoincrement=False, comment=text, info={"unit": unit, "rules": rules})
+    made = type_() if isinstance(type_, type) else type_
+    made = ordered_by_bytes(made) if isinstance(made, String) else made
+    return Column(name, made, nullable=null, autoincrement=False, comment=text, info={"unit": unit, "rules": rules})
 
 
 def table(
@@ -39,6 +48,7 @@ def table(
     *columns: Column[Any],
     key: tuple[str, ...],
     small: bool = False,
+    log: bool = False,
     spread: str | None = None,
     indexes: tuple[tuple[str, ...], ...] = (),
 ) -> Table:
@@ -46,13 +56,14 @@ def table(
 
     Args:
         small: carry a real primary key on every engine, not only where one is cheap.
+        log: rows are only added, a batch at a time, so that no engine needs to hold the key against others.
         spread: where several machines hold the warehouse, the column whose value says which holds a row, or
             EVERYWHERE; None: one machine holds it all.
         indexes: columns that rows are looked up by, on engines where an index is cheap.
     """
     made = Table(name, metadata, *columns, schema=schema, comment=text, info={"key": key, "spread": spread})
     names = {c.name for c in columns if not c.nullable}
-    if names.issuperset(key):
+    if not log and names.issuperset(key):
         constraint = PrimaryKeyConstraint(*key, name=f"{name}_pkey")
         made.append_constraint(constraint if small else constraint.ddl_if(dialect=_SERVER))
     for of in indexes:

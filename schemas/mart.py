@@ -65,6 +65,8 @@ def mart_table(
         f"Signed ledger of mart.{name}: what each batch added to each cell, and why. Its sum is the table.",
         *ledger,
         key=("batch_id", "reason", *key),
+        log=True,
+        indexes=(("batch_id",),),
     )
     return made
 

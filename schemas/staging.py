@@ -14,6 +14,7 @@ from sqlalchemy import BigInteger, Boolean, Column, Date, DateTime, Double, Inte
 from sqlalchemy.types import TypeEngine
 
 from schemas import tables as t
+from schemas.declare import ordered_by_bytes
 
 # What load decides or adds itself, never the parser.
 _DECIDED_BY_LOAD = {"batch_id", "is_counted", "excluded_reason"}
@@ -95,6 +96,6 @@ def sql_type(type_: pa.DataType) -> TypeEngine[Any]:
         pa.int32(): Integer(),
         pa.bool_(): Boolean(),
         pa.date32(): Date(),
-        pa.string(): String(),
+        pa.string(): ordered_by_bytes(String()),
     }
     return plain[type_]

@@ -224,7 +224,7 @@ def _replace(
     after = _side(conn, "new", new_work, now, in_sets=in_sets)
     _rewrite_core(conn, stage, new_work, affected, arriving, tally, flips, batch_id)
     cells = apply_increment(
-        conn, Side(before, citing.before(before)), Side(after, citing.after(after)), affected, batch_id
+        conn, Side(before, citing.before(conn, before)), Side(after, citing.after(conn, after)), affected, batch_id
     )
     return Change(counts, cells, affected, arriving, old_work, new_work, batch_id)
 

@@ -23,6 +23,9 @@ class Backend(ABC):
     Methods that are not abstract do nothing where an engine has no need of them.
     """
 
+    keeps_indexes = False
+    """Whether large tables have the keys and indexes that are declared."""
+
     @abstractmethod
     def connect(self, url: sa.URL, settings: Settings, memory_limit: str) -> sa.Engine:
         """An engine for the warehouse at `url`; nothing is opened before its first connection.
@@ -86,6 +89,9 @@ class Backend(ABC):
 
     def has_created(self, conn: Connection, tables: Sequence[Table]) -> None:  # noqa: B027
         """Finish tables that were just created: place them, and grant roles what they may do."""
+
+    def order_by_bytes(self, conn: Connection) -> None:  # noqa: B027
+        """Make every text column of the warehouse one that is ordered by its bytes, as new ones are."""
 
     @abstractmethod
     def describe(self, conn: Connection) -> dict[str, str]:

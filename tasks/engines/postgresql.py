@@ -19,6 +19,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError
 from typing_extensions import override
 
+from schemas.declare import BYTES
 from schemas.errors import ConnectionLost, WarehouseError
 from schemas.settings import Settings
 from schemas.staging import arrow_type, sql_type
@@ -48,8 +49,13 @@ KEYS = {"stage_id", "institution_id"} | {name for table in (*CORE, *MART) for na
 NEVER_ANALYSED = """SELECT nspname, relname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
     WHERE nspname IN ('core', 'mart', 'ops') AND relkind = 'r' AND reltuples < 0 AND pg_relation_size(pg_class.oid) > 0
     AND pg_has_role(relowner, 'USAGE')"""
+ORDERED_AS_THE_DATABASE = """SELECT table_schema, table_name, column_name, data_type FROM information_schema.columns
+    WHERE table_schema IN ('core', 'mart', 'ops') AND data_type IN ('character varying', 'text')
+    AND collation_name IS NULL AND table_name <> 'alembic_version'"""
 LOST = ("08", "57P0")  # classes of SQLSTATE: connection exception, shutdown of the server
 DISK_FULL = "53100"
+WAYS_OF_FEW = ("enable_nestloop", "enable_sort")  # to join and sum that are quick for few rows only
+DEPENDED_ON = ("0A000", "2BP01")  # a change of a column, or the end of a view, that a view of somebody else reads
 RETRYABLE = ("40001", "40P01")  # serialisation failure, deadlock
 OTHERS_AT_MART = """SELECT count(*) FROM pg_locks JOIN pg_class ON pg_class.oid = relation
     WHERE relnamespace = 'mart'::regnamespace AND pid <> pg_backend_pid() AND granted"""
@@ -57,6 +63,8 @@ OTHERS_AT_MART = """SELECT count(*) FROM pg_locks JOIN pg_class ON pg_class.oid 
 
 class PostgreSQL(Backend):
     """The database exists already; its owner makes the tables. Readers see the state before a load or after it."""
+
+    keeps_indexes = True
 
     @override
     def connect(self, url: sa.URL, settings: Settings, memory_limit: str) -> sa.Engine:
@@ -127,10 +135,13 @@ class PostgreSQL(Backend):
     @contextmanager
     def joining_whole(self, conn: Connection) -> Iterator[None]:
         """Every join by work and policy is taken for fewer rows than the one before, until a loop over all works for
-        each of them looks cheap: 22 s instead of 0.2 for the pairs of blocs of 1,000 works."""
-        conn.exec_driver_sql("SET LOCAL enable_nestloop = off")
+        each of them looks cheap: 22 s instead of 0.2 for the pairs of blocs of 1,000 works. Sums by seven texts take
+        3 s instead of 9 for a million rows if these are not sorted."""
+        for way in WAYS_OF_FEW:
+            conn.exec_driver_sql(f"SET LOCAL {way} = off")
         yield
-        conn.exec_driver_sql("SET LOCAL enable_nestloop = on")  # after an error the rollback sees to it
+        for way in WAYS_OF_FEW:
+            conn.exec_driver_sql(f"SET LOCAL {way} = on")  # after an error the rollback sees to it
 
     @override
     def adding(self, mart: Table, cells: Table) -> sa.Executable:
@@ -191,6 +202,14 @@ class PostgreSQL(Backend):
                 conn.exec_driver_sql(f"GRANT {rights} ON ALL TABLES IN SCHEMA {schema} TO {role}")
 
     @override
+    def order_by_bytes(self, conn: Connection) -> None:
+        changes: dict[str, list[str]] = {}
+        for schema, table, column, type_ in conn.execute(sa.text(ORDERED_AS_THE_DATABASE)).tuples():
+            changes.setdefault(f"{schema}.{table}", []).append(f'ALTER {column} TYPE {type_} COLLATE "{BYTES}"')
+        for name, of in changes.items():
+            conn.exec_driver_sql(f"ALTER TABLE {name} {', '.join(of)}")
+
+    @override
     def describe(self, conn: Connection) -> dict[str, str]:
         found = {"engine": f"PostgreSQL {conn.scalar(sa.text('SHOW server_version'))}"}
         if citus.is_installed(conn):
@@ -212,6 +231,12 @@ class PostgreSQL(Backend):
         if is_lost or (state or "").startswith(LOST) or state in RETRYABLE:
             hint = "see that the server runs and COLLAB_WAREHOUSE_URL is right, then run again"
             return ConnectionLost(f"the warehouse {place} could not be {doing}: {cause}", hint)
+        detail = exc.orig.diag.message_detail if isinstance(exc.orig, psycopg.Error) else None
+        if state in DEPENDED_ON and detail:
+            hint = "drop what depends on it (views of your own?), run again, and make it anew"
+            return WarehouseError(
+                f"the warehouse {place} could not be {doing}: {cause} ({detail.splitlines()[0]})", hint
+            )
         hint = "free space on the server, then run again" if state == DISK_FULL else "mend that, then run again"
         return WarehouseError(f"the warehouse {place} could not be {doing}: {cause}", hint)
 

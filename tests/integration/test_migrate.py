@@ -21,6 +21,7 @@ import tasks.migrate as migrate
 from schemas import tables as t
 from schemas.errors import WarehouseError
 from tasks.relocate import relocate
+from tasks.verify import rebuild
 from tasks.warehouse import Warehouse
 from tests.factory import author, contents, prove, run, work, write_snapshot
 
@@ -73,18 +74,26 @@ def old(tmp_path, settings_for):
 def columns(settings) -> list[tuple]:
     """Every column of every table and view, as the database lists them."""
     query = (
-        "SELECT table_schema, table_name, column_name, data_type, is_nullable FROM information_schema.columns"
-        " WHERE table_schema IN ('ops', 'core', 'mart') ORDER BY table_schema, table_name, ordinal_position"
+        "SELECT table_schema, table_name, column_name, data_type, is_nullable, collation_name"
+        " FROM information_schema.columns WHERE table_schema IN ('ops', 'core', 'mart')"
+        " ORDER BY table_schema, table_name, ordinal_position"
     )
     with Warehouse.open(settings) as warehouse, warehouse.reading() as conn:
         return [tuple(row) for row in conn.exec_driver_sql(query)]
 
 
-def mart_keys(settings) -> dict[str, list[str]]:
-    """What cells are added by on PostgreSQL; DuckDB has no keys on large tables."""
+def keys(settings) -> dict[str, tuple[list[str], set[str]]]:
+    """By what cells are added, and ledgers are read, on PostgreSQL; DuckDB has neither keys nor indexes on them."""
     with Warehouse.open(settings) as warehouse, warehouse.reading() as conn:
         found = sa.inspect(conn)
-        return {str(mart): found.get_pk_constraint(mart.name, mart.schema)["constrained_columns"] for mart in t.MART}
+        return {
+            str(table): (
+                found.get_pk_constraint(table.name, table.schema)["constrained_columns"],
+                {str(index["name"]) for index in found.get_indexes(table.name, table.schema)} if is_ledger else set(),
+            )
+            for mart in t.MART
+            for table, is_ledger in ((mart, False), (t.ledger_of(mart), True))
+        }
 
 
 def test_an_older_warehouse_is_upgraded_in_place(old):
@@ -98,7 +107,7 @@ def test_an_older_warehouse_is_upgraded_in_place(old):
                 assert migrate.upgrade(conn) == expected
         assert relocate(warehouse, settings).changed == 3  # what decided was not noted before version 4
     assert columns(settings) == columns(new)
-    assert mart_keys(settings) == mart_keys(new)
+    assert keys(settings) == keys(new)
     for warm in (settings, new):
         run(warm)
     found = []
@@ -109,6 +118,56 @@ def test_an_older_warehouse_is_upgraded_in_place(old):
                 assert conn.exec_driver_sql("SELECT count(*) FROM mart.pair_rates").scalar() > 0
             found.append(contents(warehouse))
     assert found[0] == found[1]
+
+
+@pytest.mark.engines("postgresql")
+def test_pairs_that_a_database_ordered_its_own_way_are_turned(tmp_path, settings_for):
+    both = work(11, [author("CH"), author("GB")])
+    settings = settings_for(write_snapshot(tmp_path / "s", {"2026-01-01": [both, work(12, [author("US")])]}))
+    run(settings)
+    pairs = sa.select(t.pair_year.c.territory_a, t.pair_year.c.territory_b).distinct()
+    with Warehouse.open(settings) as warehouse:
+        found = contents(warehouse)
+        with warehouse.transaction() as conn:
+            _as_in_version_6(conn)
+            assert conn.execute(pairs).all() == [("GB", "CH")]
+            conn.exec_driver_sql("CREATE VIEW public.of_mine AS SELECT territory_a FROM mart.pair_year")
+    with pytest.raises(WarehouseError, match="`collab upgrade`"):
+        Warehouse.open(settings)
+    with Warehouse.connect(settings, create=False) as warehouse:
+        with pytest.raises(WarehouseError, match=r"view of_mine depends on.*-> drop what depends on it"):
+            _upgrade(warehouse)
+        with warehouse.transaction() as conn:
+            conn.exec_driver_sql("DROP VIEW public.of_mine")
+        for _ in range(2):
+            _upgrade(warehouse)
+        with warehouse.reading() as conn:
+            assert conn.execute(pairs).all() == [("CH", "GB")]
+            prove(conn)
+            batches = conn.execute(sa.select(t.batch.c.kind)).scalars().all()
+        assert batches.count("rebuild") == 2  # ours and that of the first upgrade
+        assert contents(warehouse)[t.pair_year.name] == found[t.pair_year.name]
+
+
+def _upgrade(warehouse: Warehouse) -> None:
+    with warehouse.transaction() as conn:
+        migrate.upgrade(conn)
+
+
+def _as_in_version_6(conn: sa.Connection) -> None:
+    """Text follows the collation of the Czech database, pairs with it, and ledgers have keys."""
+    layout.drop_views(conn)
+    for table in t.metadata.sorted_tables:
+        texts = [c for c in table.columns if isinstance(c.type, sa.String)]
+        changes = [f'ALTER {c.name} TYPE {c.type.compile()} COLLATE "default"' for c in texts]
+        if changes:
+            conn.exec_driver_sql(f"ALTER TABLE {table} {', '.join(changes)}")
+    for ledger in map(t.ledger_of, t.MART):
+        conn.exec_driver_sql(f"DROP INDEX {ledger}_batch_id")
+        conn.exec_driver_sql(f"ALTER TABLE {ledger} ADD PRIMARY KEY ({', '.join(t.key_columns(ledger))})")
+    layout.make_views(conn)
+    conn.execute(sa.update(layout.VERSION).values(version_num="0006"))
+    rebuild(conn)
 
 
 def test_a_database_whose_versions_another_project_keeps_is_refused(tmp_path, settings_for):
