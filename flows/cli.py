@@ -311,7 +311,7 @@ def report(
 def sample(
     folder: Annotated[Path, typer.Argument(help="Empty folder to write into.")],
     works: Annotated[int, typer.Option(min=1, help="Works in all.")] = 3000,
-    days: Annotated[int, typer.Option(min=1, help="Nights over which they arrive and change.")] = 8,
+    days: Annotated[int, typer.Option(min=1, max=3_650, help="Nights over which they arrive and change.")] = 8,
     seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 1,
 ) -> None:
     """Write a synthetic snapshot with updates, late versions, deletions and broken records."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -42,6 +43,10 @@ GROUPS = {
     id(ask_app): "ask ",
     id(export_app): "export ",
 }
+
+for _stream in ("stdout", "stderr"):  # whoever starts daemons may close them
+    if getattr(sys, _stream) is None:
+        setattr(sys, _stream, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 (as long as the process lives)
 
 WIDTH_OF_A_FILE = 140  # columns where nobody looks on, such as in a log
 # No emoji: a printed ":b:" is somebody's text.

@@ -34,6 +34,7 @@ SECRET = re.compile("pass|token|secret", re.IGNORECASE)
 SIGNED = re.compile("pass|token|secret|sig|key|credential", re.IGNORECASE)  # as object stores sign addresses
 SERVERS, SERVER_DRIVER = ("postgresql", "postgres"), "postgresql+psycopg"
 SIZE = r"^[1-9]\d{0,5}(MB|GB)$"
+DASK = r"((tcp|tls|ucx|ws|wss)://)?(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}"
 HOST = r"^[A-Za-z0-9._:\[\]-]+$"
 MAIL = r"^[^@\s,]+@[^@\s,]+$"
 MAILS = r"^[^@\s,]+@[^@\s,]+(\s*,\s*[^@\s,]+@[^@\s,]+)*$"
@@ -254,6 +255,13 @@ class Settings(BaseSettings):
         if parts.drivername == "http" and parts.host not in ("127.0.0.1", "localhost", "::1"):
             raise ValueError("the key would travel in the clear; use https://")
         return value.rstrip("/")
+
+    @field_validator("dask_address")
+    @classmethod
+    def _is_scheduler(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(DASK, value):
+            raise ValueError("give an address such as tcp://host:8786")
+        return value
 
     @field_validator("alert_webhook")
     @classmethod

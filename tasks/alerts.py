@@ -6,6 +6,7 @@ Apprise delivers them. Prefect does too, so it is given the same addresses (flow
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from datetime import datetime
 from typing import NamedTuple
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
@@ -77,16 +78,18 @@ def quarantine_growth(conn: Connection, since: datetime) -> Growth:
 
 def _webhook_address(address: str) -> str:
     """Addresses of services that Apprise knows, such as Slack, stay; others get JSON with title and message."""
-    if apprise.Apprise.instantiate(address, suppress_exceptions=True) is None:
+    if apprise.Apprise.instantiate(address, suppress_exceptions=True) is not None:
+        return address
+    with suppress(ValueError):  # of addresses that cannot be taken apart
         parts = urlsplit(address)
         query = urlencode([(f"-{name}", value) for name, value in parse_qsl(parts.query, keep_blank_values=True)])
         address = urlunsplit((_JSON_OVER.get(parts.scheme, parts.scheme), parts.netloc, parts.path, query, ""))
-        if apprise.Apprise.instantiate(address, suppress_exceptions=True) is None:
-            raise UsageError(
-                "COLLAB_ALERT_WEBHOOK is not an address that alerts can be sent to",
-                "give one such as https://hooks.example.org/..., or an address of Apprise",
-            )
-    return address
+        if apprise.Apprise.instantiate(address, suppress_exceptions=True) is not None:
+            return address
+    raise UsageError(
+        "COLLAB_ALERT_WEBHOOK is not an address that alerts can be sent to",
+        "give one such as https://hooks.example.org/..., or an address of Apprise",
+    )
 
 
 def _mail_address(settings: Settings) -> str:

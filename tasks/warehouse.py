@@ -27,7 +27,7 @@ from schemas.errors import NoWarehouse, WarehouseError, WarehouseInUse
 from schemas.reviewed import code_version, counting_digest, locating_digest
 from schemas.settings import Settings
 from schemas.staging import sql_type
-from tasks.definitions import put_definitions
+from tasks.definitions import COUNTED_BY, put_definitions
 from tasks.engines import backend_for, backend_of
 from tasks.layout import create, read_version
 
@@ -285,13 +285,18 @@ def _check(conn: Connection, settings: Settings, *, any_definitions: bool) -> No
             "`collab upgrade` brings it up to date in place; keep a copy until `collab verify` has passed",
         )
     found = dict(conn.execute(sa.select(t.meta.c.name, t.meta.c.value)).tuples().all())
+    if missing := {"scope", COUNTED_BY} - found.keys():
+        raise WarehouseError(
+            f"ops.meta lacks {' and '.join(sorted(missing))}: the warehouse was changed by something else",
+            "restore a copy of it: deployments/README.md, Back up and restore",
+        )
     if found["scope"] != settings.scope:
         raise WarehouseError(
             f"the warehouse holds scope {found['scope']!r}, COLLAB_SCOPE is {settings.scope!r}",
             "use a warehouse for each scope (another COLLAB_HOME or database), or set COLLAB_SCOPE back",
         )
-    if found["definitions"] != counting_digest() and not any_definitions:
+    if found[COUNTED_BY] != counting_digest() and not any_definitions:
         raise WarehouseError(
-            f"the warehouse was counted by definitions {found['definitions']}, these are {counting_digest()}",
+            f"the warehouse was counted by definitions {found[COUNTED_BY]}, these are {counting_digest()}",
             "`collab rebuild` decides stored works again by these; keep a copy until `collab verify` has passed",
         )

@@ -83,14 +83,20 @@ class DaskWorkers(Workers):
         """Connect to the scheduler.
 
         Raises:
-            UsageError: it does not answer, has no workers, or they have other definitions.
+            UsageError: it does not answer or asks for a certificate that Dask was not given, has no workers, or they
+                have other definitions.
         """
         try:
-            from distributed import Client
+            from distributed import Client, Security
         except ImportError:
             raise UsageError(
                 "COLLAB_DASK_ADDRESS is set, but dask is not installed", 'pip install "collab-atlas[dask]"'
             ) from None
+        if address.startswith("tls:") and Security().get_connection_args("client")["ssl_context"] is None:
+            raise UsageError(
+                f"there is no certificate to reach {address} with",
+                "name one in Dask's own configuration, distributed.comm.tls, or unset COLLAB_DASK_ADDRESS",
+            )
         try:
             self._client = Client(address, timeout=SECONDS_TO_CONNECT, set_as_default=False)
         except (OSError, ValueError) as exc:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from schemas.settings import Settings, load_settings
@@ -13,6 +14,8 @@ from schemas.settings import Settings, load_settings
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 for name in [name for name in os.environ if name.startswith("COLLAB_") and not name.startswith("COLLAB_TEST_")]:
     del os.environ[name]
+hypothesis.settings.register_profile("untimed", deadline=None)  # the machines of tests are busy
+hypothesis.settings.load_profile("untimed")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

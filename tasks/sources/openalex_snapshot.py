@@ -28,7 +28,9 @@ _PLACES = (
     "jsonl",
     "",
 )  # below the root: public bucket, dated full snapshots, or the works folder's parent itself
-_PART = re.compile(r"(?:s3|https?)://[^/?#]+/(?:[\w=-][\w.=-]*/)*works/(updated_date=(\d{4}-\d{2}-\d{2})/part_\d+\.gz)")
+_PART = re.compile(
+    r"(?:s3|https?)://[^/?#]+/(?:[\w=-][\w.=-]*/)*works/(updated_date=(\d{4}-\d{2}-\d{2})/part_\d{1,9}\.gz)"
+)
 
 
 class _Meta(msgspec.Struct):

@@ -82,9 +82,10 @@ def test_services_that_apprise_knows_keep_their_address(settings_for, address, b
 
 
 def test_an_address_that_nothing_can_be_sent_to_is_refused(settings_for):
-    with pytest.raises(UsageError, match="COLLAB_ALERT_WEBHOOK") as refused:
-        send(settings_for(alert_webhook=f"ftp://example.org/{TOKEN}"), "x")
-    assert TOKEN not in str(refused.value)
+    for address in (f"ftp://example.org/{TOKEN}", f"https://[{TOKEN}"):
+        with pytest.raises(UsageError, match="COLLAB_ALERT_WEBHOOK") as refused:
+            send(settings_for(alert_webhook=address), "x")
+        assert TOKEN not in str(refused.value)
     with pytest.raises(UsageError, match="belong together"):
         settings_for(alert_smtp_host="mail.example.org")
 

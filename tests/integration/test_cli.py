@@ -227,6 +227,20 @@ def test_a_file_that_is_no_warehouse_is_one_line(collab, snapshot, tmp_path):
     assert "is not a DuckDB file" in error(*run(collab, snapshot))
 
 
+def test_a_warehouse_that_lost_what_it_says_of_itself_is_one_line(collab, snapshot):
+    run(collab, snapshot)
+    with Warehouse.open(flows.cli.load_settings()) as warehouse, warehouse.transaction() as conn:
+        conn.execute(sa.delete(t.meta).where(t.meta.c.name.in_(["scope", "definitions"])))
+    assert "ops.meta lacks definitions and scope" in error(*run(collab, snapshot))
+    assert "ops.meta lacks definitions and scope" in error(*collab("status"))
+
+
+def test_streams_that_whoever_started_us_closed_are_no_error(collab, snapshot):
+    run(collab, snapshot)
+    closed = subprocess.run(["sh", "-c", '"$0" -m flows.cli check >&- 2>&-', sys.executable], cwd=ROOT, check=False)
+    assert closed.returncode == 0
+
+
 def test_an_error_leaves_nothing_behind_and_names_the_command(collab, tmp_path):
     assert error(*collab("run"), expected=2).startswith("collab run: source openalex-snapshot needs")
     assert not (tmp_path / "home").exists()
@@ -324,6 +338,7 @@ def test_sample_and_dictionary(collab, tmp_path):
     code, output = collab("sample", tmp_path / "made", "--works", 30, "--days", 2)
     assert code == 0, output
     assert "exists already" in error(*collab("sample", tmp_path / "made"), expected=2)
+    assert collab("sample", tmp_path / "ages", "--days", 5_000_000)[0] == 2
     assert "| papers_dual_only |" in collab("dictionary")[1]
     assert collab("dictionary", "--write", tmp_path / "d.md")[0] == 0
     assert (tmp_path / "d.md").read_text() == collab("dictionary")[1]

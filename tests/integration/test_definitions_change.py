@@ -223,7 +223,6 @@ def put_digest(monkeypatch, digest: str) -> None:
 @pytest.mark.long
 @hypothesis_settings(
     max_examples=12,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 @given(

@@ -188,7 +188,6 @@ def fast_rules(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.long
 @hypothesis_settings(
     max_examples=3,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 @given(history=histories())

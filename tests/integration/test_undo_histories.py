@@ -342,7 +342,6 @@ def play(tmp_path: Path, give_back: Callable[[Path], None]) -> Callable[[Sequenc
 @pytest.mark.slow
 @hypothesis_settings(
     max_examples=HISTORIES,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 @given(history=histories)

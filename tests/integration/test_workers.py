@@ -65,6 +65,15 @@ def test_a_cluster_that_does_not_answer_is_one_line(tmp_path, snapshot, monkeypa
     Warehouse.open(settings).close()  # nothing holds it
 
 
+def test_an_address_that_dask_cannot_read_is_refused(tmp_path, snapshot):
+    for address in ("foo", "tcp://[bad", "http://host:8786", "tcp://host", "inproc://x"):
+        with pytest.raises(UsageError, match=r"COLLAB_DASK_ADDRESS: give an address such as tcp://host:8786"):
+            load_settings(dask_address=address)
+    settings = load_settings(home=tmp_path / "home", snapshot=str(snapshot), dask_address="tls://127.0.0.1:1")
+    with pytest.raises(UsageError, match=r"no certificate to reach tls://127.0.0.1:1 with"):
+        Night(settings)
+
+
 def test_workers_with_other_definitions_are_refused(tmp_path, snapshot, cluster, monkeypatch):
     monkeypatch.setattr("tasks.workers.rules", lambda: f"rules of process {os.getpid()}")
     settings = load_settings(home=tmp_path / "home", snapshot=str(snapshot), dask_address=cluster.scheduler_address)

@@ -105,7 +105,7 @@ def test_false_friends(title, text):
 
 @pytest.mark.parametrize(("mention", "pattern"), PATTERNS, ids=lambda value: getattr(value, "id", None))
 def test_hints_miss_nothing_that_a_pattern_matches(mention, pattern):
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=25)
     @given(st.from_regex(rf"\A(?:{pattern})\Z"))
     def check(match: str) -> None:
         text = f"on {match} here"

@@ -70,6 +70,7 @@ def test_the_real_manifest_of_514_million_records_is_understood(shared, tmp_path
         "s3://openalex/data/jsonl/authors/updated_date=2026-01-01/part_0000.gz",
         "https://host/works/updated_date=2026-01-01/part_0000.gz?x=1",
         "s3://openalex/works/updated_date=2026-13-41/part_0000.gz",
+        f"s3://openalex/works/updated_date=2026-01-01/part_{'0' * 400}.gz",
     ],
 )
 def test_urls_that_leave_the_root_are_refused(tmp_path, url):

@@ -34,7 +34,7 @@ def test_numbers_stay_numbers():
     assert written(row) == [expected]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.text(st.characters(codec="utf-8")), min_size=1, max_size=3))
 def test_any_text_comes_back_and_begins_harmlessly(texts):
     (row,) = written([*texts, 1])
