@@ -15,6 +15,8 @@ from sqlalchemy import Connection, Table
 
 from schemas import tables as t
 
+IS_SPREAD = "SELECT count(*) FROM pg_dist_partition WHERE logicalrelid = CAST(:name AS regclass)"
+
 
 def is_installed(conn: Connection) -> bool:
     """Whether the database is a Citus coordinator."""
@@ -22,7 +24,12 @@ def is_installed(conn: Connection) -> bool:
 
 
 def place(conn: Connection, tables: Sequence[Table]) -> None:
-    """Distribute new tables as they are declared (`info["spread"]`): by a column, co-located, or copied everywhere."""
+    """Distribute new tables as they are declared (`info["spread"]`): by a column, co-located, or copied everywhere.
+
+    A warehouse that is older than the extension in its database stays on the coordinator, with what an upgrade adds.
+    """
+    if t.work not in tables and not conn.scalar(sa.text(IS_SPREAD), {"name": f"{t.work.schema}.{t.work.name}"}):
+        return
     for table in sorted(
         tables, key=lambda table: table is not t.work
     ):  # the one that the others lie beside comes first
