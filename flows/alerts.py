@@ -54,8 +54,12 @@ def _announce_failure(exc: CollabError, summary: Summary) -> None:
 
 
 def _announce_growth(night: Night, began: Any) -> None:
-    with night.warehouse.reading() as conn:
-        found = quarantine_growth(conn, began)
+    try:
+        with night.warehouse.reading() as conn:
+            found = quarantine_growth(conn, began)
+    except WarehouseError as exc:  # how the run ended stands
+        log.warning("the quarantine could not be looked at: %s", exc)
+        return
     if found.after > max(found.before, night.settings.alert_quarantine):
         message = f"{found.after:,} open records in quarantine, {found.after - found.before:,} more than before"
         _emit(QUARANTINE_GROWS, f"{message} -> `collab quarantine list`", before=found.before, after=found.after)

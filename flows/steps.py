@@ -123,7 +123,7 @@ def _each_alone(
         in_a_row = 0 if landing else in_a_row + 1
         if landing is not None:
             _take_in_alone(night, landing, step, progress, summary)
-        if in_a_row == MOST_FAILED_WINDOWS and not night.intake.is_there():
+        if in_a_row >= MOST_FAILED_WINDOWS and not night.intake.is_there():
             return None, [window.name for window in left]
     deletions = _land(DELETIONS, night, step, progress, summary)
     return deletions, [window.name for window in left]

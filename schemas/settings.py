@@ -40,6 +40,19 @@ MAIL = r"^[^@\s,]+@[^@\s,]+$"
 MAILS = r"^[^@\s,]+@[^@\s,]+(\s*,\s*[^@\s,]+@[^@\s,]+)*$"
 
 
+def shows_secret(address: str) -> bool:
+    """Whether an address of files holds a password, a token in the place of a web server's user, or a signature."""
+    for part in address.split("::"):  # as fsspec chains them
+        scheme, is_address, rest = part.partition("://")
+        if is_address:
+            user, has_user, _ = re.split("[/?#]", rest, maxsplit=1)[0].rpartition("@")
+            names = [option.partition("=")[0] for option in re.split("[?&;#]", rest)[1:]]
+            is_of_web = scheme.lower() in ("http", "https")  # elsewhere a user is a name, or what holds the files
+            if (has_user and (is_of_web or ":" in user)) or any(SIGNED.search(name) for name in names):
+                return True
+    return False
+
+
 def quieten_prefect() -> None:
     """Keep Prefect's own log lines off a terminal where our progress is shown; what fails is said once, at the end.
     Call before Prefect is imported."""
@@ -197,11 +210,7 @@ class Settings(BaseSettings):
     @classmethod
     def _is_open(cls, value: str | None) -> str | None:
         """An address is shown in messages, and is a parameter of the flow run that Prefect keeps."""
-        try:
-            parts = make_url(value or "")
-        except (ArgumentError, ValueError):  # a path
-            return value
-        if parts.password is not None or any(SIGNED.search(name) for name in parts.query):
+        if value and shows_secret(value):
             raise ValueError(
                 "no secrets in an address, it is shown wherever the source is named; give them to fsspec in the"
                 " environment (FSSPEC_HTTPS for https://), or copy the files to a folder"

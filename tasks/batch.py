@@ -251,6 +251,10 @@ def _put_in(
         change = load_works(conn, stage_of, batch.batch_id, keep=keep)
     counts |= change.counts
     counts["quarantined"] = hold_refused(conn, batch, staged, report, settings)
+    if batch.landing.source == quarantine.SOURCE:
+        lines = read_lines(batch.folder, batch.landing, batch.first, batch.end, settings.max_record_bytes)
+        refused = staged["problem"]["source_key"].to_pylist()
+        quarantine.close_read(conn, lines, reader_of(batch.landing), refused, utc_now())
     quarantine.close_overtaken(conn, utc_now())
     counts["fetched"] = batch.end - batch.first if batch.landing.kind == WORKS else counts["quarantined"]
     _store_repairs(conn, stage_of["repair"], change)

@@ -29,7 +29,7 @@ from schemas.tables import OF_WORK
 from schemas.work_ids import shown_id
 from tasks.locate import Located, Locator
 from tasks.parse import BadRecord, ParsedWork, Version, hash64
-from tasks.records import Line, Reader, Record
+from tasks.records import Line, Reader, Record, unread_digest, unread_key
 from tasks.reference import load_reference
 from tasks.workers import Workers
 
@@ -132,9 +132,8 @@ def _derive_one(outline: Outline, reading: Reading, rows: Rows) -> None:
     except BadRecord as found:
         outline.bad = found
     if bad := outline.bad:
-        raw = line.raw or line.landed_at.encode()
-        tie = version.tie_hash if version else reading.reader.digest(raw)
-        key = shown_id(version.work_id) if version else f"record-{tie:016x}"
+        tie = version.tie_hash if version else unread_digest(line, reading.reader)
+        key = shown_id(version.work_id) if version else unread_key(tie)
         identity = (version.work_id, version.updated_at) if version else (None, None)
         problem = (line.stage_id, key, tie, *identity, bad.stage, bad.rule, bad.reason, bad.path, line.landed_at)
         rows["problem"].append(problem)

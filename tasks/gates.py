@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,7 @@ from tasks.volume import volume_gates
 HISTORY = 30
 FEWEST_BATCHES = 10
 FEWEST_WORKS = 1_000
+USUAL_SIGMAS: float = Settings.model_fields["band_sigmas"].default
 CONFLICTS = "conflict_rate."  # then the country of the institution
 SMALLEST_COUNTRY_WIDTH = 0.03
 FEWEST_AFFILIATIONS = 200  # distinct strings of a country in a batch, below which its rate of conflicts says nothing
@@ -197,7 +198,7 @@ def measure_gates(
         if name not in metrics:
             continue
         middle = statistics.fmean(earlier) if earlier else metrics[name]
-        width = max(settings.band_sigmas * statistics.pstdev(earlier), least) if earlier else least
+        width = _width(earlier, least, settings) if earlier else least
         why = f"within {width:.3f} of the mean of the last {len(earlier)} batches"
         gates.append(
             Gate(
@@ -218,6 +219,13 @@ def measure_gates(
     return gates
 
 
+def _width(earlier: Sequence[float], least: float, settings: Settings) -> float:
+    """Half the width of a drift band: `least` at the usual number of standard deviations where nothing ever moved, so
+    that more of them let anything pass."""
+    usual: float = max(statistics.pstdev(earlier), least / USUAL_SIGMAS)
+    return settings.band_sigmas * usual
+
+
 def _country_gate(metrics: dict[str, float], history: list[dict[str, float]], settings: Settings) -> Gate:
     """The country whose institutions are contradicted most beyond what is usual for it: within the band of the last
     batches where there are enough of them, else within a fixed share."""
@@ -228,8 +236,7 @@ def _country_gate(metrics: dict[str, float], history: list[dict[str, float]], se
         earlier = [figures[metric] for figures in history if metric in figures]
         most = settings.max_country_conflicts
         if len(earlier) >= FEWEST_BATCHES:
-            width = max(settings.band_sigmas * statistics.pstdev(earlier), SMALLEST_COUNTRY_WIDTH)
-            most = min(statistics.fmean(earlier) + width, 1.0)
+            most = min(statistics.fmean(earlier) + _width(earlier, SMALLEST_COUNTRY_WIDTH, settings), 1.0)
         if not name or rate - most > worst - limit:
             name, worst, limit = metric.removeprefix(CONFLICTS), rate, most
     why = f"strings linked to institutions of {name or 'no country'} that name a place elsewhere; `collab explain`"

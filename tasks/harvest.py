@@ -164,6 +164,7 @@ class ApiIntake:
         """
         found = self._unloaded(window)
         if found is not None:
+            self._count_down(window, found)
             return found
         stem, times = self._begun(window)
         folder = self._folder / f"{stem}.{times}"

@@ -27,6 +27,7 @@ from tasks.sources.files import UNPACKING_ERRORS
 MANIFEST = "manifest.json"
 WORKS, DELETIONS = "works", "deletions"
 BLOCK = 1 << 20
+BEGINNING = 4_096  # bytes by which a record above the size limit is told from others
 
 
 class LandedPart(msgspec.Struct, frozen=True):
@@ -219,19 +220,20 @@ def read_lines(folder: Path, landing: Landing, first: int, end: int, max_record_
             ordinal += part.records
             continue
         with igzip.open(folder / part.name, "rb") as unpacked:
-            for number, raw in enumerate(_bounded_lines(unpacked, max_record_bytes)):
+            for number, (raw, beginning) in enumerate(_bounded_lines(unpacked, max_record_bytes)):
                 if ordinal >= end:
                     return
                 if ordinal >= first:
-                    yield Line(ordinal, f"{landing.source}/{landing.landing_id}/{part.name}:{number + 1}", raw)
+                    at = f"{landing.source}/{landing.landing_id}/{part.name}:{number + 1}"
+                    yield Line(ordinal, at, raw, beginning)
                 ordinal += 1
 
 
-def _bounded_lines(unpacked: io.BufferedIOBase, limit: int) -> Iterator[bytes | None]:
+def _bounded_lines(unpacked: io.BufferedIOBase, limit: int) -> Iterator[tuple[bytes | None, bytes]]:
     while line := unpacked.readline(limit + 1):
         if len(line) <= limit:
-            yield line
+            yield line, b""
             continue
-        yield None
+        yield None, line[:BEGINNING]
         while line and not line.endswith(b"\n"):
             line = unpacked.readline(limit + 1)

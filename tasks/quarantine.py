@@ -3,7 +3,7 @@ record after a fix."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -12,6 +12,7 @@ from sqlalchemy import Connection, FromClause, Select
 
 from schemas import tables as t
 from schemas.errors import UsageError
+from tasks.records import Line, Reader, unread_digest, unread_key
 
 SOURCE = "quarantine"
 
@@ -76,6 +77,21 @@ def close_overtaken(conn: Connection, now: datetime) -> None:
             .values(resolved_at=now, resolution=resolution)
             .where(held.c.source_key == row.source_key, held.c.version == row.version)
         )
+
+
+def close_read(
+    conn: Connection, lines: Iterable[Line], reader: Reader, refused: Collection[str], now: datetime
+) -> None:
+    """Resolve open records that did not say which work they are, and do now: nothing can overtake them.
+
+    Args:
+        lines: what was kept of the records, given to the way of a record again.
+        refused: keys of those that were refused again.
+    """
+    held = t.quarantine.c
+    read = {unread_key(unread_digest(line, reader)) for line in lines} - set(refused)
+    is_mine = sa.and_(held.source_key.in_(sorted(read)), held.work_id.is_(None), held.resolved_at.is_(None))
+    conn.execute(sa.update(t.quarantine).where(is_mine).values(resolved_at=now, resolution="retried"))
 
 
 def open_records(conn: Connection) -> list[sa.Row[Any]]:

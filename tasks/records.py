@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import NamedTuple, Protocol
 
 from schemas.fields import Subject
-from tasks.parse import ParsedWork, Version
+from tasks.parse import ParsedWork, Version, hash64
 
 
 class Line(NamedTuple):
-    """One raw record and where it was landed. `raw` is None for a record above the size limit."""
+    """One raw record and where it was landed. `raw` is None for a record above the size limit, of which `beginning` is
+    all that was kept."""
 
     stage_id: int
     landed_at: str
     raw: bytes | None
+    beginning: bytes = b""
 
 
 class Record(Protocol):
@@ -50,3 +52,13 @@ class Reader(Protocol):
 
     def keep(self, ordinal: int, raw: bytes) -> bytes:
         """The line with all that reading it again takes, for the quarantine."""
+
+
+def unread_digest(line: Line, reader: Reader) -> int:
+    """What tells a record of which no identity could be read from others, whichever landing it comes in."""
+    return hash64(line.beginning) if line.raw is None else reader.digest(line.raw)
+
+
+def unread_key(digest: int) -> str:
+    """Key in quarantine of such a record; those of other records are ids of works."""
+    return f"record-{digest & 0xFFFF_FFFF_FFFF_FFFF:016x}"

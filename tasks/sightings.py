@@ -69,26 +69,24 @@ def newest_change(conn: Connection) -> datetime | None:
 
 
 def changed(conn: Connection, listed: Mapping[int, datetime | None]) -> set[int]:
-    """Those of the listed works (id to date of change) of which no version of that date or a later one was seen, is
-    held in quarantine, or was undone."""
-    known: dict[int, datetime] = {}
-    undated: set[int] = set()  # refused because they have no date of change
-    held = t.quarantine.c
+    """Those of the listed works (id to date of change) of which no version of that date or a later one was seen, and
+    the version of that date is neither held in quarantine nor undone: a later one that was refused hides nothing."""
+    seen: dict[int, datetime] = {}
+    refused: set[tuple[int, datetime | None]] = set()
+    held, blocked = t.quarantine.c, t.blocked.c
     for ids in _portions(listed):
         versions = sa.select(t.seen.c.work_id, t.seen.c.source_updated_at).where(t.seen.c.work_id.in_(ids))
-        refused = sa.select(held.work_id, held.source_updated_at).where(
-            held.work_id.in_(ids), held.resolved_at.is_(None)
-        )
-        blocked = sa.select(t.blocked.c.work_id, t.blocked.c.source_updated_at).where(t.blocked.c.work_id.in_(ids))
-        for work_id, stamp in conn.execute(sa.union_all(versions, refused, blocked)):
-            if stamp is None:
-                undated.add(work_id)
-            else:
-                known[work_id] = max(stamp, known.get(work_id, stamp))
+        seen |= dict(conn.execute(versions).tuples().all())
+        is_open = sa.and_(held.work_id.in_(ids), held.resolved_at.is_(None))
+        refused.update(conn.execute(sa.select(held.work_id, held.source_updated_at).where(is_open)).tuples())
+        undone = sa.select(blocked.work_id, blocked.source_updated_at).where(blocked.work_id.in_(ids))
+        refused.update(conn.execute(undone).tuples())
     return {
         work_id
         for work_id, stamp in listed.items()
-        if work_id > 0 and (work_id not in undated if stamp is None else work_id not in known or stamp > known[work_id])
+        if work_id > 0
+        and (work_id, stamp) not in refused
+        and (stamp is None or work_id not in seen or stamp > seen[work_id])
     }
 
 

@@ -9,6 +9,7 @@ night, after a first load, are held against the dates before them.
 
 from __future__ import annotations
 
+import math
 import statistics
 from datetime import date, timedelta
 from typing import NamedTuple
@@ -184,7 +185,8 @@ def _usual(earlier: list[int], fewest: int) -> _Usual:
 
 def _remedy(observed: float, usual: float) -> str:
     """How to go on: wait for the source, or let this volume pass once."""
-    share = int(100 * observed / usual) / 100 if usual else 0
+    percent = math.floor(100 * observed / usual) if usual else 0
+    share = (percent - (percent / 100 * usual > observed)) / 100  # 0.07 * 100 is a little more than 7
     return (
         "wait until the source is whole and run again; if it is right, run once with"
         f" COLLAB_MIN_VOLUME_SHARE={share:.2f}"

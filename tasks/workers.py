@@ -34,13 +34,20 @@ class Workers(ABC):
     def __init__(self, count: int) -> None:
         self.count = count
         self._executor: Executor | None = None
+        self._is_closed = False
 
     @abstractmethod
     def _start(self) -> Executor:
         """Start or reach the processes."""
 
     def submit(self, call: Callable[..., T], *args: Any) -> Future[T]:
-        """Run a call of an importable function somewhere."""
+        """Run a call of an importable function somewhere.
+
+        Raises:
+            RuntimeError: they were given up, such as by a run that ends while a batch is derived ahead.
+        """
+        if self._is_closed:
+            raise RuntimeError("the workers were closed")
         if self._executor is None:
             self._executor = self._start()
         return self._executor.submit(call, *args)
@@ -50,7 +57,8 @@ class Workers(ABC):
         """Make a folder of reference data known to the processes."""
 
     def close(self) -> None:
-        """Give up calls that wait and let the processes go."""
+        """Give up calls that wait and let the processes go; none start again."""
+        self._is_closed = True
         if self._executor is not None:
             self._stop(self._executor)
             self._executor = None

@@ -17,7 +17,8 @@ from typing import IO
 
 import msgspec
 
-from schemas.errors import SourceError
+from schemas.errors import SourceError, UsageError
+from schemas.settings import shows_secret
 from tasks.ror import Organization, read_organization
 from tasks.sources.files import failure, file_system
 
@@ -52,11 +53,14 @@ def read_dump(address: str, workspace: Path) -> Dump:
     """Read a dump from a file, s3://bucket/file or https:// address.
 
     Raises:
+        UsageError: the address holds a secret; it is shown wherever the dump is named.
         SourceError: there is none, it is damaged or too large, or what it holds is not ROR.
         SourceUnavailable: the connection broke.
     """
+    if shows_secret(address):
+        raise UsageError("no secrets in an address, it is shown", "fetch the file and give its path")
     copy = _copy(address, workspace / "ror-dump")
-    dump = Dump(Path(address.rstrip("/")).name)
+    dump = Dump(Path(address.partition("?")[0].rstrip("/")).name)
     try:
         for raw in _records(copy):
             dump.records += 1

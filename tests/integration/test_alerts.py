@@ -11,11 +11,15 @@ import sqlalchemy as sa
 from typer.testing import CliRunner
 
 import tasks.warehouse
+from flows.alerts import announced
 from flows.cli import app
+from flows.progress import Lines
+from flows.steps import Summary, directly
 from schemas import tables as t
-from schemas.errors import AlertFailed, UsageError, WarehouseInUse
+from schemas.errors import AlertFailed, ConnectionLost, SourceError, UsageError, WarehouseInUse
 from schemas.settings import load_settings
 from tasks.alerts import Growth, addresses, quarantine_growth, send
+from tasks.night import Night
 from tasks.warehouse import Warehouse, utc_now
 from tests.alerts import TOKEN, Receiver
 from tests.factory import run, work, write_snapshot
@@ -116,3 +120,17 @@ def test_a_warehouse_that_another_run_has_open_is_waited_for(settings_for, monke
             Warehouse.open(settings)
         monkeypatch.setattr(tasks.warehouse, "_say_that_we_wait", lambda state: other.stdin.close())
         Warehouse.open(load_settings(**settings.model_dump() | {"warehouse_wait": 1})).close()
+
+
+def test_a_quarantine_that_cannot_be_looked_at_does_not_change_how_a_run_ended(tmp_path, settings_for, monkeypatch):
+    def lost(*_: object) -> None:
+        raise ConnectionLost("the server went away", "")
+
+    def fail(*_: object) -> None:
+        raise SourceError("the source is not there", "")
+
+    monkeypatch.setattr("flows.alerts.quarantine_growth", lost)
+    with Night(settings_for(write_snapshot(tmp_path / "s", {"2026-01-01": [work(11)]}))) as night:
+        announced(lambda *_: None)(night, directly, Lines(), Summary())
+        with pytest.raises(SourceError, match="not there"):
+            announced(fail)(night, directly, Lines(), Summary())

@@ -11,7 +11,7 @@ import os
 import re
 import subprocess
 import sys
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import duckdb
@@ -118,6 +118,24 @@ def test_quarantined_records_come_back_after_a_fix(collab, snapshot, monkeypatch
         assert 13 in {row["work_id"] for row in rows(warehouse, sa.select(t.work.c.work_id))}
     assert "no cell changed" in collab("quarantine", "retry", "--no-prefect")[1]
     assert collab("verify")[0] == 0
+
+
+def test_records_that_did_not_say_which_work_they_are_come_back_too(collab, tmp_path, monkeypatch):
+    unnamed = work(13) | {"updated_date": "someday"}, b"{}"
+    monkeypatch.setenv("COLLAB_MAX_QUARANTINED_SHARE", "1")
+    run(collab, write_snapshot(tmp_path / "s", {"2026-01-01": [work(11), *unnamed]}))
+    assert "2 open records" in collab("status")[1]
+
+    def mended(text: str) -> datetime:
+        return datetime(2026, 1, 1)
+
+    monkeypatch.setattr("tasks.parse.parse_updated_date", mended)
+    assert collab("quarantine", "retry", "--no-prefect")[0] == 0
+    with Warehouse.open(flows.cli.load_settings()) as warehouse:
+        held = rows(warehouse, sa.select(t.quarantine.c.raw, t.quarantine.c.resolution))
+        assert {bytes(row["raw"]).strip() == b"{}": row["resolution"] for row in held} == {False: "retried", True: None}
+        assert 13 in {row["work_id"] for row in rows(warehouse, sa.select(t.work.c.work_id))}
+    assert "1 open records" in collab("status")[1]
 
 
 def test_verify_finds_what_is_wrong(collab, snapshot, engine):

@@ -220,6 +220,17 @@ def test_bad_records_are_held_and_the_rest_is_loaded(tmp_path, settings_for):
     proven(settings)
 
 
+def test_a_record_above_the_size_limit_is_listed_once_whichever_landing_it_comes_in(tmp_path, settings_for):
+    large = work(12, title="x" * 20_000)
+    root = write_snapshot(tmp_path / "s", {"2026-01-01": [work(11), large]})
+    settings = settings_for(root, max_record_bytes=10_000)
+    run(settings)
+    write_snapshot(root, {"2026-01-01": [work(13), work(11), large]})
+    run(settings)
+    with Warehouse.open(settings) as warehouse:
+        assert [row["rule"] for row in rows(warehouse, sa.select(t.quarantine))] == ["record_too_large"]
+
+
 def test_a_work_keeps_its_last_good_version_until_a_newer_good_one(tmp_path, settings_for):
     days = {
         "2026-01-01": [work(11)],

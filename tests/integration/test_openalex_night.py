@@ -188,6 +188,18 @@ def test_a_work_that_was_missed_once_and_is_back_stays(api, settings_of):
     assert counts(night(settings, TODAY + timedelta(days=4)))["applied"] == 1
 
 
+def test_a_version_that_was_refused_hides_no_other(api, settings_of):
+    server = api()
+    settings = settings_of(server)
+    server.put(dated(1003, "2026-09-04", updated="2099-01-01"))
+    night(settings)
+    server.put(dated(1003, "2026-09-04", author("FR"), updated="2026-11-22"))
+    mended = night(settings, TODAY + timedelta(days=1))
+    assert counts(mended) == {"fetched": 1, "new": 1}
+    assert 1003 in stored(settings)
+    assert counts(night(settings, TODAY + timedelta(days=2))) == {}
+
+
 def test_older_months_take_turns(api, settings_of):
     server = api()
     settings = settings_of(server, openalex_rescan_nights=2)

@@ -253,6 +253,12 @@ def test_drifting_evidence_is_a_warning(tmp_path, settings_for, monkeypatch, tea
     assert {row["rule"] for row in found} == {rule}
 
 
+def test_a_band_around_what_never_moved_can_be_lifted(settings_for):
+    steady = [0.9] * 30
+    assert gates._width(steady, 0.05, settings_for()) == pytest.approx(0.05)
+    assert gates._width(steady, 0.05, settings_for(band_sigmas=1000)) > 1
+
+
 def test_a_night_of_broken_records_stops(tmp_path, settings_for, monkeypatch):
     broken = [work(500 + k, publication_year=None, updated="2026-01-05") for k in range(8)]
     with pytest.raises(GateStopped, match="quarantined_share is 1"):

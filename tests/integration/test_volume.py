@@ -193,6 +193,13 @@ def test_half_a_date_stops_the_night_and_is_let_pass_once(tmp_path, settings_for
     assert counts(run(settings_for(root, min_volume_share=0.5)))["new"] == 5
 
 
+def test_the_share_that_lets_a_volume_pass_does_so_however_floats_round():
+    for usual in range(1, 400):
+        for observed in range(usual):
+            share = float(volume._remedy(observed, usual).rpartition("=")[2])
+            assert 0 <= share * usual <= observed
+
+
 def test_a_setting_that_stopped_two_rules_is_lifted_far_enough_for_both():
     def broken(rule: str, observed: str, why: str | None = None) -> Result:
         return Result("gates", rule, "stop", False, observed, "", 1, 1, why)

@@ -167,6 +167,14 @@ def test_names_are_one_line():
     assert found.names == ("University of X",)
 
 
+def test_an_address_gives_a_name_without_its_options_and_no_secrets(tmp_path):
+    write(tmp_path, "jsonl", [v2(A, "One", "FR")]).rename(tmp_path / "dump.jsonl?download=1")
+    assert read_dump(f"file://{tmp_path}/dump.jsonl?download=1", tmp_path).name == "dump.jsonl"
+    with pytest.raises(UsageError, match="no secrets in an address") as refused:
+        read_dump("https://host/dump.zip?X-Amz-Signature=hunter2", tmp_path)
+    assert "hunter2" not in str(refused.value)
+
+
 def test_a_damaged_zip_is_refused(tmp_path):
     path = write(tmp_path, "zip", RECORDS)
     content = bytearray(path.read_bytes())

@@ -156,10 +156,30 @@ def test_progress_lines_say_rate_and_remaining_time(caplog, monkeypatch):
 
 @pytest.mark.parametrize("name", ["snapshot", "venue_list"])
 @pytest.mark.parametrize(
-    "address", ["https://me:hunter2@host/x", "https://host/x?sig=hunter2", "https://host/x?X-Amz-Credential=hunter2"]
+    "address",
+    [
+        *(
+            "https://me:hunter2@host/x",
+            "https://hunter2@host/x",
+            "https://host/x?sig=hunter2",
+            "s3://me:hunter2@bucket/x",
+        ),
+        *("https://host/x?X-Amz-Credential=hunter2", "simplecache::https://me:hunter2@host/x"),
+        *(
+            "filecache::https://host/x?a=b&sig=hunter2",
+            "https://me:hunter2@host:80a/x",
+            "https://host:443a/x?token=hunter2",
+        ),
+    ],
 )
 def test_an_address_with_a_secret_is_refused_and_not_repeated(name, address):
     with pytest.raises(UsageError, match=f"COLLAB_{name.upper()}: no secrets in an address") as refused:
         load_settings(**{name: address})
     assert "hunter2" not in str(refused.value)
-    assert getattr(load_settings(**{name: "https://host/x?download=1"}), name) == "https://host/x?download=1"
+    for open_address in (
+        "https://host/x?download=1",
+        "abfs://files@account.example/x",
+        "sftp://me@host/x",
+        "C:\\x?sig",
+    ):
+        assert getattr(load_settings(**{name: open_address}), name) == open_address
