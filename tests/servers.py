@@ -147,6 +147,7 @@ class CitusCluster(AbstractContextManager["CitusCluster"]):
             )
             for schema in SCHEMAS:
                 conn.exec_driver_sql(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
+            conn.exec_driver_sql(f"ALTER DATABASE {mine.database} RESET ALL")  # workers had kept a timeout of a test
         self._free.append(str(mine.database))
 
     def _make(self) -> str:
