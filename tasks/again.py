@@ -41,7 +41,7 @@ def close_batch(conn: Connection, again: Again, counts: dict[str, int], change: 
     findings = check_gates(gates)
     if findings.stopped_by:
         broken = "; ".join(f"{r.rule} is {r.observed}, limit {r.expected}" for r in findings.stopped_by)
-        hint = "nothing of it was loaded; figures contradict each other, which is a defect: `collab verify`, and report it"
+        hint = "nothing of it was loaded; figures contradict each other, a defect: `collab verify`, and report it"
         raise GateStopped(f"batch {again.batch_id} stopped: {broken}", hint, again.batch_id, ())
     store_results(conn, again.batch_id, findings.results)
     conn.execute(t.batch.insert(), _row(conn, again, counts))
