@@ -109,6 +109,8 @@ def run(
         if each_night:
             days = sorted({part.day for part in read.read_manifest()})
             nights = [day for day in days if last is None or day <= last]
+            if not nights:
+                raise UsageError(f"no partition date up to {last}", f"the first one is {days[0]}")
     elif source == ApiIntake.source:
         read_key(settings)
     if dry_run:

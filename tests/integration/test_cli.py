@@ -101,6 +101,12 @@ def test_a_whole_visit(collab, snapshot, tmp_path):
     assert run(collab, snapshot)[0] == 0
 
 
+def test_nights_before_the_first_date_are_refused(collab, snapshot, tmp_path):
+    line = error(*run(collab, snapshot, "--each-night", "--until", "2025-12-31"), expected=2)
+    assert "no partition date up to 2025-12-31 -> the first one is 2026-01-01" in line
+    assert not (tmp_path / "home").exists()
+
+
 def test_quarantined_records_come_back_after_a_fix(collab, snapshot, monkeypatch):
     run(collab, snapshot)
     code, output = collab("quarantine", "retry", "--no-prefect")
