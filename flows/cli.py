@@ -53,6 +53,7 @@ from tasks.rederive import rederive
 from tasks.report import read_report, read_status
 from tasks.runs import Begun, recorded_alone
 from tasks.sample import write_sample
+from tasks.sources.openalex_api import refuse_unless_past
 from tasks.sources.openalex_client import ask_allowance, read_key
 from tasks.sources.openalex_snapshot import open_snapshot
 from tasks.warehouse import Warehouse, utc_now
@@ -70,7 +71,6 @@ DryOption = Annotated[
 ]
 PlainOption = Annotated[bool, typer.Option("--no-prefect", help="Run the same steps without Prefect.")]
 OPTIONS_OF = {SnapshotIntake.source: ("snapshot", "each_night"), ListIntake.source: ("list", "corpus")}
-OLDEST = date(1800, 1, 1)
 
 
 def _day(text: str, option: str) -> date:
@@ -167,11 +167,7 @@ def backfill(
     """Fetch past months from the OpenAlex API, newest first; run it again until none is left."""
     today = utc_now().date()
     days = _day(first, "--from"), _day(last, "--to") if last else today
-    if not OLDEST <= days[0] <= days[1] <= today:
-        raise UsageError(
-            f"--from {days[0]} --to {days[1]} is no range of past dates",
-            f"the first day comes first, both from {OLDEST} to {today}",
-        )
+    refuse_unless_past(*days, today)
     settings = load_settings()
     read_key(settings)
     if dry_run:
