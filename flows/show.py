@@ -268,10 +268,11 @@ def _yellow(found: Status) -> Iterator[str]:
     for run in found.runs:
         if run.state == RUNNING:
             yield f"RUNNING {run.flow} on {run.source} since {run.started_at:%Y-%m-%d %H:%M} UTC on {run.host}"
-    for window in found.fetching:
-        month = window.split(".")[0]
-        how = f"`collab backfill --from {month}-01`" if month[:1].isdigit() else f"`collab run --source {SOURCE}`"
-        yield f"PARTLY FETCHED {month}; the next night or {how} goes on from there"
+    for window, was_seen in found.fetching:
+        is_new = window[:1].isdigit() and not was_seen
+        # Its first day for both ends: its last one may be in the future.
+        how = f"backfill --from {window}-01 --to {window}-01" if is_new else f"run --source {SOURCE}"
+        yield f"PARTLY FETCHED {window}; the next night or `collab {how}` goes on from there"
     for first, last in found.gaps:
         yield f"NEVER FETCHED {first} to {last}; `collab backfill --from {first}-01 --to {bounds_of(last)[1]}`"
     if not found.is_located_anew:
