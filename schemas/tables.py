@@ -179,7 +179,7 @@ seen = table(
         BigInteger,
         "orders versions of one updated_date: linked institutions, then a digest of the raw record",
     ),
-    column("state", String, "stored, out_of_scope or deleted"),
+    column("state", String, ", ".join(SEEN_STATES)),
     key=("work_id",),
     spread="work_id",
 )
