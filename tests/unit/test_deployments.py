@@ -123,6 +123,14 @@ def test_the_image_is_made_of_the_hashed_lock_and_runs_as_nobody_special():
     assert not any(path.endswith(".env") for path in kept)
 
 
+@pytest.mark.parametrize("path", [ROOT / "README.md", FOLDER / "README.md"], ids=["users", "operators"])
+def test_no_table_is_cut_in_two(path):
+    """A row after a blank line is plain text, unless it is a head."""
+    lines = path.read_text().splitlines()
+    heads = [at for at, line in enumerate(lines) if line.startswith("|") and not lines[at - 1].startswith("|")]
+    assert [lines[at] for at in heads if not lines[at + 1].startswith("|---")] == []
+
+
 def test_nothing_phones_home():
     units = (FOLDER / "systemd" / "collab-.service.d" / "common.conf").read_text()
     for text in (DOCKERFILE, units):
