@@ -157,6 +157,15 @@ def test_what_fails_is_told_and_what_was_missed_is_caught_up():
         assert dict(lines)["OnCalendar"].endswith(" UTC")
 
 
+def test_status_waits_for_a_run_of_a_prefect_worker_as_long_as_systemd_lets_it():
+    unit = sections(FOLDER / "systemd" / "collab-status.service")
+    service = dict(unit["Service"])
+    name, _, minutes = service["Environment"].partition("=")
+    assert name == "COLLAB_WAREHOUSE_WAIT"
+    longest = int(service["TimeoutStartSec"].removesuffix("min"))
+    assert 60 < int(minutes) < longest < 60 * int(dict(unit["Unit"])["JobTimeoutSec"].removesuffix("h"))
+
+
 def test_systemd_accepts_the_units(tmp_path):
     if shutil.which("systemd-analyze") is None:
         pytest.skip("no systemd-analyze on this machine")
