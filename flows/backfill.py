@@ -5,8 +5,9 @@ from __future__ import annotations
 from flows.deployed import Day, load_settings
 from flows.prefect_flow import WEEK_SECONDS, collab_flow, run_as_tasks
 from flows.steps import BACKFILL, run_night
-from schemas.errors import UsageError
 from tasks.harvest import ApiIntake
+from tasks.sources.openalex_api import refuse_unless_past
+from tasks.warehouse import utc_now
 
 
 @collab_flow("backfill", run_name="backfill {first} to {last}", longest=WEEK_SECONDS)
@@ -15,9 +16,8 @@ def backfill(first: Day, last: Day) -> str:
 
     Args:
         first: a day of the first month.
-        last: a day of the last month.
+        last: a day of the last month, not after today (UTC).
     """
     load_settings()
-    if first > last:
-        raise UsageError(f"{first} to {last} is no range of dates", "the first day comes first")
+    refuse_unless_past(first, last, utc_now().date())
     return run_as_tasks(run_night, source=ApiIntake.source, backfill=(first, last), flow=BACKFILL)

@@ -19,7 +19,7 @@ import flows.deploy_commands
 import flows.export_commands
 import flows.recover_commands  # noqa: F401
 from flows import show
-from flows.commands import app, command, console, log_to_stderr, quarantine_app
+from flows.commands import app, command, complain, console, log_to_stderr, quarantine_app
 from flows.interrupts import interrupts, start_temporary_server
 from flows.lost_server import lost_server
 from flows.progress import progress_for_this_terminal
@@ -35,7 +35,7 @@ from flows.steps import (
     run_retry,
     with_night,
 )
-from schemas.errors import NoWarehouse, UsageError
+from schemas.errors import CollabError, NoWarehouse, UsageError
 from schemas.fields import load_definitions
 from schemas.settings import Settings, load_settings, quieten_prefect
 from tasks import migrate
@@ -53,8 +53,10 @@ from tasks.rederive import rederive
 from tasks.report import read_report, read_status
 from tasks.runs import Begun, recorded_alone
 from tasks.sample import write_sample
+from tasks.sources.openalex_api import refuse_unless_past
 from tasks.sources.openalex_client import ask_allowance, read_key
 from tasks.sources.openalex_snapshot import open_snapshot
+from tasks.sources.venue_list import try_files
 from tasks.warehouse import Warehouse, utc_now
 
 SnapshotOption = Annotated[
@@ -70,7 +72,6 @@ DryOption = Annotated[
 ]
 PlainOption = Annotated[bool, typer.Option("--no-prefect", help="Run the same steps without Prefect.")]
 OPTIONS_OF = {SnapshotIntake.source: ("snapshot", "each_night"), ListIntake.source: ("list", "corpus")}
-OLDEST = date(1800, 1, 1)
 
 
 def _day(text: str, option: str) -> date:
@@ -109,6 +110,8 @@ def run(
         if each_night:
             days = sorted({part.day for part in read.read_manifest()})
             nights = [day for day in days if last is None or day <= last]
+            if not nights:
+                raise UsageError(f"no partition date up to {last}", f"the first one is {days[0]}")
     elif source == ApiIntake.source:
         read_key(settings)
     if dry_run:
@@ -165,11 +168,7 @@ def backfill(
     """Fetch past months from the OpenAlex API, newest first; run it again until none is left."""
     today = utc_now().date()
     days = _day(first, "--from"), _day(last, "--to") if last else today
-    if not OLDEST <= days[0] <= days[1] <= today:
-        raise UsageError(
-            f"--from {days[0]} --to {days[1]} is no range of past dates",
-            f"the first day comes first, both from {OLDEST} to {today}",
-        )
+    refuse_unless_past(*days, today)
     settings = load_settings()
     read_key(settings)
     if dry_run:
@@ -284,7 +283,11 @@ def publish() -> None:
 
 @command(app, "status")
 def status() -> None:
-    """Freshness, last batches, broken rules, quarantine; exit 1 when stale, stopped or unfinished."""
+    """Freshness, last runs and batches, broken rules, quarantine.
+
+    Exit 1 when a run failed, was killed or interrupted, when nothing is loaded, or when anything is stale, stopped,
+    unfinished or unpublished.
+    """
     settings = load_settings()
     with Warehouse.open(settings, create=False) as warehouse, warehouse.reading() as conn:
         found = read_status(conn, settings, utc_now())
@@ -342,27 +345,50 @@ def dictionary(
 
 @command(app, "check")
 def check() -> None:
-    """Settings in force (secrets masked) and whether warehouse and source can be opened."""
+    """Settings in force (secrets masked) and whether warehouse and sources can be opened; exit 1 if one cannot."""
     settings = load_settings()
     show.settings(console, settings)
+    if not settings.snapshot and not settings.openalex_api_key and not settings.venue_list:
+        console.print("no source; `collab run` needs COLLAB_SNAPSHOT or COLLAB_OPENALEX_API_KEY", style="yellow")
+    is_well = True
+    for look in (_look_at_snapshot, _look_at_api, _look_at_list, _look_at_warehouse):  # one that fails hides no other
+        try:
+            look(settings)
+        except NoWarehouse as none_yet:
+            console.print(str(none_yet), style="yellow", markup=False, soft_wrap=True)
+        except CollabError as exc:
+            complain(f"collab check: {exc}")
+            is_well = False
+    if not is_well:
+        raise typer.Exit(1)
+
+
+def _look_at_snapshot(settings: Settings) -> None:
     if settings.snapshot:
         parts = open_snapshot(settings).read_manifest()
         records = sum(part.records for part in parts)
         console.print(f"snapshot: {len(parts)} parts, {records:,} records, {parts[0].day} to {parts[-1].day}")
+
+
+def _look_at_api(settings: Settings) -> None:
     if settings.openalex_api_key:
         told = ask_allowance(settings)
         console.print(
             f"OpenAlex API: {told.remaining:,} of {told.limit:,} credits left today;"
             f" COLLAB_OPENALEX_DAILY_CREDITS allows {settings.openalex_daily_credits:,}"
         )
-    if not settings.snapshot and not settings.openalex_api_key and not settings.venue_list:
-        console.print("no source; `collab run` needs COLLAB_SNAPSHOT or COLLAB_OPENALEX_API_KEY", style="yellow")
-    try:
-        with Warehouse.connect(settings, create=False) as warehouse:
-            show.properties(console, warehouse.properties())
-            warehouse.check(settings)
-    except NoWarehouse as none_yet:
-        console.print(str(none_yet), style="yellow", markup=False, soft_wrap=True)
+
+
+def _look_at_list(settings: Settings) -> None:
+    if settings.venue_list:
+        files = try_files(settings)
+        console.print(f"venue list: {files} {'file' if files == 1 else 'files'} can be read")
+
+
+def _look_at_warehouse(settings: Settings) -> None:
+    with Warehouse.connect(settings, create=False) as warehouse:
+        show.properties(console, warehouse.properties())
+        warehouse.check(settings)
 
 
 @command(quarantine_app, "list")

@@ -66,12 +66,12 @@ def command(target: typer.Typer, name: str) -> Callable[[Callable[..., Any]], Ca
                         raise UsageError(f"{str(value)!a} is not UTF-8", "give it, and name files, in UTF-8")
                 function(*args, **kwargs)
             except CollabError as exc:
-                _complain(f"{called}: {exc}")
+                complain(f"{called}: {exc}")
                 if isinstance(exc, PrefectLost):
                     leave_at_once(exc.exit_code)
                 raise typer.Exit(exc.exit_code) from None
             except KeyboardInterrupt:
-                _complain(f"{called}: interrupted -> what was committed stays; the next run goes on from there")
+                complain(f"{called}: interrupted -> what was committed stays; the next run goes on from there")
                 raise typer.Exit(130) from None
 
         target.command(name)(guarded)
@@ -80,7 +80,8 @@ def command(target: typer.Typer, name: str) -> Callable[[Callable[..., Any]], Ca
     return register
 
 
-def _complain(line: str) -> None:
+def complain(line: str) -> None:
+    """Say on stderr, on one line, what went wrong."""
     Console(stderr=True, soft_wrap=True, emoji=False).print(line, style="bold red", markup=False, highlight=False)
 
 

@@ -5,6 +5,7 @@ Text from sources is printed as it is, never as markup, with control characters 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from flows.deploy import Deployed  # which imports Prefect
 
 LONGEST_LINE = 3_000
+_DATES = re.compile(r"(\d{4}-\d\d-\d\d)(?:_(\d{4}-\d\d-\d\d))?\.\d+")  # then the number of its first part
 
 
 def _table(
@@ -75,8 +77,11 @@ def _window(row: Any) -> str:
     """Window of a batch, short: 2026-06-01_2026-06-03.0000 is 2026-06-01..06-03."""
     if row.kind == UNDO:
         return f"undo of {_end_of_id(row.window_name)}"
-    dates = row.window_name.rsplit(".", 1)[0].split("_")
-    return dates[0] if len(dates) == 1 else f"{dates[0]}..{dates[1][5:] if dates[1][:4] == dates[0][:4] else dates[1]}"
+    dates = _DATES.fullmatch(row.window_name)
+    if dates is None:  # such as a list of papers, whose name may hold anything
+        return str(row.window_name)
+    first, last = dates.groups()
+    return f"{first}..{last[5:] if last[:4] == first[:4] else last}" if last else str(first)
 
 
 def _end_of_id(batch_id: str) -> str:
@@ -263,10 +268,11 @@ def _yellow(found: Status) -> Iterator[str]:
     for run in found.runs:
         if run.state == RUNNING:
             yield f"RUNNING {run.flow} on {run.source} since {run.started_at:%Y-%m-%d %H:%M} UTC on {run.host}"
-    for window in found.fetching:
-        month = window.split(".")[0]
-        how = f"`collab backfill --from {month}-01`" if month[:1].isdigit() else f"`collab run --source {SOURCE}`"
-        yield f"PARTLY FETCHED {month}; the next night or {how} goes on from there"
+    for window, was_seen in found.fetching:
+        is_new = window[:1].isdigit() and not was_seen
+        # Its first day for both ends: its last one may be in the future.
+        how = f"backfill --from {window}-01 --to {window}-01" if is_new else f"run --source {SOURCE}"
+        yield f"PARTLY FETCHED {window}; the next night or `collab {how}` goes on from there"
     for first, last in found.gaps:
         yield f"NEVER FETCHED {first} to {last}; `collab backfill --from {first}-01 --to {bounds_of(last)[1]}`"
     if not found.is_located_anew:

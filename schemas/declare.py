@@ -81,6 +81,6 @@ def measures(of: Table) -> tuple[str, ...]:
     return tuple(c.name for c in of.columns if c.name not in of.info["key"])
 
 
-def batch_id(null: bool = False) -> Column[Any]:
+def batch_id() -> Column[Any]:
     """The batch that wrote a row."""
-    return column("batch_id", String, "batch that wrote the row", null=null)
+    return column("batch_id", String, "batch that wrote the row")

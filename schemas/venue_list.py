@@ -21,7 +21,6 @@ IDENTIFYING = ("title", "year", "venue")
 PLAIN, PAPERLISTS = ("authors", "affiliations"), ("author", "aff")
 # Authors of a paperlists row can stand without affiliations: whole venue-years have none.
 REQUIRED = {PLAIN: (*IDENTIFYING, *PLAIN), PAPERLISTS: (*IDENTIFYING, "author")}
-OPTIONAL = ("id", "doi", "status", "abstract", "track")
 SURPLUS = ""  # key of the cells of a CSV row that have no column
 
 # Not accepted, or not decided yet: how such a status begins, in compare form. Any other, and none, is acceptance.

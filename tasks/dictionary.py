@@ -17,11 +17,12 @@ integers, shares and scores exact decimals. `ZZ` is *unknown* and is never dropp
 A release holds, in `published/current/atlas.duckdb`, the tables of `mart`, the views below (`completeness` as a
 table), `batch`, `validation_result`, `change` (what moved since the release before: aggregate, corpus, policy, field,
 year, territory_a and territory_b (territories or blocs, the citing one first), detail (evidence, mention or sectors),
-reason, papers, citations), `bloc_member`, `definition` (fields, venues, policies, blocs, mentions, tables and views in
-words) and `territory` (code and name). All but the last two are Parquet files too. `exports/<corpus>/<policy>/` holds
-files for other tools, each folder with a README.txt. `core` and the rest of `ops` stay in the warehouse. In
-`atlas.duckdb` every column carries its meaning as a comment: `SELECT column_name, comment FROM duckdb_columns() WHERE
-table_name = 'pair_ric'`. Citations are 0 throughout in a corpus whose source counts none (venue lists).
+reason, papers, citations), `bloc_member`, `definition` (fields, venues, policies, blocs, mentions, evidence, tables and
+views in words: kind, id, name, text) and `territory` (code, name, native_name). The tables but for the last two are
+Parquet files too, the views are not. `exports/<corpus>/<policy>/` holds files for other tools, each folder with a
+README.txt. `core` and the rest of `ops` stay in the warehouse. In `atlas.duckdb` every column carries its meaning as a
+comment, but for those of `change`, `definition` and `territory`: `SELECT column_name, comment FROM duckdb_columns()
+WHERE table_name = 'pair_ric'`. Citations are 0 throughout in a corpus whose source counts none (venue lists).
 
 How to read a number. *Whole counting*: a paper counts 1 for each territory and pair it has, so sums over territories
 exceed the world's papers. *Fractional*: shares of a paper add up to 1, so they do not. |T|: known territories of a

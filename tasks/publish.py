@@ -45,6 +45,7 @@ from tasks.releases import DATABASE, opened
 from tasks.warehouse import Warehouse, export_parquet
 
 log = logging.getLogger("collab")
+BESIDE_MART = (t.batch, t.validation_result, t.bloc_member)  # what else a release holds as it is declared
 MANIFEST, DICTIONARY, EXPORTS = "manifest.json", "DICTIONARY.md", "exports"
 
 
@@ -179,7 +180,7 @@ def _write(
     }
     definitions = _definitions()
     with duckdb.connect(str(folder / DATABASE)) as atlas:
-        atlas.begin()  # some 250 comments, each a commit of its own otherwise
+        atlas.begin()  # some 420 comments, each a commit of its own otherwise
         for name in rows:
             source = str(folder / f"{name}.parquet").replace("'", "''")
             atlas.execute(f"CREATE TABLE {name} AS SELECT * FROM read_parquet('{source}')")
@@ -189,7 +190,7 @@ def _write(
         native = native_names()
         named = [(code, name, native.get(code)) for code, name in sorted(territory_names().items())]
         atlas.executemany("INSERT INTO territory VALUES (?, ?, ?)", named)
-        for table in t.MART:
+        for table in (*t.MART, *BESIDE_MART):
             _describe(atlas, "TABLE", table.name, table.comment or "", {c.name: c.comment or "" for c in table.columns})
         for name, view in VIEWS.items():
             kind = "TABLE" if view.is_released_as_table else "VIEW"

@@ -49,8 +49,9 @@ class Status:
     stopped: list[str]
     open_quarantine: int
     unfinished: list[str]
-    fetching: list[str]
-    """Windows of which pages are kept: a fault or an empty budget ended their fetching."""
+    fetching: list[tuple[str, bool]]
+    """Windows of which pages are kept, since a fault or an empty budget ended their fetching, and whether they were
+    ever seen whole: a backfill takes only months that were not."""
     gaps: list[tuple[str, str]]
     """Months, first and last, between those a live source was asked for, that nobody ever asked for."""
     release: sa.Row[Any] | None
@@ -94,6 +95,7 @@ def read_status(conn: Connection, settings: Settings, now: datetime) -> Status:
         if success is None and last.finished_at <= now + CLOCKS_DIFFER_BY:
             success = last.finished_at  # before version 6 no run was noted
     swept = sweeps(conn)
+    begun = sorted({entry.name.split(".")[0] for entry in settings.harvest.glob("*/")})
     here = releases_in(conn, settings.published)
     release = next(iter(here or _releases(conn)), None)  # a home that never published asks for them all
     return Status(
@@ -106,7 +108,7 @@ def read_status(conn: Connection, settings: Settings, now: datetime) -> Status:
         )
         or 0,
         unfinished=[f"{row.source}/{row.landing_id}" for row in conn.execute(unfinished_landings())],
-        fetching=sorted(entry.name for entry in settings.harvest.glob("*/")),
+        fetching=[(name, name in swept) for name in begun],
         gaps=gaps_between({*swept, *stored_months(conn)}, now.strftime("%Y-%m")) if swept else [],
         release=release,
         is_published=release is not None

@@ -29,11 +29,6 @@ class Organization(NamedTuple):
     status: str
     successors: tuple[str, ...]
 
-    @property
-    def country(self) -> str | None:
-        """The country of an organisation that is in just one."""
-        return self.countries[0] if len(self.countries) == 1 else None
-
 
 def read_organization(record: Any) -> Organization | None:
     """An organisation from a record of schema version 1 or 2; None if it is neither.

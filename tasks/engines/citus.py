@@ -1,9 +1,9 @@
 """Citus: PostgreSQL tables spread over workers. Found by its extension; SQL and driver stay the same.
 
 Tables of a work lie together on the shard of its id, so that whatever joins them runs beside the data. Institutions,
-which are joined with them, are copied to every worker. What happens (`ops`) and what analysts read (`mart`) stays on
-the coordinator: it is small, and increments join it with temporary tables in ways that Citus refuses for distributed
-ones.
+organisations, corrections and members of blocs, which are joined with them, are copied to every worker. What happens
+(`ops` but for `seen`) and what analysts read (`mart`) stays on the coordinator: it is small, and increments join it
+with temporary tables in ways that Citus refuses for distributed ones.
 """
 
 from __future__ import annotations

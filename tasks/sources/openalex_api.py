@@ -14,11 +14,13 @@ from datetime import date, timedelta
 from itertools import pairwise
 from typing import NamedTuple
 
+from schemas.errors import UsageError
 from schemas.fields import Definitions
 
 SOURCE = "openalex-api"
 VALUES_PER_FILTER = 100  # more are refused
 ROWS_PER_PAGE = 100  # more is deprecated
+OLDEST = date(1800, 1, 1)  # nothing is asked for that was published before
 JOINED = " to "
 FUTURE, UNDATED, UPDATED = "future", "undated", "updated"
 # What halves a single day: filters that every work either passes or not.
@@ -215,6 +217,15 @@ def plan_updated(
     changed = Window(UPDATED, f"changed since {since}", updated_since=since)
     rotation = plan_rescan(today, months - {FUTURE, UPDATED}, swept, begun, nights)
     return [changed, *rotation] if _last_seen(UPDATED, swept) < today else rotation
+
+
+def refuse_unless_past(first: date, last: date, today: date) -> None:
+    """Raise UsageError unless a backfill can ask for these dates; the command and the flow take the same ones."""
+    if not OLDEST <= first <= last <= today:
+        raise UsageError(
+            f"{first} to {last} is no range of past dates",
+            f"the first day comes first, both from {OLDEST} to {today}",
+        )
 
 
 def plan_backfill(first: date, last: date, swept: Mapping[str, Sweep], begun: frozenset[str]) -> list[Window]:

@@ -41,6 +41,24 @@ def bring(settings: Settings, folder: Path) -> list[Brought]:
         SourceError: it is not there, may not be read, or is a folder without lists.
         SourceUnavailable: the connection broke.
     """
+    fs, paths = _find(settings)
+    folder.mkdir(parents=True, exist_ok=True)
+    return [_copy(fs, path, folder / f"{number:04d}") for number, path in enumerate(paths)]
+
+
+def try_files(settings: Settings) -> int:
+    """How many files the list has, after opening each. Raises as `bring` does."""
+    fs, paths = _find(settings)
+    for path in paths:
+        try:
+            with fs.open(path, "rb") as source:
+                source.read(1)
+        except Exception as exc:
+            raise failure(path, exc) from None
+    return len(paths)
+
+
+def _find(settings: Settings) -> tuple[fsspec.AbstractFileSystem, Sequence[str]]:
     if not settings.venue_list:
         raise UsageError("source venue-list needs a list of papers", "give --list FILE or set COLLAB_VENUE_LIST")
     address = settings.venue_list
@@ -51,8 +69,7 @@ def bring(settings: Settings, folder: Path) -> list[Brought]:
         raise failure(address, exc) from None
     if not paths:
         raise SourceError(f"no lists in folder {address}", f"their names end in {', '.join(ENDINGS)}, also with .gz")
-    folder.mkdir(parents=True, exist_ok=True)
-    return [_copy(fs, path, folder / f"{number:04d}") for number, path in enumerate(paths)]
+    return fs, paths
 
 
 def _paths(fs: fsspec.AbstractFileSystem, base: str) -> Sequence[str]:

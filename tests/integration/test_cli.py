@@ -101,6 +101,12 @@ def test_a_whole_visit(collab, snapshot, tmp_path):
     assert run(collab, snapshot)[0] == 0
 
 
+def test_nights_before_the_first_date_are_refused(collab, snapshot, tmp_path):
+    line = error(*run(collab, snapshot, "--each-night", "--until", "2025-12-31"), expected=2)
+    assert "no partition date up to 2025-12-31 -> the first one is 2026-01-01" in line
+    assert not (tmp_path / "home").exists()
+
+
 def test_quarantined_records_come_back_after_a_fix(collab, snapshot, monkeypatch):
     run(collab, snapshot)
     code, output = collab("quarantine", "retry", "--no-prefect")
@@ -413,6 +419,43 @@ def test_a_visit_to_the_live_api(collab, openalex, monkeypatch):
     monkeypatch.setenv("COLLAB_OPENALEX_DAILY_CREDITS", "1")
     code, output = collab("backfill", "--from", "2020-01-01", "--to", "2020-02-28", "--no-prefect")
     assert "run again after midnight UTC" in error(code, output, 3)
+
+
+def test_check_tries_everything_and_reports_each_failure(collab, snapshot, openalex, tmp_path, monkeypatch):
+    run(collab, snapshot)
+    monkeypatch.setenv("COLLAB_SNAPSHOT", str(snapshot))
+    (tmp_path / "list.csv").write_text("title,year\n")
+    monkeypatch.setenv("COLLAB_VENUE_LIST", str(tmp_path / "list.csv"))
+    code, output = collab("check")
+    assert code == 0, output
+    for found in (
+        "snapshot: 2 parts",
+        "of 10,000 credits left today",
+        "venue list: 1 file can be read",
+        "warehouse_id",
+    ):
+        assert found in output
+    monkeypatch.setenv("COLLAB_SNAPSHOT", str(tmp_path / "nowhere"))
+    monkeypatch.setenv("COLLAB_OPENALEX_API_KEY", "of-somebody-else")
+    monkeypatch.setenv("COLLAB_VENUE_LIST", str(tmp_path / "gone.csv"))
+    code, output = collab("check")
+    assert code == 1, output
+    failures = [line for line in output.splitlines() if line.startswith("collab check: ")]
+    for line, says in zip(failures, ("no folder", "refused (401)", "gone.csv"), strict=True):
+        assert says in line
+    assert "warehouse_id" in output
+    with Warehouse.open(flows.cli.load_settings()) as warehouse, warehouse.transaction() as conn:
+        conn.execute(sa.update(VERSION).values(version_num="0099"))
+    code, output = collab("check")
+    assert code == 1, output
+    assert "upgrade collab-atlas" in output.splitlines()[-1]
+
+
+def test_the_help_of_status_names_all_that_is_red(collab):
+    code, output = collab("status", "--help")
+    assert code == 0
+    for word in ("failed", "killed", "interrupted", "stale", "stopped", "unfinished", "unpublished"):
+        assert word in output
 
 
 def test_what_the_live_api_needs_is_said_before_anything_is_made(collab, openalex, monkeypatch, tmp_path):

@@ -11,13 +11,16 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from rich.console import Console
 
+from flows import show
 from schemas import tables as t
 from schemas.errors import BudgetExhausted, PlanRefused, SourceError
 from tasks.harvest import ApiIntake
 from tasks.night import Night
+from tasks.report import read_status
 from tasks.undo import undo
-from tasks.warehouse import Warehouse
+from tasks.warehouse import Warehouse, utc_now
 from tests.factory import author, counts, proven, rows, run, write_snapshot
 from tests.nights import FEW, LISTED, NIGHT, TODAY, WORKS, calls_of, dated, night, stored
 
@@ -248,6 +251,31 @@ def test_a_backfill_goes_on_where_it_was_stopped(api, settings_of, caplog):
     assert last.cost.endswith("no months left")
     _, asked = calls_of(server, lambda: night(settings, TODAY + timedelta(days=7), backfill=span))
     assert asked == []
+
+
+def test_status_names_the_command_that_goes_on_with_kept_pages(api, settings_of):
+    server = api()
+    settings = settings_of(server)
+    night(settings)
+    for kept in ("2014-03.2026-11-22.r0", "2026-11.2026-11-22.r1", "future.2026-11-22.r1"):
+        (settings.harvest / kept).mkdir()
+    with Warehouse.open(settings) as warehouse, warehouse.reading() as conn:
+        found = read_status(conn, settings, utc_now())
+    console = Console(width=200)
+    with console.capture() as printed:
+        show.status(console, found, settings)
+    assert [line for line in printed.get().splitlines() if line.startswith("PARTLY")] == [
+        f"PARTLY FETCHED {window}; the next night or `collab {command}` goes on from there"
+        for window, command in (
+            ("2014-03", "backfill --from 2014-03-01 --to 2014-03-01"),
+            ("2026-11", "run --source openalex-api"),
+            ("future", "run --source openalex-api"),
+        )
+    ]
+    tomorrow = TODAY + timedelta(days=1)
+    for more, windows in (({"backfill": (date(2014, 3, 1),) * 2}, ["2014-03"]), ({}, ["2026-11", "future"])):
+        with Night(settings, partial(ApiIntake, today=lambda: tomorrow, **more)) as opened:
+            assert [window.name for window in opened.plan()][: len(windows)] == windows
 
 
 def test_two_runs_at_once_one_leaves_with_a_message(api, settings_of):

@@ -31,7 +31,7 @@ from flows.backfill import backfill
 from flows.declaration import declared
 from flows.nightly import nightly, quarantine_retry
 from schemas import tables as t
-from schemas.errors import GateStopped, LandingError, SourceError, SourceUnavailable
+from schemas.errors import GateStopped, LandingError, SourceError, SourceUnavailable, UsageError
 from tasks.night import Night
 from tests.factory import work, write_snapshot
 from tests.replay import ReplayServer
@@ -245,6 +245,16 @@ def test_a_window_of_the_live_api_that_fails_is_red_and_the_others_are_loaded(ho
         assert "secret-key" not in str([artifact.data for artifact in artifacts.values()]) + str(run)
         server.before = None
         assert backfill(date(2024, 1, 1), date(2024, 3, 31), return_state=True).is_completed()
+
+
+@pytest.mark.parametrize(
+    ("first", "last"),
+    [(date(999, 1, 1), date(2024, 1, 1)), (date(2024, 2, 1), date(2024, 1, 1)), (date(2024, 1, 1), date(2999, 1, 1))],
+)
+def test_a_form_takes_the_dates_that_the_command_takes(home, first, last):
+    with pytest.raises(UsageError, match="is no range of past dates -> the first day comes first, both from 1800"):
+        backfill.fn(first, last)
+    assert not home.exists()
 
 
 def test_the_quarantine_is_retried_as_a_flow(tmp_path, home):

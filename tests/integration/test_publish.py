@@ -50,6 +50,10 @@ def test_a_release_is_what_its_manifest_says(tmp_path, settings_for):
             "SELECT comment FROM duckdb_columns() WHERE table_name = 'pair_year' AND column_name = 'papers'"
         )
         assert "lower bound" in comment.fetchone()[0]
+        bare = "SELECT DISTINCT table_name FROM duckdb_columns() WHERE comment IS NULL AND NOT internal"
+        assert {name for (name,) in atlas.sql(bare).fetchall()} == {"change", "definition", "territory"}
+        bare = "SELECT table_name FROM duckdb_tables() WHERE comment IS NULL AND NOT internal"
+        assert {name for (name,) in atlas.sql(bare).fetchall()} == {"change", "definition", "territory"}
 
 
 def test_a_release_says_what_changed_since_the_one_before(tmp_path, settings_for):

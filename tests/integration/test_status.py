@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
+from types import SimpleNamespace
 
 import pytest
 import sqlalchemy as sa
@@ -198,3 +199,18 @@ def test_a_run_of_another_home_on_this_machine_is_not_taken_for_killed(home, tmp
         warehouse.reading() as conn,
     ):
         assert [run.state for run in read_status(conn, home, utc_now()).runs] == ["running", "completed"]
+
+
+@pytest.mark.parametrize(
+    ("window", "shown"),
+    [
+        ("2026-06-01.0000", "2026-06-01"),
+        ("2026-06-01_2026-06-03.0000", "2026-06-01..06-03"),
+        ("2025-12-31_2026-01-02.0001", "2025-12-31..2026-01-02"),
+        ("2026-06", "2026-06"),
+        ("deletions-2026-06-01", "deletions-2026-06-01"),
+        ("venues/my_papers_2024.csv", "venues/my_papers_2024.csv"),
+    ],
+)
+def test_only_a_range_of_dates_is_shortened(window, shown):
+    assert show._window(SimpleNamespace(kind="works", window_name=window)) == shown

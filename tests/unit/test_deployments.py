@@ -123,6 +123,14 @@ def test_the_image_is_made_of_the_hashed_lock_and_runs_as_nobody_special():
     assert not any(path.endswith(".env") for path in kept)
 
 
+@pytest.mark.parametrize("path", [ROOT / "README.md", FOLDER / "README.md"], ids=["users", "operators"])
+def test_no_table_is_cut_in_two(path):
+    """A row after a blank line is plain text, unless it is a head."""
+    lines = path.read_text().splitlines()
+    heads = [at for at, line in enumerate(lines) if line.startswith("|") and not lines[at - 1].startswith("|")]
+    assert [lines[at] for at in heads if not lines[at + 1].startswith("|---")] == []
+
+
 def test_nothing_phones_home():
     units = (FOLDER / "systemd" / "collab-.service.d" / "common.conf").read_text()
     for text in (DOCKERFILE, units):
@@ -147,6 +155,15 @@ def test_what_fails_is_told_and_what_was_missed_is_caught_up():
     for name, lines in timers.items():
         assert ("Persistent", "true") in lines, name
         assert dict(lines)["OnCalendar"].endswith(" UTC")
+
+
+def test_status_waits_for_a_run_of_a_prefect_worker_as_long_as_systemd_lets_it():
+    unit = sections(FOLDER / "systemd" / "collab-status.service")
+    service = dict(unit["Service"])
+    name, _, minutes = service["Environment"].partition("=")
+    assert name == "COLLAB_WAREHOUSE_WAIT"
+    longest = int(service["TimeoutStartSec"].removesuffix("min"))
+    assert 60 < int(minutes) < longest < 60 * int(dict(unit["Unit"])["JobTimeoutSec"].removesuffix("h"))
 
 
 def test_systemd_accepts_the_units(tmp_path):

@@ -57,20 +57,20 @@ def test_both_schema_versions_say_the_same():
         ("University of X", "X University"),
         ("UX",),
     )
-    assert (second.countries, second.country, second.type, second.status) == (("FR",), "FR", "education", "active")
+    assert (second.countries, second.type, second.status) == (("FR",), "education", "active")
     first = read_organization(v1(B, "University of Y", "UK"))  # an alias of GB
     assert first is not None
-    assert (first.names, first.country, first.type) == (
+    assert (first.names, first.countries, first.type) == (
         ("University of Y", "Étiquette", "Alias of it"),
-        "GB",
+        ("GB",),
         "education",
     )
 
 
-def test_all_locations_are_kept_and_several_countries_are_none():
+def test_all_locations_are_kept_each_once():
     found = read_organization(v2(A, "Observatory", "CL", "US", "CL"))
     assert found is not None
-    assert (found.countries, found.country) == (("CL", "US"), None)
+    assert found.countries == ("CL", "US")
     nowhere = read_organization(v2(A, "Nowhere", None))
     assert nowhere is not None
     assert nowhere.countries == ()
@@ -203,7 +203,7 @@ def test_a_zip_with_any_byte_changed_is_refused_or_read(tmp_path, method):
 
 def test_ids_that_come_twice_are_counted(tmp_path):
     found = read_dump(str(write(tmp_path, "jsonl", [v2(A, "One", "FR"), v2(A, "One", "DE")])), tmp_path)
-    assert (found.repeated, found.organizations[A].country) == (1, "DE")
+    assert (found.repeated, found.organizations[A].countries) == (1, ("DE",))
 
 
 def test_a_name_in_two_countries_decides_nothing():
@@ -245,7 +245,7 @@ def write(folder, kind: str, records: list[dict]):
 @pytest.mark.parametrize("kind", ["json", "jsonl", "jsonl.gz", "wrapped", "zip"])
 def test_dumps_are_read(tmp_path, kind):
     found = read_dump(str(write(tmp_path, kind, [v2(A, "One", "FR"), v1(B, "Two", "DE")])), tmp_path)
-    assert {ror: one.country for ror, one in found.organizations.items()} == {A: "FR", B: "DE"}
+    assert {ror: one.countries for ror, one in found.organizations.items()} == {A: ("FR",), B: ("DE",)}
     assert found.records == 2
     assert not (tmp_path / "ror-dump").exists()
 
