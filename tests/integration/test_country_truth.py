@@ -435,7 +435,7 @@ def test_ror_from_a_file(collab, tmp_path):
         {
             "id": one.ror,
             "names": [{"value": one.name, "types": ["ror_display"]}],
-            "locations": [{"geonames_details": {"country_code": one.country}}],
+            "locations": [{"geonames_details": {"country_code": country}} for country in one.countries],
         }
         for one in REGISTRY.values()
     ]
