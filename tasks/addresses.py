@@ -322,19 +322,12 @@ def _city_before(segment: Segment, end: int) -> Name | None:
 
 
 def _states(address: Address, seen: list[_Seen], states: list[_At]) -> list[Named]:
-    """States and provinces that end an address. Of several in a row the last counts ("Ontario, CA 91761"); those that
-    lie apart end addresses of their own and must agree."""
+    """The state or province that ends an address: of several the last ("Ontario, CA 91761")."""
+    if states:
+        return [states[-1][1]]
     last = len(address) - 1
-    out: list[_At] = []
-    for number, named in states:
-        if out and number - out[-1][0] <= 1:
-            out[-1] = (number, named)
-        else:
-            out.append((number, named))
-    if not out:
-        ends = [hit for number, hit in seen if hit.name.kind == Kind.SUBDIVISION and hit.is_end and number == last]
-        return [Named(hit.name.country, Evidence.SUBDIVISION, address[last].text(hit)) for hit in ends[-1:]]
-    return [named for _, named in out[-1:]]
+    ends = [hit for number, hit in seen if hit.name.kind == Kind.SUBDIVISION and hit.is_end and number == last]
+    return [Named(hit.name.country, Evidence.SUBDIVISION, address[last].text(hit)) for hit in ends[-1:]]
 
 
 def _codes(address: Address, seen: list[_Seen]) -> list[Named]:
