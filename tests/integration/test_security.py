@@ -12,6 +12,7 @@ import json
 import logging
 import time
 import unicodedata
+import zlib
 from collections.abc import Callable, Iterable
 from itertools import repeat
 from pathlib import Path
@@ -82,8 +83,11 @@ def contents_of(folder: Path) -> Iterable[tuple[str, bytes]]:
         yield str(path), raw
         if raw[:2] == b"\x1f\x8b":
             yield f"{path} unpacked", gzip.decompress(raw)
-        elif path.suffix == ".gz" or b"\x1f\x8b\x08" in raw[:4096]:  # a page of the harvest has a line in front
-            yield f"{path} unpacked", gzip.decompress(raw[raw.index(b"\x1f\x8b\x08") :])
+        elif b"\x1f\x8b\x08" in raw[:4096]:  # a page of the harvest has a line in front
+            try:
+                yield f"{path} unpacked", gzip.decompress(raw[raw.index(b"\x1f\x8b\x08") :])
+            except (OSError, EOFError, zlib.error):
+                assert path.suffix != ".gz", path  # a server's own file holds these three bytes by chance
 
 
 @pytest.fixture
