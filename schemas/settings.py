@@ -46,7 +46,8 @@ def shows_secret(address: str) -> bool:
         scheme, is_address, rest = part.partition("://")
         if is_address:
             user, has_user, _ = re.split("[/?#]", rest, maxsplit=1)[0].rpartition("@")
-            names = [option.partition("=")[0] for option in re.split("[?&;#]", rest)[1:]]
+            options = [*re.split("[?#]", rest, maxsplit=1), ""][1]
+            names = [option.partition("=")[0] for option in re.split("[?&;#]", options)]
             is_of_web = scheme.lower() in ("http", "https")  # elsewhere a user is a name, or what holds the files
             if (has_user and (is_of_web or ":" in user)) or any(SIGNED.search(name) for name in names):
                 return True

@@ -15,6 +15,7 @@ from schemas.errors import UsageError
 from tasks.records import Line, Reader, unread_digest, unread_key
 
 SOURCE = "quarantine"
+KEYS_PER_UPDATE = 5_000  # drivers take some 65,000 values in a statement
 
 
 def hold(conn: Connection, records: Iterable[Mapping[str, Any]], batch_id: str, now: datetime) -> int:
@@ -89,9 +90,12 @@ def close_read(
         refused: keys of those that were refused again.
     """
     held = t.quarantine.c
-    read = {unread_key(unread_digest(line, reader)) for line in lines} - set(refused)
-    is_mine = sa.and_(held.source_key.in_(sorted(read)), held.work_id.is_(None), held.resolved_at.is_(None))
-    conn.execute(sa.update(t.quarantine).where(is_mine).values(resolved_at=now, resolution="retried"))
+    unnamed = sa.and_(held.work_id.is_(None), held.resolved_at.is_(None))
+    listed = set(conn.scalars(sa.select(held.source_key).where(unnamed)))
+    read = sorted(listed & {unread_key(unread_digest(line, reader)) for line in lines} - set(refused))
+    for first in range(0, len(read), KEYS_PER_UPDATE):
+        some = held.source_key.in_(read[first : first + KEYS_PER_UPDATE])
+        conn.execute(sa.update(t.quarantine).where(some, unnamed).values(resolved_at=now, resolution="retried"))
 
 
 def open_records(conn: Connection) -> list[sa.Row[Any]]:
