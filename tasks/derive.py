@@ -6,7 +6,6 @@ many.
 
 from __future__ import annotations
 
-import gc
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -27,6 +26,7 @@ from schemas.mentions import load_mentions
 from schemas.staging import STAGED, arrow_schema
 from schemas.tables import OF_WORK
 from schemas.work_ids import shown_id
+from tasks.garbage import no_collections
 from tasks.locate import Located, Locator
 from tasks.parse import BadRecord, ParsedWork, Version, hash64
 from tasks.records import Line, Reader, Record, unread_digest, unread_key
@@ -72,18 +72,18 @@ def locator(reference: str | None) -> Locator:
 
 def derive_lines(lines: Iterable[Line], reading: Reading) -> dict[str, pa.RecordBatch]:
     """Staged rows of some records: one Arrow record batch per staged table, shapes as in schemas/staging.py."""
+    with no_collections():  # rows are a million small tuples; none may be left when it ends
+        rows = _derive_rows(lines, reading)
+        return {name: to_arrow(name, rows.pop(name)) for name in STAGED}
+
+
+def _derive_rows(lines: Iterable[Line], reading: Reading) -> Rows:
     rows: Rows = {name: [] for name in STAGED}
-    was_enabled = gc.isenabled()
-    gc.disable()  # the rows are a million small tuples, and none of them is in a cycle
-    try:
-        outlines = [_outline(line, reading) for line in lines]
-        _classify([outline for outline in outlines if outline.subject], reading.scope)
-        for outline in outlines:
-            _derive_one(outline, reading, rows)
-    finally:
-        if was_enabled:
-            gc.enable()
-    return {name: to_arrow(name, found) for name, found in rows.items()}
+    outlines = [_outline(line, reading) for line in lines]
+    _classify([outline for outline in outlines if outline.subject], reading.scope)
+    for outline in outlines:
+        _derive_one(outline, reading, rows)
+    return rows
 
 
 def derive_packed(lines: Iterable[Line], reading: Reading) -> dict[str, bytes]:

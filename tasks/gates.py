@@ -122,22 +122,30 @@ def staged_metrics(folder: Path) -> dict[str, float]:
     rows = read_staged(folder, "affiliation").select(
         ["country_source", "is_conflict", "raw_string", "institution_country", "institution_id"]
     )
+    numbers, strings = _numbered(rows["raw_string"])
+    is_mangled = pc.match_substring_regex(strings, MOJIBAKE)
     return {
         "share_with_country": _share(pc.greater(work["authors_located"], 0)),
         "conflict_rate": _share(rows["is_conflict"]),
         "string_fallback_rate": _share(pc.equal(rows["country_source"], "string")),
-        "mojibake_rate": _share(pc.fill_null(pc.match_substring_regex(rows["raw_string"], MOJIBAKE), False)),
-        **_conflicts_by_country(rows),
+        "mojibake_rate": _share(pc.fill_null(is_mangled.take(numbers), False)),
+        **_conflicts_by_country(rows.set_column(2, "string", numbers)),
         **publisher_metrics(folder),
     }
+
+
+def _numbered(values: pa.ChunkedArray) -> tuple[pa.ChunkedArray, pa.Array]:
+    """Numbers of distinct values, and these: of long strings that recur it is cheaper to compare the numbers."""
+    distinct = pc.unique(values.drop_null())
+    return pc.index_in(values, distinct), distinct
 
 
 def _conflicts_by_country(rows: pa.Table) -> dict[str, float]:
     """Share of distinct strings with an institution that contradict it, per country of the institution, where there are
     enough to tell: the wrong links of one country drown in the rate of all. Distinct, because a consortium's string is
     printed for each of its hundred authors."""
-    linked = rows.filter(pc.is_valid(rows["institution_country"]))
-    pairs = linked.group_by(["raw_string", "institution_id", "institution_country", "is_conflict"]).aggregate([])
+    linked = rows.filter(pc.is_valid(rows["institution_country"])).drop_columns("country_source")
+    pairs = linked.group_by(["string", "institution_id", "institution_country", "is_conflict"]).aggregate([])
     sums = pairs.group_by("institution_country").aggregate([("is_conflict", "sum"), ("is_conflict", "count")])
     return {
         f"{CONFLICTS}{row['institution_country']}": row["is_conflict_sum"] / row["is_conflict_count"]

@@ -208,20 +208,24 @@ class Locator:
                 found[institution] = None
         units: dict[int, set[str]] = {}
         sectors: dict[str, int] = {}
+        sources: set[str] = set()
+        conflicts = 0
         for row in rows:
+            conflicts += row.is_conflict
             if row.unit is not None:
-                units.setdefault(row.unit, set()).add(row.country)
-                sectors[row.country] = sectors.get(row.country, 0) | _sector_bit(row.institution_type)
+                country = row.country
+                units.setdefault(row.unit, set()).add(country)
+                sectors[country] = sectors.get(country, 0) | _sector_bit(row.institution_type)
+                if country != UNKNOWN:
+                    sources.add(row.country_source)
         return LocatedPlaces(
             rows=tuple(rows),
             part=Part(weights_of(units), tuple(sorted(sectors.items()))),
-            institutions=tuple((institution, hash64(_encode(institution))) for institution in found),
+            institutions=tuple([(institution, hash64(_encode(institution))) for institution in found]),
             repairs=tuple(repairs),
             digest=hash64(_encode(rows)),
-            source=min(
-                (row.country_source for row in rows if row.unit and row.country != UNKNOWN), key=_ORDER, default="none"
-            ),
-            conflicts=sum(row.is_conflict for row in rows),
+            source=min(sources, key=_ORDER, default="none"),
+            conflicts=conflicts,
         )
 
     def _add(

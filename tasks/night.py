@@ -21,7 +21,8 @@ from schemas.settings import Settings
 from tasks import batch as batches
 from tasks import quarantine
 from tasks.batch import Batch, Outcome
-from tasks.derive import Deriver
+from tasks.derive import CHUNK_RECORDS, Deriver
+from tasks.garbage import few_collections
 from tasks.intake import Intake, Opening, Place, SnapshotIntake, Window
 from tasks.land import WORKS, Landing
 from tasks.publish import Release, publish
@@ -71,6 +72,7 @@ class Night(AbstractContextManager["Night"]):
             self.warehouse = opened.enter_context(Warehouse.open(settings))
             self._workspace = opened.enter_context(Workspace(settings.staging))
             self._workers = opened.enter_context(closing(workers_for(settings)))
+            opened.enter_context(few_collections())
             self._opened = opened.pop_all()
         self._deriver = Deriver(self._workers, on_records)
         self._background = ThreadPoolExecutor(1, "derive-ahead")
@@ -111,6 +113,8 @@ class Night(AbstractContextManager["Night"]):
             SourceError: the source is not there, or contradicts itself.
             BudgetExhausted: its budget is used up; what was fetched is kept.
         """
+        if window.records > CHUNK_RECORDS:
+            self._workers.prepare()
         return self.intake.land_works(window)
 
     @reconnecting

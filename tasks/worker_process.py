@@ -9,9 +9,11 @@ import pandas  # noqa: F401 (pyarrow imports it at its first array)
 from schemas.fields import load_definitions
 from schemas.mentions import load_mentions
 from tasks.derive import locator
+from tasks.garbage import ALLOCATIONS
 
 load_definitions()
 load_mentions()
 locator(None).locate_string("Collab Atlas, Berlin, Germany")
 gc.collect()
+gc.set_threshold(ALLOCATIONS)
 gc.freeze()  # a worker's collections would write to all these pages, and then they are its own

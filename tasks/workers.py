@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
+from multiprocessing import forkserver
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
@@ -39,6 +40,10 @@ class Workers(ABC):
     @abstractmethod
     def _start(self) -> Executor:
         """Start or reach the processes."""
+
+    @abstractmethod
+    def prepare(self) -> None:
+        """Begin what takes seconds before the first call, without waiting for it."""
 
     def submit(self, call: Callable[..., T], *args: Any) -> Future[T]:
         """Run a call of an importable function somewhere.
@@ -69,6 +74,12 @@ class Workers(ABC):
 
 class LocalWorkers(Workers):
     """Processes of this machine."""
+
+    @override
+    def prepare(self) -> None:
+        if self.count > 1 and _has_fork_server():
+            _context()
+            forkserver.ensure_running()
 
     @override
     def provide(self, reference: str | None) -> None:
@@ -132,6 +143,10 @@ class DaskWorkers(Workers):
                 )
 
     @override
+    def prepare(self) -> None:
+        pass  # they run
+
+    @override
     def provide(self, reference: str | None) -> None:
         if reference and reference != self._provided:
             files = {str(path.relative_to(reference)): path.read_bytes() for path in Path(reference).rglob("*.*")}
@@ -167,10 +182,14 @@ def workers_for(settings: Settings) -> Workers:
     return DaskWorkers(settings.dask_address) if settings.dask_address else LocalWorkers(settings.processes)
 
 
+def _has_fork_server() -> bool:
+    return "forkserver" in multiprocessing.get_all_start_methods()
+
+
 def _context() -> multiprocessing.context.BaseContext:
     """Workers are forked from a clean process that has imported the parser only: fork is unsafe beside the threads of
     Prefect and Arrow."""
-    if "forkserver" not in multiprocessing.get_all_start_methods():
+    if not _has_fork_server():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)

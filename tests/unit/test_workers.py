@@ -14,6 +14,9 @@ class Stub(Workers):
 
     started = 0
 
+    def prepare(self) -> None:
+        pass
+
     def provide(self, reference: str | None) -> None:
         pass
 

@@ -1,0 +1,43 @@
+"""How often Python looks for garbage while much is made."""
+
+import gc
+
+import pytest
+
+from tasks.derive import Line, Reading, derive_lines
+from tasks.garbage import ALLOCATIONS, few_collections, no_collections
+from tasks.readers import OpenAlexReader
+from tests.factory import author, line, work
+
+
+@pytest.fixture
+def collections():
+    """Generations that were looked at."""
+    seen = []
+
+    def note(phase, info):
+        if phase == "start":
+            seen.append(info["generation"])
+
+    gc.callbacks.append(note)
+    yield seen
+    gc.callbacks.remove(note)
+
+
+def test_no_collection_meets_the_rows_of_a_chunk(collections):
+    lines = [Line(n, f"x:{n}", line(work(n + 1, [author("DE"), author("FR")]))) for n in range(250)]
+    gc.collect()
+    collections.clear()
+    derive_lines(lines, Reading(OpenAlexReader(), "all", 1_000_000))
+    assert len(collections) <= 1  # what is left is looked at when it ends
+
+
+def test_collections_are_as_before_after_a_failure():
+    before = gc.get_threshold()
+    with pytest.raises(ZeroDivisionError), few_collections():
+        assert gc.get_threshold()[0] == ALLOCATIONS
+        with no_collections():
+            assert not gc.isenabled()
+            raise ZeroDivisionError
+    assert gc.isenabled()
+    assert gc.get_threshold() == before
