@@ -1,5 +1,7 @@
 """Works a second and peak memory from gzip JSONL to a published release, beside three other ways to read these files.
 
+The works are generated ones of 10 kB or, with --real, copies of the real records (tests/bench/real.py).
+
 Ours     land to publish as a user runs it: a fresh COLLAB_HOME, 2 processes, scope all, without Prefect. The time of
          the whole process counts, imports included.
 DuckDB   its own raw way: read_json with explicit columns for the fields we use, then unnest into tables of a database
@@ -42,6 +44,7 @@ from tests.bench.common import (
     say,
     spread,
 )
+from tests.bench.real import real_snapshot
 
 TARGETS = {"duckdb": 0.3, "pandas": 20, "dlt": 20}
 
@@ -179,12 +182,17 @@ def run_dlt(python: str, part: dict[str, Any]) -> tuple[dict[str, Any], Used]:
     return found
 
 
+def snapshot_of(args: argparse.Namespace, works: int) -> Path:
+    return real_snapshot(works) if args.real else sample_snapshot(works)
+
+
 def compare(args: argparse.Namespace) -> None:
-    root = sample_snapshot(args.works)
+    root = snapshot_of(args, args.works)
     files = [str(part) for part in parts_of(root)]
     part = {"files": files, "part": min(args.part, args.works)}
     size = sum(Path(file).stat().st_size for file in files) / 1e6
-    say(f"{args.works:,} works, {size:,.0f} MB of gzip in {len(files)} files; {commit()}")
+    kind = "copies of real works" if args.real else "generated works"
+    say(f"{args.works:,} {kind}, {size:,.0f} MB of gzip in {len(files)} files; {commit()}")
     ways = {
         "ours": lambda: run_ours(root),
         "duckdb": lambda: run_duckdb(files, args.without_abstract),
@@ -221,7 +229,7 @@ def compare(args: argparse.Namespace) -> None:
 def memory_only(args: argparse.Namespace) -> None:
     say(f"peak memory of ours; {commit()}")
     for works in args.sizes:
-        answer, used = run_ours(sample_snapshot(works))
+        answer, used = run_ours(snapshot_of(args, works))
         show_run(f"{answer['records']:,}", answer, used)
     say("target < 1,000 MB, and the same for every size")
 
@@ -233,6 +241,7 @@ def main() -> None:
     has_dlt = sys.executable if importlib.util.find_spec("dlt") else None
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--works", type=int, default=100_000)
+    parser.add_argument("--real", action="store_true", help="copies of the real records instead of generated ones")
     parser.add_argument("--repeat", type=int, default=2)
     parser.add_argument("--part", type=int, default=2_000, help="works that pandas and dlt read")
     parser.add_argument("--without-abstract", action="store_true", help="spare DuckDB the abstract, which we read")
