@@ -181,7 +181,8 @@ VIEWS = {
     ),
     "flow_rates": View(
         "Per territory what its papers cite and who cites them, inside the corpus: how much of it is the territory's"
-        " own work, and how much of what the world cites is known at all. Year and field are those of the citing work.",
+        " own work, and how much of what the world cites is known at all. Year and field are those of the citing work, so"
+        " a territory is cited also in years and fields without a paper of its own.",
         (*CELL, "territory"),
         (
             *cell("c", "territory"),
@@ -234,7 +235,9 @@ VIEWS = {
                 " territory of a cell",
             ),
         ),
-        "FROM {mart}country_year c\n"
+        "FROM (SELECT corpus, policy, field, year, territory FROM {mart}country_year"
+        " UNION SELECT corpus, policy, field, year, territory_citing FROM {mart}flow_year"
+        " UNION SELECT corpus, policy, field, year, territory_cited FROM {mart}flow_year) c\n"
         + _WORLD
         + "\n"
         + join(

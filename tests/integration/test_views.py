@@ -16,7 +16,7 @@ MIXES = [("US", "CN"), ("US", "CN", "DE"), ("US",), ("DE", "FR"), ("US", None), 
 WORKS = [
     work(
         11 + at,
-        [author(country) for country in MIXES[at % len(MIXES)]],
+        [author(country) for country in (MIXES[at % len(MIXES)] if at else ("IS",))],
         publication_year=2014 + at % 7,
         title="Learning in PyTorch" if at % 3 else None,
         referenced_works=[f"https://openalex.org/W{11 + at // 2}"],
@@ -57,3 +57,13 @@ def test_views_of_warehouse_and_release_agree(settings):
                         assert math.isclose(a, b, rel_tol=1e-13, abs_tol=1e-13), (name, column.name)
                     else:
                         assert a == b, (name, column.name)
+
+
+def test_every_citation_is_in_the_rates_of_both_its_ends(settings):
+    """Also where a territory is cited in years in which it published nothing, as IS is after its only paper."""
+    flow = "FROM flow_year WHERE policy = 'iso' AND territory_citing <> 'ZZ' AND territory_cited <> 'ZZ'"
+    with duckdb.connect(str(settings.published / "current" / "atlas.duckdb"), read_only=True) as atlas:
+        for field, whole in atlas.execute(f"SELECT field, sum(citations) {flow} GROUP BY field").fetchall():
+            rates = f"FROM flow_rates WHERE policy = 'iso' AND field = '{field}'"
+            sums = atlas.execute(f"SELECT sum(citations_made), sum(citations_received) {rates}").fetchone()
+            assert sums == (whole, whole), field
