@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from flows.deployed import Day, load_settings
+import schemas.settings  # noqa: F401  (first: switches telemetry off before Prefect is imported)
+
+# isort: split
+from prefect import runtime
+
+from flows.deployed import Day, MaybeDay, load_settings
 from flows.prefect_flow import WEEK_SECONDS, collab_flow, run_as_tasks
 from flows.steps import BACKFILL, run_night
 from tasks.harvest import ApiIntake
@@ -10,14 +15,22 @@ from tasks.sources.openalex_api import refuse_unless_past
 from tasks.warehouse import utc_now
 
 
-@collab_flow("backfill", run_name="backfill {first} to {last}", longest=WEEK_SECONDS)
-def backfill(first: Day, last: Day) -> str:
+def span() -> str:
+    """Name of the current run: the dates that were asked for."""
+    asked = runtime.flow_run.parameters
+    return f"backfill {asked['first']} to {asked.get('last') or 'today'}"
+
+
+@collab_flow("backfill", run_name=span, longest=WEEK_SECONDS)
+def backfill(first: Day, last: MaybeDay = None) -> str:
     """Fetch the months of a range that were never seen. Safe to run again at any time: it goes on where it was.
 
     Args:
         first: a day of the first month.
-        last: a day of the last month, not after today (UTC).
+        last: a day of the last month, not after today (UTC); today if none is given.
     """
     load_settings()
-    refuse_unless_past(first, last, utc_now().date())
-    return run_as_tasks(run_night, source=ApiIntake.source, backfill=(first, last), flow=BACKFILL)
+    today = utc_now().date()
+    days = first, last or today
+    refuse_unless_past(*days, today)
+    return run_as_tasks(run_night, source=ApiIntake.source, backfill=days, flow=BACKFILL)

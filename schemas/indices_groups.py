@@ -181,8 +181,8 @@ VIEWS = {
     ),
     "flow_rates": View(
         "Per territory what its papers cite and who cites them, inside the corpus: how much of it is the territory's"
-        " own work, and how much of what the world cites is known at all. Year and field are those of the citing work, so"
-        " a territory is cited also in years and fields without a paper of its own.",
+        " own work, and how much of what the world cites is known at all. Year and field are those of the citing work,"
+        " so a territory is cited also in years and fields without a paper of its own.",
         (*CELL, "territory"),
         (
             *cell("c", "territory"),

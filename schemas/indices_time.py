@@ -14,6 +14,10 @@ how many papers of a year were counted on any day, so the lag is measured, not a
    watched at that age, it is complete when it has been over for 18 months (basis `assumed`). A year that is not over is
    never complete.
 
+A corpus that is fetched from the live API alone holds what was asked for: a year of which a month was never fetched
+whole (a backfill that goes on tomorrow, or never reached so far back) is not complete, however long it has been over
+(basis `not fetched`). A snapshot brings every year.
+
 Ages are counted to the newest day of the corpus's own sources, not to the clock: a copy of an old snapshot does not
 grow complete by lying about. Nothing is stored in a cell; a release holds the state of its day as a table.
 """
@@ -44,6 +48,7 @@ ASSUMED_DAYS = 548  # 18 months
 SPANS = (5, 10)  # years of compound growth
 
 _OVER = "CAST(make_date({0}.year + 1, 1, 1) AS DATE)"  # the first day on which a year is over
+_API = "openalex-api"  # SOURCE of tasks/sources/openalex_api.py; it fetches by month of publication
 _NAMED_DAY = "right(split_part(b.window_name, '.', 1), 10)"
 _LAG = f"""WITH batch_day AS (
     SELECT b.batch_id, b.source, b.finished_at, b.kind = 'works' AND b.source <> 'quarantine' AS is_fetched,
@@ -66,9 +71,17 @@ _LAG = f"""WITH batch_day AS (
 ), watched AS (
     SELECT f.corpus, max(f.day) AS as_of, max(CASE WHEN f.finished_at <= g.released_at THEN f.day END) AS since
     FROM fetched f LEFT JOIN begun g ON g.corpus = f.corpus GROUP BY f.corpus
+), asked AS (
+    SELECT corpus FROM feed GROUP BY corpus HAVING min(source) = '{_API}' AND max(source) = '{_API}'
+), month AS (
+    SELECT DISTINCT window_name AS name FROM {{ops}}batch
+    WHERE source = '{_API}' AND kind = 'works' AND end_record = window_records AND window_name LIKE '____-__'
+), fetched_year AS (
+    SELECT CAST(left(name, 4) AS INTEGER) AS year FROM month GROUP BY left(name, 4) HAVING count(*) = 12
 ), aged AS (
     SELECT y.corpus, y.field, y.year, y.papers, x.as_of, x.since,
-        CAST(x.as_of - {_OVER.format("y")} AS INTEGER) AS days_over
+        CAST(x.as_of - {_OVER.format("y")} AS INTEGER) AS days_over,
+        y.corpus IN (SELECT corpus FROM asked) AND y.year NOT IN (SELECT year FROM fetched_year) AS is_partial
     FROM {{mart}}world_year y JOIN watched x ON x.corpus = y.corpus WHERE y.policy = 'iso'
 ), pairs AS (
     SELECT y.corpus, y.field, y.year, e.year AS earlier, e.papers, {_OVER.format("e")} + y.days_over AS day
@@ -121,17 +134,18 @@ VIEWS = {
             ),
             flag(
                 "is_complete",
-                "CASE WHEN y.days_over < 0 THEN false WHEN s.years_observed > 0"
+                "CASE WHEN y.days_over < 0 OR y.is_partial THEN false WHEN s.years_observed > 0"
                 f" THEN s.share_counted >= {COMPLETE_SHARE} ELSE y.days_over >= {ASSUMED_DAYS} END",
                 f"whether the year counts as complete: share_counted is at least {COMPLETE_SHARE}, or, with no earlier"
-                " year to tell, the year has been over for 18 months; never before it is over",
+                " year to tell, the year has been over for 18 months; never before it is over, nor while a month of it"
+                " was never fetched from the live API that alone feeds the corpus",
             ),
             ViewColumn(
                 "basis",
-                "CASE WHEN y.days_over < 0 THEN 'not over' WHEN s.years_observed > 0 THEN 'observed'"
-                " ELSE 'assumed' END",
+                "CASE WHEN y.days_over < 0 THEN 'not over' WHEN y.is_partial THEN 'not fetched'"
+                " WHEN s.years_observed > 0 THEN 'observed' ELSE 'assumed' END",
                 sa.String(),
-                "what is_complete rests on: observed (share_counted), assumed (18 months), or not over",
+                "what is_complete rests on: observed (share_counted), assumed (18 months), not over, or not fetched",
             ),
         ),
         "FROM aged y\n" + join("seen", "s", "y", "LEFT JOIN", on=("corpus", "field", "year")),

@@ -91,6 +91,13 @@ class Location(Struct, gc=False):
     source: Venue | None = None
 
 
+class Identity(Struct, gc=False):
+    """What tells which version of which work a record is, whatever else is wrong with it."""
+
+    id: str
+    updated_date: str
+
+
 class Work(Struct, gc=False):
     """One line of a snapshot part, or one item of an API page."""
 
@@ -129,6 +136,7 @@ class Work(Struct, gc=False):
         return self.title or self.display_name
 
 
+identity_decoder = msgspec.json.Decoder(Identity)
 work_decoder = msgspec.json.Decoder(Work)
 institutions_decoder = msgspec.json.Decoder(list[Institution] | None)
 affiliations_decoder = msgspec.json.Decoder(list[Affiliation] | None)

@@ -108,6 +108,7 @@ def _outline(line: Line, reading: Reading) -> Outline:
         outline.record, outline.subject = record, record.subject
     except BadRecord as bad:
         outline.bad = bad
+        outline.version = outline.version or bad.version
     return outline
 
 

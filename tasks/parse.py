@@ -45,11 +45,13 @@ _author_sentinels = frozenset({9999999999, 5317838346})
 
 
 class BadRecord(Exception):
-    """The record cannot be used: `rule` names what it broke, `path` where."""
+    """The record cannot be used: `rule` names what it broke, `path` where, `version` what it is if that can be told."""
 
-    def __init__(self, stage: str, rule: str, reason: str, path: str | None = None) -> None:
+    def __init__(
+        self, stage: str, rule: str, reason: str, path: str | None = None, version: Version | None = None
+    ) -> None:
         super().__init__(reason)
-        self.stage, self.rule, self.reason, self.path = stage, rule, reason, path
+        self.stage, self.rule, self.reason, self.path, self.version = stage, rule, reason, path, version
 
 
 class Repair(NamedTuple):
@@ -163,12 +165,18 @@ def read_work(line: bytes) -> openalex.Work:
     """Decode the outline of a record.
 
     Raises:
-        BadRecord: not JSON, nested too deeply, or a field of another type than the contract says.
+        BadRecord: not JSON, nested too deeply, or a field of another type than the contract says; with its version, if
+            that much can be read.
     """
-    return decode(openalex.work_decoder, line, "$")
+    try:
+        return decode(openalex.work_decoder, line, "$")
+    except BadRecord as bad:
+        with suppress(BadRecord):
+            bad.version = read_version(decode(openalex.identity_decoder, line, "$"), line)
+        raise
 
 
-def read_version(work: openalex.Work, line: bytes) -> Version:
+def read_version(work: openalex.Work | openalex.Identity, line: bytes) -> Version:
     """Identity of a record: number, date of change (UTC) and tie-break.
 
     Raises:

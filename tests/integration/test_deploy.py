@@ -91,6 +91,7 @@ def test_everything_declared_is_deployed_with_its_schedule_and_waits_its_turn(de
     times = {name: [(s.schedule.cron, s.schedule.timezone) for s in d.schedules] for name, d in found.items()}
     assert times["nightly"] == [("30 3 * * *", "Europe/Berlin")]  # as the second call said
     assert times["backfill"] == []
+    assert found["backfill"].parameters == {"first": "2014-01-01"}  # to today: a fixed end leaves a gap for good
     assert found["nightly"].parameters["source"] == found["rescan"].parameters["source"] == "openalex-api"
 
 
@@ -232,6 +233,12 @@ def test_a_rescan_takes_parts_that_nights_leave_alone_and_says_when_there_are_no
     again = rescan(snapshot=str(root))
     assert again == "nothing to do: every part is loaded as the manifest describes it"
     assert with_night(run_night, directly, snapshot=str(root), rescan_days=7, flow=RESCAN) == again  # --no-prefect
+
+
+def test_a_backfill_without_an_end_goes_to_today(home):
+    tomorrow = datetime.now(UTC).date() + timedelta(days=1)
+    with pytest.raises(UsageError, match=f"{tomorrow} to {tomorrow - timedelta(days=1)} is no range of past dates"):
+        backfill.fn(tomorrow)
 
 
 def test_a_backfill_of_no_dates_is_refused(home, monkeypatch):

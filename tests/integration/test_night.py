@@ -231,10 +231,11 @@ def test_a_record_above_the_size_limit_is_listed_once_whichever_landing_it_comes
         assert [row["rule"] for row in rows(warehouse, sa.select(t.quarantine))] == ["record_too_large"]
 
 
-def test_a_work_keeps_its_last_good_version_until_a_newer_good_one(tmp_path, settings_for):
+@pytest.mark.parametrize("fault", [{"publication_year": 2999}, {"cited_by_count": "5"}])
+def test_a_work_keeps_its_last_good_version_until_a_newer_good_one(tmp_path, settings_for, fault):
     days = {
         "2026-01-01": [work(11)],
-        "2026-01-02": [work(11, publication_year=2999, updated="2026-01-02")],
+        "2026-01-02": [work(11, updated="2026-01-02", **fault)],
         "2026-01-03": [work(11, cited_by_count=5, updated="2026-01-03")],
     }
     settings = settings_for(write_snapshot(tmp_path / "s", days))

@@ -191,6 +191,7 @@ def load(ledger, window: str, papers: dict[int, int], source: str = "openalex-sn
     """A batch that adds papers to years, on the last date of its window's name."""
     day = datetime.datetime.fromisoformat(window.split(".", maxsplit=1)[0].rsplit("_", maxsplit=1)[-1])
     batch = {"batch_id": window, "source": source, "window_name": window, "kind": "works", "finished_at": day}
+    batch |= {"end_record": 5, "window_records": 5}
     columns = {c.name: None for c in t.batch.columns} | batch
     ledger.execute(f"INSERT INTO ops.batch VALUES ({', '.join('?' * len(columns))})", list(columns.values()))
     for year, count in papers.items():
@@ -207,6 +208,15 @@ def load(ledger, window: str, papers: dict[int, int], source: str = "openalex-sn
         names = [c.name for c in t.release.columns]
         row = dict.fromkeys(names, window) | {"published_at": day, "withdrawn_at": None}
         ledger.execute(f"INSERT INTO ops.release VALUES ({', '.join('?' * len(names))})", [row[n] for n in names])
+
+
+def sweep(ledger, *months: str, records: int = 5):
+    """Months of publication of which a night from the live API loaded 5 of so many records."""
+    for month in months:
+        batch = {"batch_id": f"{month}-{records}", "source": "openalex-api", "window_name": month, "kind": "works"}
+        batch |= {"finished_at": datetime.datetime(2026, 7, 1), "end_record": 5, "window_records": records}
+        columns = {c.name: None for c in t.batch.columns} | batch
+        ledger.execute(f"INSERT INTO ops.batch VALUES ({', '.join('?' * len(columns))})", list(columns.values()))
 
 
 def completeness(ledger) -> dict[int, tuple]:
@@ -249,6 +259,22 @@ def test_the_lag_of_earlier_years_tells(ledger, late, is_complete):
     found = completeness(ledger)
     assert found[2024] == (is_complete, "observed", 2)
     assert found[2021] == (True, "assumed", 0)
+
+
+def test_a_year_of_which_a_month_was_never_fetched_is_not_complete(ledger):
+    load(ledger, "2026-07-01", {2022: 100, 2023: 40}, source="openalex-api")
+    sweep(ledger, *(f"2022-{month:02d}" for month in range(1, 13)), *(f"2023-{month:02d}" for month in range(8, 13)))
+    sweep(ledger, *(f"2023-{month:02d}" for month in range(1, 8)), records=9)  # fetched in part
+    assert completeness(ledger) == {2022: (True, "assumed", 0), 2023: (False, "not fetched", 0)}
+    sweep(ledger, *(f"2023-{month:02d}" for month in range(1, 8)))
+    assert completeness(ledger)[2023] == (True, "assumed", 0)
+
+
+def test_a_snapshot_brings_every_year_whatever_the_api_was_asked_for(ledger):
+    load(ledger, "2026-06-01.0000", {2023: 100})
+    load(ledger, "2026-07-01", {2023: 1}, source="openalex-api")
+    sweep(ledger, "2023-12")
+    assert completeness(ledger)[2023][:2] == (True, "assumed")
 
 
 def test_lag_is_counted_to_the_newest_day_of_the_corpus_own_sources(ledger):

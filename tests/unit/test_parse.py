@@ -127,6 +127,24 @@ def test_refusals_name_rule_and_path(record, rule, path):
     assert (refused.value.rule, refused.value.path) == (rule, path)
 
 
+@pytest.mark.parametrize(
+    ("record", "key"),
+    [
+        (work(11, cited_by_count="x"), "W11"),
+        (work(11) | {"authorships": "none", "title": 7}, "W11"),
+        (work(11, cited_by_count="x", id=7), "record-"),
+        (work(11, cited_by_count="x", updated="yesterday"), "record-"),
+        (line(work(11))[:-5], "record-"),
+    ],
+)
+def test_a_record_that_breaks_the_contract_is_known_by_its_id_if_that_can_be_read(record, key):
+    (problem,) = derive_lines([Line(0, "x:1", line(record))], READING)["problem"].to_pylist()
+    assert problem["source_key"].startswith(key)
+    is_known = key == "W11"
+    assert (problem["work_id"] == 11) is is_known
+    assert (problem["source_updated_at"] == datetime(2026, 1, 1)) is is_known
+
+
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.integers(2**30, 2**66) | st.text(),
