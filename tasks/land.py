@@ -43,18 +43,17 @@ class LandedPart(msgspec.Struct, frozen=True):
 class Landing(msgspec.Struct, frozen=True, omit_defaults=True):
     """A landed window.
 
-    `lists_cut`: whether the source cuts author lists at 100. Of a source that was asked: how many works it says the
-    window holds, how many it listed, what that cost in credits, how many were left out because their authors could
-    not all be had, and a digest of what was asked and of whom. Of a venue list: its corpus, and when it was brought
-    (UTC), which orders the versions of its papers. Of a snapshot, as of this run and not kept on disk: records of all
-    its parts, its newest date, and the records of each date that the landing has a part of.
+    Of a source that was asked: how many works it says the window holds, how many it listed, what that cost in credits,
+    how many were left out because their authors could not all be had, and a digest of what was asked and of whom. Of a
+    venue list: its corpus, and when it was brought (UTC), which orders the versions of its papers. Of a snapshot, as of
+    this run and not kept on disk: records of all its parts, its newest date, and the records of each date that the
+    landing has a part of.
     """
 
     landing_id: str
     source: str
     window: str
     kind: str
-    lists_cut: bool
     parts: tuple[LandedPart, ...]
     source_records: int | None = None
     source_listed: int | None = None

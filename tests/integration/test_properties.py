@@ -162,9 +162,9 @@ def _played(arrivals: list[Arrival], home: Path) -> dict[str, list[tuple]]:
 def take_in(arrival: Arrival, name: str, warehouse: Warehouse, deriver: Deriver, settings: Settings) -> None:
     packed = gzip.compress(b"".join(raw + b"\n" for raw in arrival.lines), compresslevel=1)
     workspace = settings.staging / "test"
-    identity = Landing(name, "test", name, arrival.kind, False, ())
+    identity = Landing(name, "test", name, arrival.kind, ())
     if arrival.brought_at:
-        identity = Landing(name, LISTS, name, arrival.kind, False, (), corpus="venues", brought_at=arrival.brought_at)
+        identity = Landing(name, LISTS, name, arrival.kind, (), corpus="venues", brought_at=arrival.brought_at)
     landing = land(settings.landing, workspace, identity, [Incoming(name, [packed], None, None)], 1000)
     for batch in batches.batches_of(landing, settings.landing / landing.source / name, 0, 100):
         folder = batches.stage(batch, deriver, workspace, settings)

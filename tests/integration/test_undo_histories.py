@@ -198,7 +198,7 @@ class Play:
         name = f"arrival-{uuid4().hex}"
         packed = gzip.compress(b"".join(raw + b"\n" for raw in arrival.lines), compresslevel=1)
         workspace = self.settings.staging / "test"
-        identity = Landing(name, arrival.source, name, arrival.kind, False, ())
+        identity = Landing(name, arrival.source, name, arrival.kind, ())
         landing = land(self.settings.landing, workspace, identity, [Incoming(name, [packed], None, None)], 1000)
         (batch,) = batches.batches_of(landing, self.settings.landing / arrival.source / name, 0, 100)
         with rules(arrival.is_strict):
