@@ -291,6 +291,7 @@ def _bounded_lines(unpacked: io.BufferedIOBase, limit: int) -> Iterator[tuple[by
         if len(line) <= limit:
             yield line, b""
             continue
-        yield None, line[:BEGINNING]
+        beginning = line[:BEGINNING]
         while line and not line.endswith(b"\n"):
             line = unpacked.readline(limit + 1)
+        yield None, beginning

@@ -83,6 +83,15 @@ def test_a_landing_is_read_from_anywhere_and_again_after_a_failure(tmp_path, cal
     assert [line.raw for line in opened.lines(4, 6)] == [b"4\n", b"5\n"]
 
 
+@pytest.mark.parametrize("end", [b"", b"\n"])
+def test_a_record_above_the_limit_is_one_record_wherever_it_stands(tmp_path, end):
+    long = b"x" * (3 * LIMIT)
+    folder, landing = landed(tmp_path, long + b"\n1\n" + long + end, long + end)
+    found = [(line.stage_id, line.raw, line.beginning) for line in OpenLanding(folder, landing, LIMIT).lines(0, 4)]
+    cut = long[: LIMIT + 1]
+    assert found == [(0, None, cut), (1, b"1\n", b""), (2, None, cut), (3, None, cut)]
+
+
 def test_parts_without_the_records_asked_for_are_not_unpacked(tmp_path, calls):
     folder, landing = landed(tmp_path, b"0\n", b"1\n2\n", b"3\n")
     del calls[:]
