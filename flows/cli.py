@@ -19,7 +19,7 @@ import flows.deploy_commands
 import flows.export_commands
 import flows.recover_commands  # noqa: F401
 from flows import show
-from flows.commands import app, command, complain, console, log_to_stderr, quarantine_app
+from flows.commands import all_is_written, app, command, complain, console, log_to_stderr, quarantine_app
 from flows.interrupts import interrupts, start_temporary_server
 from flows.lost_server import lost_server
 from flows.progress import progress_for_this_terminal
@@ -413,7 +413,8 @@ def quarantine_retry(no_prefect: PlainOption = False) -> None:
 
 def main() -> None:
     """Entry point of the `collab` script."""
-    app()
+    with all_is_written():
+        app()
 
 
 if __name__ == "__main__":

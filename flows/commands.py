@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import logging
 import os
@@ -48,6 +49,7 @@ for _stream in ("stdout", "stderr"):  # whoever starts daemons may close them
     if getattr(sys, _stream) is None:
         setattr(sys, _stream, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 (as long as the process lives)
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 WIDTH_OF_A_FILE = 140  # columns where nobody looks on, such as in a log
 # No emoji: a printed ":b:" is somebody's text.
 console = Console(emoji=False) if sys.stdout.isatty() else Console(emoji=False, width=WIDTH_OF_A_FILE)
@@ -78,6 +80,26 @@ def command(target: typer.Typer, name: str) -> Callable[[Callable[..., Any]], Ca
         return guarded
 
     return register
+
+
+@contextlib.contextmanager
+def all_is_written() -> Iterator[None]:
+    """Leave with exit code 1 where what is printed cannot be written: in one line where there is no room for it, and
+    without a word where the reader has closed the pipe.
+    """
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except OSError as exc:
+        if exc.errno not in (errno.EPIPE, *NO_ROOM):
+            raise
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())  # what is held back still, or Python would fail on it again
+        if exc.errno in NO_ROOM:
+            complain(f"collab: cannot write: {exc.strerror} -> free space, or send it elsewhere")
+        raise SystemExit(1) from None
 
 
 def complain(line: str) -> None:

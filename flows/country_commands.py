@@ -22,6 +22,7 @@ from tasks.locate import Locator
 from tasks.publish import publish as write_release
 from tasks.registry import read_stored_overrides, reference_at_hand, replace_organizations, replace_overrides
 from tasks.relocate import Relocated, put_in_force, relocate, works_concerned, works_of, works_without_country
+from tasks.sources.files import refuse_unless_regular
 from tasks.sources.ror_dump import read_dump
 from tasks.warehouse import Warehouse
 from tasks.workspace import Workspace
@@ -103,6 +104,7 @@ def override_apply(
     """
     settings = load_settings()
     try:
+        refuse_unless_regular(file)
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as exc:
         cause = getattr(exc, "strerror", None) or "it is not UTF-8"

@@ -28,7 +28,7 @@ from tasks import quarantine
 from tasks.derive import Deriver, Reading
 from tasks.former import Former, folder_of
 from tasks.gates import measure_gates, staged_metrics, stop_of, window_gates
-from tasks.land import DELETIONS, WORKS, Landing, check_landing, read_lines
+from tasks.land import DELETIONS, WORKS, Landing, OpenLanding, read_lines
 from tasks.ledger import next_moment
 from tasks.load import CATEGORIES, Change, load_deletions, load_works
 from tasks.parse import CORPUS, BadRecord, parse_work_id, tie_hash
@@ -89,15 +89,14 @@ def batches_of(
         yield Batch(batch_id, landing, folder, first, end, utc_now(), reference, run_id)
 
 
-def stage(batch: Batch, deriver: Deriver, workspace: Path, settings: Settings) -> Path:
+def stage(batch: Batch, landed: OpenLanding, deriver: Deriver, workspace: Path, settings: Settings) -> Path:
     """Parse and locate the records of a batch into a folder of the workspace.
 
     Raises:
-        LandingError: a landed part is missing or was changed, or the disk is full.
+        LandingError: a landed part is damaged, or the disk is full.
     """
-    check_landing(batch.folder, batch.landing)
     folder = workspace / batch.batch_id
-    lines = read_lines(batch.folder, batch.landing, batch.first, batch.end, settings.max_record_bytes)
+    lines = landed.lines(batch.first, batch.end)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if batch.landing.kind == DELETIONS:
@@ -357,7 +356,7 @@ def _refused(
             }
     if rows:
         reader = reader_of(batch.landing)
-        for line in read_lines(batch.folder, batch.landing, batch.first, batch.end, settings.max_record_bytes):
+        for line in read_lines(batch.folder, batch.landing, min(rows), max(rows) + 1, settings.max_record_bytes):
             if line.stage_id in rows:
                 raw = line.raw and reader.keep(line.stage_id, line.raw)
                 rows[line.stage_id] |= {"raw": raw, "landed_at": line.landed_at}

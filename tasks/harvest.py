@@ -182,7 +182,6 @@ class ApiIntake:
                 self.source,
                 window.name,
                 WORKS,
-                lists_cut=False,
                 parts=(),
                 source_records=fetched.source_records,
                 source_listed=fetched.source_listed,

@@ -46,7 +46,7 @@ class Place:
         A run that was killed finds its own landing again; a window that changed meanwhile gets another.
         """
         stem = f"{window}.{hashlib.sha256(repr(content).encode()).hexdigest()[:8]}"
-        return Landing(f"{stem}.r{self.times_loaded(source, stem)}", source, window, kind, False, ())
+        return Landing(f"{stem}.r{self.times_loaded(source, stem)}", source, window, kind, ())
 
     def times_loaded(self, source: str, stem: str) -> int:
         """How many landings whose id begins with `stem` and a dot are loaded whole."""

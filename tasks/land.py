@@ -12,8 +12,9 @@ import hashlib
 import io
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,6 +26,7 @@ from tasks.records import Line
 from tasks.sources.files import UNPACKING_ERRORS
 
 MANIFEST = "manifest.json"
+ANEW = "remove the folder and run again"
 WORKS, DELETIONS = "works", "deletions"
 BLOCK = 1 << 20
 BEGINNING = 4_096  # bytes by which a record above the size limit is told from others
@@ -43,18 +45,17 @@ class LandedPart(msgspec.Struct, frozen=True):
 class Landing(msgspec.Struct, frozen=True, omit_defaults=True):
     """A landed window.
 
-    `lists_cut`: whether the source cuts author lists at 100. Of a source that was asked: how many works it says the
-    window holds, how many it listed, what that cost in credits, how many were left out because their authors could
-    not all be had, and a digest of what was asked and of whom. Of a venue list: its corpus, and when it was brought
-    (UTC), which orders the versions of its papers. Of a snapshot, as of this run and not kept on disk: records of all
-    its parts, its newest date, and the records of each date that the landing has a part of.
+    Of a source that was asked: how many works it says the window holds, how many it listed, what that cost in credits,
+    how many were left out because their authors could not all be had, and a digest of what was asked and of whom. Of a
+    venue list: its corpus, and when it was brought (UTC), which orders the versions of its papers. Of a snapshot, as of
+    this run and not kept on disk: records of all its parts, its newest date, and the records of each date that the
+    landing has a part of.
     """
 
     landing_id: str
     source: str
     window: str
     kind: str
-    lists_cut: bool
     parts: tuple[LandedPart, ...]
     source_records: int | None = None
     source_listed: int | None = None
@@ -192,7 +193,7 @@ def read_landing(folder: Path) -> Landing:
     try:
         return msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Landing)
     except UNREADABLE_JSON as exc:
-        raise LandingError(f"landing {folder} is damaged: {exc}", "remove the folder and run again") from None
+        raise LandingError(f"landing {folder} is damaged: {exc}", ANEW) from None
 
 
 def check_landing(folder: Path, landing: Landing) -> None:
@@ -207,26 +208,82 @@ def check_landing(folder: Path, landing: Landing) -> None:
             with file.open("rb") as content:
                 found = hashlib.file_digest(content, "sha256").hexdigest()
         except OSError as exc:
-            raise LandingError(f"landed part {file}: {exc.strerror}", "remove the folder and run again") from None
+            raise LandingError(f"landed part {file}: {exc.strerror}", ANEW) from None
         if found != part.sha256:
-            raise LandingError(f"landed part {file} was changed since it was landed", "remove the folder and run again")
+            raise LandingError(f"landed part {file} was changed since it was landed", ANEW)
 
 
-def read_lines(folder: Path, landing: Landing, first: int, end: int, max_record_bytes: int) -> Iterator[Line]:
-    """Records first..end-1 of a landing, in order; a record above the size limit comes without its bytes."""
+class OpenLanding:
+    """A landing on its way through, batch by batch: its parts are held against their digests once, and the records that
+    follow those read last are read on from there, so that no part is unpacked from its start for every batch.
+    """
+
+    def __init__(self, folder: Path, landing: Landing, max_record_bytes: int) -> None:
+        """Check the parts.
+
+        Raises:
+            LandingError: see check_landing.
+        """
+        check_landing(folder, landing)
+        self.folder, self.landing = folder, landing
+        self._max_record_bytes = max_record_bytes
+        self._rest: Generator[Line] | None = None
+        self._next = 0
+
+    def close(self) -> None:
+        """Let go of the part that was read last."""
+        if self._rest is not None:
+            self._rest.close()
+            self._rest = None
+
+    def lines(self, first: int, end: int) -> Iterator[Line]:
+        """See read_lines."""
+        rest = self._rest if self._next == first else None
+        self._rest = None  # until these are read: who fails half-way begins anew
+        if rest is None:
+            rest = read_lines(self.folder, self.landing, first, self.landing.records, self._max_record_bytes)
+        yield from rest if end == self.landing.records else islice(rest, end - first)
+        self._rest, self._next = rest, end
+
+
+def read_lines(folder: Path, landing: Landing, first: int, end: int, max_record_bytes: int) -> Generator[Line]:
+    """Records first..end-1 of a landing, in order; a record above the size limit comes without its bytes. Parts that
+    hold none of them are not unpacked.
+
+    Raises:
+        LandingError: a part is damaged, or holds more or fewer records than the manifest says.
+    """
     ordinal = 0
     for part in landing.parts:
-        if ordinal + part.records <= first:
+        if part.records and (ordinal >= end or ordinal + part.records <= first):
             ordinal += part.records
             continue
-        with igzip.open(folder / part.name, "rb") as unpacked:
-            for number, (raw, beginning) in enumerate(_bounded_lines(unpacked, max_record_bytes)):
-                if ordinal >= end:
-                    return
-                if ordinal >= first:
-                    at = f"{landing.source}/{landing.landing_id}/{part.name}:{number + 1}"
-                    yield Line(ordinal, at, raw, beginning)
-                ordinal += 1
+        for number, (raw, beginning) in enumerate(_lines_of(folder, part, max_record_bytes)):
+            if ordinal >= end:
+                return
+            if ordinal >= first:
+                at = f"{landing.source}/{landing.landing_id}/{part.name}:{number + 1}"
+                yield Line(ordinal, at, raw, beginning)
+            ordinal += 1
+
+
+def _lines_of(folder: Path, part: LandedPart, limit: int) -> Iterator[tuple[bytes | None, bytes]]:
+    """The lines of a part: as many as the manifest says, or an error in the place of the last one."""
+    file, found = folder / part.name, 0
+    try:
+        with igzip.open(file, "rb") as unpacked:
+            for found, line in enumerate(_bounded_lines(unpacked, limit), 1):
+                if found >= part.records and (found > part.records or unpacked.peek(1)):
+                    raise _miscounted(file, part, "more")
+                yield line
+    except UNPACKING_ERRORS as exc:
+        raise LandingError(f"landed part {file} cannot be unpacked: {exc}", ANEW) from None
+    if found < part.records:
+        raise _miscounted(file, part, "fewer")
+
+
+def _miscounted(file: Path, part: LandedPart, compared: str) -> LandingError:
+    return LandingError(f"landed part {file} holds {compared} records than the {part.records} of its manifest", ANEW)
 
 
 def _bounded_lines(unpacked: io.BufferedIOBase, limit: int) -> Iterator[tuple[bytes | None, bytes]]:
@@ -234,6 +291,7 @@ def _bounded_lines(unpacked: io.BufferedIOBase, limit: int) -> Iterator[tuple[by
         if len(line) <= limit:
             yield line, b""
             continue
-        yield None, line[:BEGINNING]
+        beginning = line[:BEGINNING]
         while line and not line.endswith(b"\n"):
             line = unpacked.readline(limit + 1)
+        yield None, beginning

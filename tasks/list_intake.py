@@ -97,7 +97,7 @@ class ListIntake:
         """
         landing_id = f"{_stem(window)}.r{len(self._loaded(window.corpus))}"
         identity = Landing(
-            *(landing_id, self.source, window.name, WORKS, False, ()),
+            *(landing_id, self.source, window.name, WORKS, ()),
             corpus=window.corpus,
             brought_at=self._now(),
         )

@@ -24,7 +24,7 @@ from tasks.batch import Batch, Outcome
 from tasks.derive import CHUNK_RECORDS, Deriver
 from tasks.garbage import few_collections
 from tasks.intake import Intake, Opening, Place, SnapshotIntake, Window
-from tasks.land import WORKS, Landing
+from tasks.land import WORKS, Landing, OpenLanding
 from tasks.publish import Release, publish
 from tasks.registry import reference_folder
 from tasks.retention import Pruned, prune_landing
@@ -76,6 +76,7 @@ class Night(AbstractContextManager["Night"]):
             self._opened = opened.pop_all()
         self._deriver = Deriver(self._workers, on_records)
         self._background = ThreadPoolExecutor(1, "derive-ahead")
+        self._landed: OpenLanding | None = None
         self._ahead: tuple[tuple[str, str | None], Future[Path]] | None = None
         self._open_intake = open_intake
         self._intake: Intake | None = None
@@ -90,6 +91,8 @@ class Night(AbstractContextManager["Night"]):
     def __exit__(self, *exc: object) -> None:
         self._workers.close()  # first: what derives ahead waits for them
         self._background.shutdown(cancel_futures=True)
+        if self._landed is not None:
+            self._landed.close()
         self._opened.close()
 
     @property
@@ -157,17 +160,19 @@ class Night(AbstractContextManager["Night"]):
         if self._ahead is not None and self._ahead[0] != (batch.batch_id, batch.reference):
             wait([self._ahead[1]])  # begun for a batch that another run took in, or by other reference data
             self._ahead = None
-        if self._ahead is not None:
-            folder = self._ahead[1].result()
-        else:
-            folder = batches.stage(batch, self._deriver, self._workspace.folder, self.settings)
+        folder = self._stage(batch) if self._ahead is None else self._ahead[1].result()
         self._ahead = None
         if following is not None and self.derives_ahead:
-            begun = self._background.submit(
-                batches.stage, following, self._deriver, self._workspace.folder, self.settings
-            )
-            self._ahead = (following.batch_id, following.reference), begun
+            self._ahead = (following.batch_id, following.reference), self._background.submit(self._stage, following)
         return folder
+
+    def _stage(self, batch: Batch) -> Path:
+        """Parse and locate a batch, here or in the background, never in both; its landing stays open for the next."""
+        if self._landed is None or self._landed.folder != batch.folder:
+            if self._landed is not None:
+                self._landed.close()
+            self._landed = OpenLanding(batch.folder, batch.landing, self.settings.max_record_bytes)
+        return batches.stage(batch, self._landed, self._deriver, self._workspace.folder, self.settings)
 
     def validate(self, folder: Path) -> Report:
         """Hold a staged batch against the record rules."""

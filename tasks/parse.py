@@ -24,7 +24,6 @@ from schemas.territories import work_types
 
 T = TypeVar("T")
 CORPUS = "openalex"
-LIST_LIMIT = 100  # list answers of the API hold at most this many authors
 TITLE_LIMIT = 2_000
 STRING_LIMIT = 4_000
 EVIDENCE_LIMIT = 200
@@ -194,11 +193,8 @@ def parse_work_id(identifier: str) -> int:
     return _number(_work_id, identifier, "work_id_shape", "$.id")
 
 
-def parse_work(work: openalex.Work, version: Version, *, lists_cut: bool) -> ParsedWork:
+def parse_work(work: openalex.Work, version: Version) -> ParsedWork:
     """Everything of an outlined work that we store.
-
-    Args:
-        lists_cut: whether the source cuts author lists at 100, so that a full list of 100 must be suspected.
 
     Raises:
         BadRecord: authorships or references do not fit the contract.
@@ -220,9 +216,7 @@ def parse_work(work: openalex.Work, version: Version, *, lists_cut: bool) -> Par
         is_retracted=_parse_flag(work.is_retracted, repairs),
         cited_by_count=work.cited_by_count or 0,
         authors=authors,
-        authors_truncated=bool(work.is_authors_truncated)
-        or (work.authors_count or 0) > len(authorships)
-        or (lists_cut and len(authorships) >= LIST_LIMIT),
+        authors_truncated=bool(work.is_authors_truncated) or (work.authors_count or 0) > len(authorships),
         references=references,
         references_count=references_count,
         repairs=repairs,

@@ -22,7 +22,6 @@ class OpenAlexRecord:
 
     work: openalex.Work
     version: Version
-    lists_cut: bool
 
     @property
     def subject(self) -> WorkSubject | None:
@@ -31,20 +30,18 @@ class OpenAlexRecord:
 
     def parse(self) -> ParsedWork:
         """See parse_work."""
-        return parse_work(self.work, self.version, lists_cut=self.lists_cut)
+        return parse_work(self.work, self.version)
 
 
 @dataclass(frozen=True)
 class OpenAlexReader:
-    """Reads works of OpenAlex; `lists_cut`: whether the source cuts author lists at 100."""
-
-    lists_cut: bool = False
+    """Reads works of OpenAlex."""
 
     def read(self, ordinal: int, raw: bytes) -> OpenAlexRecord:
         """See read_work and read_version."""
         del ordinal
         work = read_work(raw)
-        return OpenAlexRecord(work, read_version(work, raw), self.lists_cut)
+        return OpenAlexRecord(work, read_version(work, raw))
 
     def digest(self, raw: bytes) -> int:
         """See tie_hash."""
@@ -83,7 +80,7 @@ def _kept(ordinal: int, raw: bytes) -> tuple[Reader, int, bytes]:
 def reader_of(landing: Landing) -> Reader:
     """The reader for the lines of a landing; sources that are not named here bring works of OpenAlex."""
     make = _READERS.get(landing.source)
-    return make(landing) if make else OpenAlexReader(landing.lists_cut)
+    return make(landing) if make else OpenAlexReader()
 
 
 def _list_reader(landing: Landing) -> ListReader:

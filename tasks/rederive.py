@@ -34,7 +34,7 @@ from tasks.definitions import (
     read_definitions,
 )
 from tasks.derive import Deriver
-from tasks.land import MANIFEST, WORKS, Landing, check_landing, read_landing
+from tasks.land import MANIFEST, WORKS, OpenLanding, read_landing
 from tasks.load import load_works
 from tasks.locate import Locator
 from tasks.reference import load_reference
@@ -89,8 +89,9 @@ def rederive(
             workers.provide(folder)
             deriver = Deriver(workers, on_records)
             on_plan(sum(records for _, records in landings))
-            for landing, records in landings:
-                replay.landing(landing, records, deriver)
+            for landed, records in landings:
+                with closing(landed):
+                    replay.landing(landed, records, deriver)
         replay.rest()
         with warehouse.transaction() as conn:
             is_same_classes = noted.get(CLASSIFIED_BY) == classifying_digest()
@@ -101,7 +102,7 @@ def rederive(
     return Rederived(replay.records, replay.changed, partial, cells)
 
 
-def _landings(conn: Connection, settings: Settings) -> Iterator[tuple[Landing, int]]:
+def _landings(conn: Connection, settings: Settings) -> Iterator[tuple[OpenLanding, int]]:
     """Landed windows that are still on disk, in the order of their loading, with how many of their records are
     loaded."""
     of = t.batch.c
@@ -116,12 +117,11 @@ def _landings(conn: Connection, settings: Settings) -> Iterator[tuple[Landing, i
         if not (folder / MANIFEST).exists():
             continue
         try:
-            landing = read_landing(folder)
-            check_landing(folder, landing)
+            landed = OpenLanding(folder, read_landing(folder), settings.max_record_bytes)
         except LandingError as exc:  # what it held is decided from what is stored, and counted as partial
             log.warning("%s; its works keep their classification", exc)
         else:
-            yield landing, records
+            yield landed, records
 
 
 class _Replay:
@@ -135,20 +135,20 @@ class _Replay:
         self._classified: list[Ids] = []
         self.records = self.changed = self.partial = 0
 
-    def landing(self, landing: Landing, records: int, deriver: Deriver) -> None:
+    def landing(self, landed: OpenLanding, records: int, deriver: Deriver) -> None:
         """Send the loaded records of a landed window through again."""
-        size = self._settings.batch_works
+        landing, size = landed.landing, self._settings.batch_works
         for first in range(0, records, size):
             batch = Batch(
                 f"{KIND}/{self._started:%Y-%m-%dT%H:%M:%S.%f}/{landing.source}/{landing.landing_id}/{first:08d}",
                 landing,
-                self._settings.landing / landing.source / landing.landing_id,
+                landed.folder,
                 first,
                 min(first + size, records),
                 utc_now(),
                 self._reference,
             )
-            folder = batches.stage(batch, deriver, self._workspace, self._settings)
+            folder = batches.stage(batch, landed, deriver, self._workspace, self._settings)
             report = batches.validate(folder)
             with self._warehouse.transaction() as conn:
                 self._load(conn, batch, folder, report)

@@ -30,7 +30,7 @@ from tasks.again import SOURCE, Again, close_batch
 from tasks.batch import OTHER_COUNTS, Batch, Outcome
 from tasks.derive import Deriver
 from tasks.former import Manifest, folder_of, read_former, read_manifest
-from tasks.land import read_landing
+from tasks.land import OpenLanding, read_landing
 from tasks.ledger import REBUILD, RELEASED, UNDO, next_moment
 from tasks.load import CATEGORIES, CHILDREN, restore_works
 from tasks.registry import describe_rors, note_restored, reference_folder
@@ -304,20 +304,24 @@ def release(warehouse: Warehouse, settings: Settings, batch_id: str) -> Released
     if not held:
         raise _none_held(batch_id)
     name = f"{batch_id}{RELEASED}{len(known)}"
+    folder = settings.landing / row.landing_uri
     try:
-        landing = read_landing(settings.landing / row.landing_uri)
+        landing = read_landing(folder)
     except LandingError:
         with warehouse.transaction("released") as conn:
             _let_in(conn, batch_id, keep_nothing)
             _note_release(conn, row, name)
         return Released(held, None)
-    with Workspace(settings.staging) as workspace, closing(workers_for(settings)) as workers:
+    with (
+        closing(OpenLanding(folder, landing, settings.max_record_bytes)) as landed,
+        Workspace(settings.staging) as workspace,
+        closing(workers_for(settings)) as workers,
+    ):
         with warehouse.reading() as conn:
             reference = reference_folder(conn, settings, workspace)
         workers.provide(reference)
-        folder = settings.landing / row.landing_uri
         again = Batch(name, landing, folder, row.first_record, row.end_record, utc_now(), reference)
-        staged = batches.stage(again, Deriver(workers), workspace.folder, settings)
+        staged = batches.stage(again, landed, Deriver(workers), workspace.folder, settings)
         report = batches.validate(staged)
         command = f"collab undo {batch_id} --release"
         outcome = batches.load_again(

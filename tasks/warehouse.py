@@ -23,12 +23,13 @@ from sqlalchemy.sql.compiler import DDLCompiler
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay, wait_random
 
 from schemas import tables as t
-from schemas.errors import NoWarehouse, WarehouseError, WarehouseInUse
+from schemas.errors import CollabError, NoWarehouse, WarehouseError, WarehouseInUse
 from schemas.reviewed import code_version, counting_digest, locating_digest
 from schemas.settings import Settings
 from schemas.staging import sql_type
 from tasks.definitions import COUNTED_BY, put_definitions
 from tasks.engines import backend_for, backend_of
+from tasks.home import check_home
 from tasks.layout import create, read_version
 
 SECONDS_BETWEEN_LOOKS = 10
@@ -59,18 +60,18 @@ class Warehouse:
         """Connect, make a warehouse if there is none, and check version, scope and definitions.
 
         Args:
-            create: make a warehouse if there is none.
+            create: make a warehouse if there is none; this is a run, and the home is the warehouse's from now on.
             reads_all: allow the memory that counting everything anew takes.
             any_definitions: also open one that was counted by other definitions than ours.
 
         Raises:
-            UsageError: the URL is not one of an engine we support.
+            UsageError: the URL is not one of an engine we support, or the home is that of another warehouse.
             WarehouseError: in use by another process, not a warehouse, of another version, scope or definitions.
         """
         warehouse = cls.connect(settings, create=create, reads_all=reads_all)
         try:
-            warehouse.check(settings, any_definitions=any_definitions)
-        except WarehouseError:
+            warehouse.check(settings, any_definitions=any_definitions, is_run=create)
+        except CollabError:
             warehouse.close()
             raise
         return warehouse
@@ -116,14 +117,16 @@ class Warehouse:
             raise
         return warehouse
 
-    def check(self, settings: Settings, *, any_definitions: bool = False) -> None:
-        """Compare version, scope and definitions with ours.
+    def check(self, settings: Settings, *, any_definitions: bool = False, is_run: bool = False) -> None:
+        """Compare version, scope and definitions with ours, and the home with this warehouse.
 
         Raises:
             WarehouseError: they differ.
+            UsageError: the home is that of another warehouse; see tasks/home.py.
         """
         with self.reading("opened") as conn:
             _check(conn, settings, any_definitions=any_definitions)
+            check_home(conn, settings, is_run=is_run)
 
     def close(self) -> None:
         """Release the database."""

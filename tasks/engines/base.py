@@ -34,6 +34,14 @@ class Backend(ABC):
             memory_limit: what queries may use before they spill, such as 400MB.
         """
 
+    def address(self, url: sa.URL, home: Path) -> str:
+        """Where a warehouse lies, without who asks: no user and no password."""
+        del home
+        name = url.get_backend_name()
+        return sa.URL.create(
+            name, host=url.host, port=url.port, database=url.database, query=url.query
+        ).render_as_string()
+
     def find(self, url: sa.URL, *, create: bool, settings: Settings, make: Callable[[sa.Engine], None]) -> None:  # noqa: B027
         """Make sure that there is a database to connect to.
 

@@ -43,6 +43,12 @@ class DuckDB(Backend):
         return sa.create_engine(url, connect_args={"config": config})
 
     @override
+    def address(self, url: sa.URL, home: Path) -> str:
+        """A file in the home is named from there: the home may be moved."""
+        file = _file(url).resolve()
+        return str(file.relative_to(home) if file.is_relative_to(home) else file)
+
+    @override
     def find(self, url: sa.URL, *, create: bool, settings: Settings, make: Callable[[sa.Engine], None]) -> None:
         if url.database in (None, "", ":memory:"):
             return

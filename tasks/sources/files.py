@@ -3,6 +3,8 @@ otherwise) or https://."""
 
 from __future__ import annotations
 
+import errno
+import stat
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,9 +19,15 @@ from schemas.errors import SourceError, SourceUnavailable, UsageError
 BLOCK = 1 << 20
 # Of a damaged or cut gzip file. isal's stub calls its error an instance.
 UNPACKING_ERRORS: tuple[type[Exception], ...] = (EOFError, OverflowError, zlib.error, OSError, IsalError)  # type: ignore[assignment]
-LASTING = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, ValueError)
 NOT_THERE, ASK_LATER = (404, 410), (408, 429)  # statuses of HTTP
 MOST_BYTES = 1 << 30  # of a file that is read whole: a manifest, the list of deleted works
+
+
+class NoRegularFile(OSError):
+    """A pipe, a socket or a device: opening one may never end."""
+
+
+LASTING = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, NoRegularFile, ValueError)
 
 
 class Root:
@@ -81,7 +89,7 @@ class Root:
             SourceUnavailable: the connection broke.
         """
         try:
-            with self._fs.open(f"{self._base}/{path}", "rb") as file:
+            with open_file(self._fs, f"{self._base}/{path}") as file:
                 while block := file.read(BLOCK):
                     yield block
         except Exception as exc:  # each kind of address has errors of its own
@@ -106,6 +114,20 @@ def file_system(address: str) -> tuple[fsspec.AbstractFileSystem, str]:
             f"cannot open {address}: {cause}", "use a file or folder, s3://bucket or https://address"
         ) from None
     return found
+
+
+def open_file(fs: fsspec.AbstractFileSystem, path: str) -> Any:
+    """Open a file to read; on disk, only a regular one. Each kind of address raises errors of its own: see failure."""
+    if "file" in protocols(fs):
+        refuse_unless_regular(Path(path))
+    return fs.open(path, "rb")
+
+
+def refuse_unless_regular(path: Path) -> None:
+    """Raise NoRegularFile for what is no file and no folder, OSError for what is not there."""
+    mode = path.stat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise NoRegularFile(errno.EINVAL, "it is no regular file", str(path))
 
 
 def _is_missing(exc: Exception) -> bool:

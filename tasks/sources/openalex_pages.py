@@ -23,12 +23,13 @@ import msgspec
 from isal import igzip
 
 from schemas.errors import UNREADABLE_JSON, LandingError, QuestionRefused, SourceUnavailable
-from tasks.parse import LIST_LIMIT, BadRecord, parse_updated_date, parse_work_id
+from tasks.parse import BadRecord, parse_updated_date, parse_work_id
 from tasks.sources.openalex_api import ROWS_PER_PAGE, Query, Slice, Window
 from tasks.sources.openalex_client import RUN_AGAIN, OpenAlex, Page
 
 IDS = "ids"  # folder of the works that were asked for by id
 STATE, SPLIT, WANTED = "window.json", "split", "wanted.json"
+LIST_LIMIT = 100  # list answers of the API hold at most this many authors
 LISTED_FIELDS = "id,updated_date"
 SHORT_PAGE_ATTEMPTS = 2
 MOST_FAILED_SLICES = 64

@@ -20,7 +20,7 @@ import msgspec
 from schemas.errors import SourceError, UsageError
 from schemas.settings import shows_secret
 from tasks.ror import Organization, read_organization
-from tasks.sources.files import failure, file_system
+from tasks.sources.files import failure, file_system, open_file
 
 MOST_BYTES = 2_000_000_000
 BLOCK, LONGEST_LINE = 1 << 20, 1 << 23
@@ -89,7 +89,7 @@ def read_dump(address: str, workspace: Path) -> Dump:
 def _copy(address: str, target: Path) -> Path:
     fs, path = file_system(address)
     try:
-        with fs.open(path, "rb") as source, target.open("wb") as copy:
+        with open_file(fs, path) as source, target.open("wb") as copy:
             size = 0
             while block := source.read(BLOCK):
                 size += len(block)

@@ -16,7 +16,7 @@ import fsspec
 from schemas.errors import SourceError, UsageError
 from schemas.settings import Settings
 from schemas.words import printable
-from tasks.sources.files import BLOCK, failure, file_system, protocols
+from tasks.sources.files import BLOCK, failure, file_system, open_file, protocols
 
 SOURCE = "venue-list"
 log = logging.getLogger("collab")
@@ -51,7 +51,7 @@ def try_files(settings: Settings) -> int:
     fs, paths = _find(settings)
     for path in paths:
         try:
-            with fs.open(path, "rb") as source:
+            with open_file(fs, path) as source:
                 source.read(1)
         except Exception as exc:
             raise failure(path, exc) from None
@@ -88,7 +88,7 @@ def _copy(fs: fsspec.AbstractFileSystem, path: str, copy: Path) -> Brought:
     name = name.encode(errors="backslashreplace").decode()  # it is shown and stored
     digest = hashlib.sha256()
     try:
-        with fs.open(path, "rb") as source, copy.open("wb") as out:
+        with open_file(fs, path) as source, copy.open("wb") as out:
             while block := source.read(BLOCK):
                 digest.update(block)
                 out.write(block)

@@ -130,7 +130,7 @@ def own_works() -> list[Pair]:
     found: Counter[tuple[str, frozenset[str]]] = Counter()
     for line in records():
         work = read_work(line)
-        for author in parse_work(work, read_version(work, line), lists_cut=False).authors:
+        for author in parse_work(work, read_version(work, line)).authors:
             for address in author.places.addresses:
                 codes = frozenset(it.country for it in address.institutions if it.country)
                 if address.raw_string and codes:
@@ -216,7 +216,7 @@ def before_and_after(reference: Reference) -> None:
         cells: Counter[tuple[int | None, str, str]] = Counter()
         for line in records():
             work = read_work(line)
-            parsed = parse_work(work, read_version(work, line), lists_cut=False)
+            parsed = parse_work(work, read_version(work, line))
             credit = locator.locate(parsed).credit
             found = sorted(p.territory for p in credit.territories if p.policy == "iso" and p.territory != "ZZ")
             unknown = next(row.unknown_share for row in credit.policies if row.policy == "iso")

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.slow
 MEGABYTE = 1 << 20
 STEPS = {  # what comes right after the moment at which the disk fills
     "landing": (intake, "land", LandingError, r"cannot land .*No space left on device -> free space"),
-    "staging": (batches, "read_lines", LandingError, r"cannot stage .*No space left on device -> free space"),
+    "staging": (nights, "OpenLanding", LandingError, r"cannot stage .*No space left on device -> free space"),
     "publishing": (nights, "publish", PublishError, r"cannot publish into .*No space left on device -> free space"),
 }
 

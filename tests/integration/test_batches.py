@@ -6,6 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 import tasks.batch as batches
+import tasks.land as landings
 from schemas import tables as t
 from schemas.errors import GateStopped
 from tasks.report import read_status
@@ -43,6 +44,24 @@ def test_large_windows_are_loaded_in_batches_and_go_on_where_they_were(tmp_path,
         assert rows(warehouse, sa.select(t.part)) == []  # the part is not complete
     assert counts(run(settings)) == {"fetched": 5, "new": 5}
     assert len(proven(settings)["work"]) == 25
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_window_of_several_batches_is_checked_and_unpacked_once(tmp_path, settings_for, monkeypatch, workers):
+    calls = []
+
+    def noted(name, real):
+        def call(*args):
+            calls.append(name)
+            return real(*args)
+
+        return call
+
+    for name in ("check_landing", "read_lines"):
+        monkeypatch.setattr(landings, name, noted(name, getattr(landings, name)))
+    root = write_snapshot(tmp_path / "s", {"2026-01-01": [work(n) for n in range(11, 36)]})
+    assert counts(run(settings_for(root, batch_works=10, workers=workers))) == {"fetched": 25, "new": 25}
+    assert calls == ["check_landing", "read_lines"]
 
 
 @pytest.mark.publishes

@@ -251,6 +251,13 @@ def test_a_file_that_is_no_warehouse_is_one_line(collab, snapshot, tmp_path):
     assert "is not a DuckDB file" in error(*run(collab, snapshot))
 
 
+@pytest.mark.engines("duckdb")
+def test_corrections_in_a_pipe_are_refused_and_not_waited_for(collab, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    said = error(*collab("override", "apply", tmp_path / "pipe"), expected=2)
+    assert "it is no regular file -> give a CSV of corrections" in said
+
+
 def test_a_warehouse_that_lost_what_it_says_of_itself_is_one_line(collab, snapshot):
     run(collab, snapshot)
     with Warehouse.open(flows.cli.load_settings()) as warehouse, warehouse.transaction() as conn:
@@ -263,6 +270,29 @@ def test_streams_that_whoever_started_us_closed_are_no_error(collab, snapshot):
     run(collab, snapshot)
     closed = subprocess.run(["sh", "-c", '"$0" -m flows.cli check >&- 2>&-', sys.executable], cwd=ROOT, check=False)
     assert closed.returncode == 0
+
+
+@pytest.mark.engines("duckdb")
+@pytest.mark.parametrize("args", [("dictionary",), ("--help",), ("locate", "Berlin", "--json")])
+def test_output_that_finds_no_room_is_one_line(args):
+    with Path("/dev/full").open("wb") as full:
+        found = subprocess.run(
+            [sys.executable, "-m", "flows.cli", *args], cwd=ROOT, stdout=full, stderr=subprocess.PIPE, check=False
+        )
+    told = "collab: cannot write: No space left on device -> free space, or send it elsewhere\n"
+    assert (found.returncode, found.stderr.decode()) == (1, told)
+
+
+@pytest.mark.engines("duckdb")
+@pytest.mark.parametrize("args", [("dictionary",), ("--help",), ("locate", "Berlin", "--json")])
+def test_a_reader_that_left_gets_no_word(args):
+    reader, writer = os.pipe()
+    os.close(reader)
+    found = subprocess.run(
+        [sys.executable, "-m", "flows.cli", *args], cwd=ROOT, stdout=writer, stderr=subprocess.PIPE, check=False
+    )
+    os.close(writer)
+    assert (found.returncode, found.stderr) == (1, b"")
 
 
 def test_an_error_leaves_nothing_behind_and_names_the_command(collab, tmp_path):

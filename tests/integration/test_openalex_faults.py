@@ -379,9 +379,11 @@ def test_singles_that_are_charged_stay_within_the_limit(api, settings_of):
     assert len(charged) + server.credits_used <= 21
 
 
-def test_a_landing_of_another_warehouse_is_not_taken_for_ours(api, settings_of, monkeypatch, tmp_path):
+def test_a_landing_of_a_warehouse_that_was_removed_is_not_taken_for_ours(api, settings_of, monkeypatch, tmp_path):
     off_topic = {"id": "https://openalex.org/T99999", "subfield": {"id": "https://openalex.org/subfields/9999"}}
     server = api([*FEW, dated(7, "2026-11-05", primary_topic=off_topic)])
+    file = tmp_path / "warehouse.duckdb"
+    url = f"duckdb:///{file}"
 
     def die(*args):
         raise KeyboardInterrupt
@@ -389,7 +391,8 @@ def test_a_landing_of_another_warehouse_is_not_taken_for_ours(api, settings_of, 
     with monkeypatch.context() as killed:
         killed.setattr(batches, "load", die)
         with pytest.raises(KeyboardInterrupt):
-            night(settings_of(server))
-    other = settings_of(server, scope="all", warehouse_url=f"duckdb:///{tmp_path}/other.duckdb")
-    night(other)
-    assert 7 in stored(other)
+            night(settings_of(server, warehouse_url=url))
+    file.unlink()
+    anew = settings_of(server, scope="all", warehouse_url=url)
+    night(anew)
+    assert 7 in stored(anew)

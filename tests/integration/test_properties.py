@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 import tasks.batch as batches
 from schemas.settings import Settings, load_settings
 from tasks.derive import Deriver
-from tasks.land import DELETIONS, WORKS, Incoming, Landing, land
+from tasks.land import DELETIONS, WORKS, Incoming, Landing, OpenLanding, land
 from tasks.sources.venue_list import SOURCE as LISTS
 from tasks.validate import Rejection, Report, Result, read_staged
 from tasks.warehouse import Warehouse
@@ -162,12 +162,14 @@ def _played(arrivals: list[Arrival], home: Path) -> dict[str, list[tuple]]:
 def take_in(arrival: Arrival, name: str, warehouse: Warehouse, deriver: Deriver, settings: Settings) -> None:
     packed = gzip.compress(b"".join(raw + b"\n" for raw in arrival.lines), compresslevel=1)
     workspace = settings.staging / "test"
-    identity = Landing(name, "test", name, arrival.kind, False, ())
+    identity = Landing(name, "test", name, arrival.kind, ())
     if arrival.brought_at:
-        identity = Landing(name, LISTS, name, arrival.kind, False, (), corpus="venues", brought_at=arrival.brought_at)
+        identity = Landing(name, LISTS, name, arrival.kind, (), corpus="venues", brought_at=arrival.brought_at)
     landing = land(settings.landing, workspace, identity, [Incoming(name, [packed], None, None)], 1000)
-    for batch in batches.batches_of(landing, settings.landing / landing.source / name, 0, 100):
-        folder = batches.stage(batch, deriver, workspace, settings)
+    parts = settings.landing / landing.source / name
+    landed = OpenLanding(parts, landing, settings.max_record_bytes)
+    for batch in batches.batches_of(landing, parts, 0, 100):
+        folder = batches.stage(batch, landed, deriver, workspace, settings)
         outcome = batches.load(warehouse, batch, folder, batches.validate(folder), settings)
         assert outcome is not None
         row = outcome.row

@@ -296,7 +296,7 @@ def test_a_part_that_never_ends_is_not_landed(tmp_path):
             sent.append(len(block))
             yield block
 
-    landing = Landing("l", "openalex-snapshot", "w", "works", False, ())
+    landing = Landing("l", "openalex-snapshot", "w", "works", ())
     with pytest.raises(SourceError, match="has more than 5000 bytes, the manifest says 5000"):
         land(tmp_path / "landing", tmp_path / "work", landing, [Incoming("p", blocks(), 5000, 1)], 200)
     assert sum(sent) == 6000

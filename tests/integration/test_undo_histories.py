@@ -31,7 +31,7 @@ from schemas.errors import UndoRefused, UsageError
 from schemas.settings import load_settings
 from tasks import quarantine
 from tasks.derive import Deriver
-from tasks.land import DELETIONS, WORKS, Incoming, Landing, land
+from tasks.land import DELETIONS, WORKS, Incoming, Landing, OpenLanding, land
 from tasks.retention import prune
 from tasks.undo import release, undo
 from tasks.validate import Report, read_staged
@@ -198,11 +198,13 @@ class Play:
         name = f"arrival-{uuid4().hex}"
         packed = gzip.compress(b"".join(raw + b"\n" for raw in arrival.lines), compresslevel=1)
         workspace = self.settings.staging / "test"
-        identity = Landing(name, arrival.source, name, arrival.kind, False, ())
+        identity = Landing(name, arrival.source, name, arrival.kind, ())
         landing = land(self.settings.landing, workspace, identity, [Incoming(name, [packed], None, None)], 1000)
-        (batch,) = batches.batches_of(landing, self.settings.landing / arrival.source / name, 0, 100)
+        parts = self.settings.landing / arrival.source / name
+        (batch,) = batches.batches_of(landing, parts, 0, 100)
+        landed = OpenLanding(parts, landing, self.settings.max_record_bytes)
         with rules(arrival.is_strict):
-            folder = batches.stage(batch, self.deriver, workspace, self.settings)
+            folder = batches.stage(batch, landed, self.deriver, workspace, self.settings)
             report = batches.validate(folder)
             valid = valid_versions(folder, report, arrival)
             outcome = batches.load(self.warehouse, batch, folder, report, self.settings)

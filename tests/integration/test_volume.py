@@ -42,7 +42,7 @@ def conn(warehouse):
 
 
 def landing(source="openalex-snapshot", window="w", **more) -> Landing:
-    return Landing(f"{window}.now", source, window, WORKS, False, (), **more)
+    return Landing(f"{window}.now", source, window, WORKS, (), **more)
 
 
 def add_batch(conn, number: int, source="openalex-snapshot", window="w", **more) -> str:
@@ -166,7 +166,7 @@ def test_a_list_of_changes_is_held_against_the_last_ones(conn, settings_for):
 
 def test_only_sources_with_a_usual_volume_are_judged(settings_for):
     for source, kind in (("venue-list", WORKS), ("quarantine", WORKS), ("openalex-snapshot", DELETIONS)):
-        assert volume.volume_gates(None, Landing("x", source, "w", kind, False, ()), settings_for()) == []
+        assert volume.volume_gates(None, Landing("x", source, "w", kind, ()), settings_for()) == []
     assert volume.volume_gates(None, landing("openalex-api", "future"), settings_for()) == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -110,6 +111,25 @@ def test_an_address_of_no_use_is_one_line(address):
 def test_a_name_that_is_too_long_is_one_line(tmp_path):
     with pytest.raises(SourceError, match="too long"):
         Root(str(tmp_path / ("a" * 300)))
+
+
+def test_a_pipe_that_nobody_may_ever_write_to_is_refused(tmp_path):
+    pipe = tmp_path / "pipe.csv"
+    os.mkfifo(pipe)
+    settings = load_settings(home=tmp_path, venue_list=str(pipe), venue_corpus="c")
+    folder = load_settings(home=tmp_path, venue_list=str(tmp_path), venue_corpus="c")
+    for call in (
+        lambda: Root(str(tmp_path)).read("pipe.csv"),
+        lambda: venue_list.bring(settings, tmp_path / "copies"),
+        lambda: venue_list.bring(folder, tmp_path / "copies"),
+        lambda: venue_list.try_files(settings),
+        lambda: ror_dump.read_dump(str(pipe), tmp_path),
+    ):
+        with pytest.raises(SourceError, match=r"pipe\.csv: it is no regular file -> check the address") as caught:
+            call()
+        assert not isinstance(caught.value, SourceUnavailable)  # it stays one however often it is asked
+    with pytest.raises(SourceError, match="no folder"):
+        Root(str(pipe))
 
 
 def test_lists_in_a_folder_are_found_whatever_the_case_and_others_are_named(tmp_path, caplog):

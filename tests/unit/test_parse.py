@@ -18,10 +18,10 @@ from tests.factory import URL, author, institution, line, work
 READING = Reading(OpenAlexReader(), "all", max_record_bytes=20_000_000)
 
 
-def parse(record, **kwargs):
+def parse(record):
     raw = line(record)
     outline = read_work(raw)
-    return parse_work(outline, read_version(outline, raw), **({"lists_cut": False} | kwargs))
+    return parse_work(outline, read_version(outline, raw))
 
 
 def test_what_is_stored_of_a_work():
@@ -90,17 +90,16 @@ def test_real_old_shapes_are_read_or_refused_with_a_path(shared):
 
 
 @pytest.mark.parametrize(
-    ("count", "lists_cut", "more", "truncated"),
+    ("count", "more", "truncated"),
     [
-        (100, True, {}, True),
-        (100, False, {}, False),
-        (99, True, {}, False),
-        (3, False, {"authors_count": 7}, True),
-        (3, False, {"is_authors_truncated": True}, True),
+        (100, {}, False),
+        (3, {"authors_count": 3}, False),
+        (3, {"authors_count": 7}, True),
+        (3, {"is_authors_truncated": True}, True),
     ],
 )
-def test_cut_author_lists_are_noticed(count, lists_cut, more, truncated):
-    assert parse(work(11, [author("US")] * count, **more), lists_cut=lists_cut).authors_truncated is truncated
+def test_cut_author_lists_are_noticed(count, more, truncated):
+    assert parse(work(11, [author("US")] * count, **more)).authors_truncated is truncated
 
 
 @pytest.mark.parametrize(

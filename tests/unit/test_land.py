@@ -1,0 +1,132 @@
+"""Landings on disk: what their manifests say, and what is read of their parts."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from isal import igzip
+
+from schemas.errors import LandingError
+from tasks import land as landings
+from tasks.land import MANIFEST, WORKS, Incoming, Landing, OpenLanding, land, read_landing, read_lines
+
+LIMIT = 100
+
+
+def landed(home: Path, *parts: bytes) -> tuple[Path, Landing]:
+    """A landing of some parts, each the lines that it holds, and its folder."""
+    incoming = [Incoming(f"p{number}", [gzip.compress(content)], None, None) for number, content in enumerate(parts)]
+    identity = Landing("w.r0", "test", "w", WORKS, ())
+    landing = land(home / "landing", home / "work", identity, incoming, 1000)
+    return home / "landing" / landing.source / landing.landing_id, landing
+
+
+def claiming(landing: Landing, *records: int) -> Landing:
+    """The landing with other numbers of records in its manifest."""
+    told = zip(landing.parts, records, strict=True)
+    return msgspec.structs.replace(
+        landing, parts=tuple(msgspec.structs.replace(part, records=claimed) for part, claimed in told)
+    )
+
+
+@pytest.fixture
+def calls(monkeypatch) -> list[str]:
+    """What was unpacked, and what was hashed, in order."""
+    made: list[str] = []
+
+    def noting(what: str, real: Any) -> Any:
+        def call(file: Any, *args: Any) -> Any:
+            made.append(f"{what} {Path(getattr(file, 'name', file)).name[:9]}")
+            return real(file, *args)
+
+        return call
+
+    monkeypatch.setattr(igzip, "open", noting("unpack", igzip.open))
+    monkeypatch.setattr(landings.hashlib, "file_digest", noting("hash", landings.hashlib.file_digest))
+    return made
+
+
+def test_landings_of_releases_that_told_of_cut_lists_are_read(tmp_path):
+    folder, landing = landed(tmp_path, b"{}\n")
+    manifest = folder / MANIFEST
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"lists_cut": False}))
+    assert read_landing(folder) == landing
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 7, 10])
+def test_batches_of_a_landing_hash_and_unpack_each_part_once(tmp_path, calls, size):
+    folder, landing = landed(tmp_path, b"0\n1\n2\n", b"3\n", b"", b"4\n5\n6")
+    del calls[:]
+    opened = OpenLanding(folder, landing, LIMIT)
+    found = [[line.raw for line in opened.lines(at, min(at + size, 7))] for at in range(0, 7, size)]
+    assert [raw for batch in found for raw in batch] == [b"0\n", b"1\n", b"2\n", b"3\n", b"4\n", b"5\n", b"6"]
+    assert [len(batch) for batch in found[:-1]] == [size] * (len(found) - 1)
+    assert calls == [f"{what} part-000{part}" for what in ("hash", "unpack") for part in range(4)]
+
+
+def test_a_landing_is_read_from_anywhere_and_again_after_a_failure(tmp_path, calls):
+    folder, landing = landed(tmp_path, b"0\n1\n2\n", b"3\n4\n5\n")
+    opened = OpenLanding(folder, landing, LIMIT)
+    assert [line.stage_id for line in opened.lines(4, 5)] == [4]
+    next(opened.lines(5, 6))  # and whoever asked for it failed
+    assert [line.stage_id for line in opened.lines(5, 6)] == [5]
+    del calls[:]
+    assert [line.landed_at for line in opened.lines(1, 3)] == [f"test/w.r0/part-0000.jsonl.gz:{n}" for n in (2, 3)]
+    assert [line.landed_at for line in opened.lines(3, 4)] == ["test/w.r0/part-0001.jsonl.gz:1"]
+    assert calls == ["unpack part-0000", "unpack part-0001"]
+    opened.close()
+    assert [line.raw for line in opened.lines(4, 6)] == [b"4\n", b"5\n"]
+
+
+@pytest.mark.parametrize("end", [b"", b"\n"])
+def test_a_record_above_the_limit_is_one_record_wherever_it_stands(tmp_path, end):
+    long = b"x" * (3 * LIMIT)
+    folder, landing = landed(tmp_path, long + b"\n1\n" + long + end, long + end)
+    found = [(line.stage_id, line.raw, line.beginning) for line in OpenLanding(folder, landing, LIMIT).lines(0, 4)]
+    cut = long[: LIMIT + 1]
+    assert found == [(0, None, cut), (1, b"1\n", b""), (2, None, cut), (3, None, cut)]
+
+
+def test_parts_without_the_records_asked_for_are_not_unpacked(tmp_path, calls):
+    folder, landing = landed(tmp_path, b"0\n", b"1\n2\n", b"3\n")
+    del calls[:]
+    assert [line.raw for line in read_lines(folder, landing, 1, 3, LIMIT)] == [b"1\n", b"2\n"]
+    assert calls == ["unpack part-0001"]
+
+
+@pytest.mark.parametrize(
+    ("claimed", "read", "message"),
+    [
+        ((2, 2, 0), (0, 2), r"part-0000\S+ holds more records than the 2 of its manifest"),
+        ((4, 2, 0), (0, 4), r"part-0000\S+ holds fewer records than the 4 of its manifest"),
+        ((3, 1, 0), (3, 4), r"part-0001\S+ holds more records than the 1 of its manifest"),
+        ((3, 3, 0), (3, 6), r"part-0001\S+ holds fewer records than the 3 of its manifest"),
+        ((3, 0, 0), (0, 3), r"part-0001\S+ holds more records than the 0 of its manifest"),
+        ((0, 0, 0), (0, 0), r"part-0000\S+ holds more records than the 0 of its manifest"),
+    ],
+)
+def test_a_manifest_that_miscounts_skips_no_record_in_silence(tmp_path, claimed, read, message):
+    folder, landing = landed(tmp_path, b"0\n1\n2\n", b"3\n4\n", b"")
+    told = claiming(landing, *claimed)
+    with pytest.raises(LandingError, match=message):
+        list(OpenLanding(folder, told, LIMIT).lines(*read))
+    with pytest.raises(LandingError, match=message):
+        list(read_lines(folder, told, *read, LIMIT))
+
+
+def test_a_part_that_is_damaged_after_it_was_checked_says_so(tmp_path):
+    folder, landing = landed(tmp_path, b"".join(b"%d\n" % n for n in range(10)))
+    opened = OpenLanding(folder, landing, LIMIT)
+    part = folder / "part-0000.jsonl.gz"
+    part.write_bytes(part.read_bytes()[:-12])
+    for _ in range(2):
+        with pytest.raises(LandingError, match=r"part-0000\S+ cannot be unpacked"):
+            list(opened.lines(0, 10))
+    part.unlink()
+    with pytest.raises(LandingError, match=r"cannot be unpacked: .*No such file .* -> remove the folder and run again"):
+        list(opened.lines(0, 10))
