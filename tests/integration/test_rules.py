@@ -191,11 +191,14 @@ def test_gates_judge_both_sides_and_say_what_they_could_not_judge():
     assert [r.rule for r in found.stopped_by] == ["low"]
 
 
-def nights(tmp_path, settings_for, last, monkeypatch, **more):
-    """Eleven ordinary nights and one as given."""
+def nights(tmp_path, settings_for, last, monkeypatch, year=2020, **more):
+    """Four ordinary nights with works of a year, and one as given."""
     monkeypatch.setattr(gates, "FEWEST_WORKS", 5)
     monkeypatch.setattr(gates, "FEWEST_BATCHES", 3)
-    days = {f"2026-01-0{n}": [work(n * 100 + k, updated=f"2026-01-0{n}") for k in range(8)] for n in range(1, 5)}
+    days = {
+        f"2026-01-0{n}": [work(n * 100 + k, updated=f"2026-01-0{n}", publication_year=year) for k in range(8)]
+        for n in range(1, 5)
+    }
     run(settings_for(write_snapshot(tmp_path / "s", days), batch_works=8, **more))
     days["2026-01-05"] = last
     return settings_for(write_snapshot(tmp_path / "s", days), batch_works=8, **more)
@@ -270,6 +273,17 @@ def test_a_complete_year_that_jumps_stops(tmp_path, settings_for, monkeypatch):
     settings = nights(tmp_path, settings_for, retracted, monkeypatch, max_rewritten_share=1)
     with pytest.raises(GateStopped, match=r"year_change is 0\.3"):
         run(settings)
+
+
+def test_a_year_that_is_not_complete_may_jump(tmp_path, settings_for, monkeypatch):
+    retracted = [work(100 + k, is_retracted=True, updated="2026-01-05", publication_year=2024) for k in range(8)]
+    settings = nights(tmp_path, settings_for, retracted, monkeypatch, year=2024, max_rewritten_share=1)
+    run(settings)
+    with Warehouse.open(settings) as warehouse:
+        (year,) = rows(
+            warehouse, sa.select(t.world_year).where(t.world_year.c.policy == "iso", t.world_year.c.field == "all")
+        )
+    assert (year["papers"], year["excluded_retracted"]) == (24, 8)
 
 
 @pytest.mark.parametrize(

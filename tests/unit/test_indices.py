@@ -18,6 +18,7 @@ from scipy.stats.contingency import relative_risk
 
 from schemas import tables as t
 from schemas.indices import VIEWS
+from schemas.indices_time import newest_over
 from schemas.intensity import relative_intensity
 from tasks.dictionary import render_dictionary
 from tasks.questions import pairs
@@ -234,6 +235,14 @@ def test_a_first_load_in_many_windows_says_nothing_of_lag(ledger):
         load(ledger, window, papers, released=False)
     load(ledger, "2024-07-01.0000", {2023: 50})
     assert {basis for _, basis, _ in completeness(ledger).values()} == {"assumed"}
+
+
+@pytest.mark.parametrize("day", ["2026-07-02", "2026-07-03", "2026-12-31", "2027-07-02", "2028-07-02", "2028-07-03"])
+def test_a_batch_is_held_to_the_same_18_months(ledger, day):
+    """The gates count them without the view; 2027 ends on another day of the calendar than 2028, a leap year."""
+    load(ledger, f"2018-01-01_{day}.0000", dict.fromkeys(range(2020, 2029), 100))
+    done = [year for year, (is_complete, *_) in completeness(ledger).items() if is_complete]
+    assert newest_over(datetime.date.fromisoformat(day)) == max(done)
 
 
 @pytest.mark.parametrize(("late", "is_complete"), [(4, True), (40, False)])
