@@ -8,10 +8,7 @@ import sqlalchemy as sa
 
 from schemas import tables as t
 from schemas.overrides import Override
-from tasks.registry import (
-    replace_organizations,
-    replace_overrides,
-)
+from tasks.registry import replace_organizations, replace_overrides
 from tasks.relocate import put_in_force, works_concerned, works_without_country
 from tasks.ror import read_organization
 from tasks.warehouse import Warehouse

@@ -8,21 +8,9 @@ import pytest
 import sqlalchemy as sa
 
 from schemas import tables as t
-from tasks.registry import (
-    in_force,
-    reference_at_hand,
-)
+from tasks.registry import in_force, reference_at_hand
 from tasks.warehouse import Warehouse
-from tests.countries import (
-    ROR_OF_IT,
-    ROR_OF_NOBODY,
-    WORKS,
-    correct,
-    correction,
-    decided,
-    reasons,
-    update_ror,
-)
+from tests.countries import ROR_OF_IT, ROR_OF_NOBODY, WORKS, correct, correction, decided, reasons, update_ror
 from tests.factory import author, cell, contents, proven, rows, run, work, write_snapshot
 
 pytestmark = pytest.mark.usefixtures("unpublished")

@@ -9,9 +9,7 @@ from typer.testing import CliRunner
 
 import flows.cli
 from flows import show_places
-from tests.countries import (
-    REGISTRY,
-)
+from tests.countries import REGISTRY
 from tests.factory import author, work, write_snapshot
 
 pytestmark = pytest.mark.usefixtures("unpublished")

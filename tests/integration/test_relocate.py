@@ -8,19 +8,10 @@ import sqlalchemy as sa
 from schemas import tables as t
 from tasks import relocate as relocation
 from tasks.night import Night
-from tasks.registry import (
-    is_located_anew,
-)
+from tasks.registry import is_located_anew
 from tasks.relocate import relocate
 from tasks.warehouse import Warehouse
-from tests.countries import (
-    WORKS,
-    correct,
-    correction,
-    decided,
-    linked,
-    update_ror,
-)
+from tests.countries import WORKS, correct, correction, decided, linked, update_ror
 from tests.factory import contents, institution, proven, rows, run, work, write_snapshot
 
 pytestmark = pytest.mark.usefixtures("unpublished")
