@@ -198,7 +198,8 @@ def _growth(table: str, ends: tuple[str, ...], text: str) -> View:
                 source=_GROWTH_SOURCE,
             )
         )
-    columns.append(flag("low_n", f"c.papers < {LOW_N} OR b1.papers < {LOW_N}", LOW_N_TEXT + ", in this or last year"))
+    is_small = f"c.papers < {LOW_N} OR coalesce(b1.papers < {LOW_N}, false)"  # there may be no year before
+    columns.append(flag("low_n", is_small, LOW_N_TEXT + ", in this or last year"))
     rows = [
         f"FROM {{mart}}{table} c",
         join("done", "k", "c", "LEFT JOIN", ("corpus", "field", "year")),
