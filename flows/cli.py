@@ -306,7 +306,7 @@ def report(
         raise UsageError(f"unknown field {field!r}", "known: " + ", ".join(load_definitions().names))
     settings = load_settings()
     with Warehouse.open(settings, create=False) as warehouse, warehouse.reading() as conn:
-        found = read_report(conn, settings, field, utc_now(), corpus)
+        found = read_report(conn, settings, field, corpus)
     show.report(console, found)
 
 

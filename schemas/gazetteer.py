@@ -57,6 +57,10 @@ class Gazetteer:
     """First word of names of several words -> second word -> words of the longest such name."""
     abbreviations: dict[str, tuple[str, ...]]
     """Abbreviation of a state or province as printed -> countries that have one of it."""
+    towns: dict[str, frozenset[str]]
+    """Places whose name tells no country, by folded name -> countries, none with abbreviated states."""
+    codes: dict[str, frozenset[str]]
+    """Abbreviation of a state as printed -> other countries that have one of it and print it in addresses."""
     dense: dict[str, Name]
     """Names in scripts without blanks between words; they are looked for at the ends of a segment."""
 
@@ -93,6 +97,8 @@ def load_gazetteer() -> Gazetteer:
         names=names,
         begins=_begins(names),
         abbreviations={short: tuple(countries) for short, countries in abbreviations.items()},
+        towns={fold(row["name"]): frozenset(row["countries"].split()) for row in read_table("towns.csv")},
+        codes={row["code"]: frozenset(row["countries"].split()) for row in read_table("shared_codes.csv")},
         dense={words: name for words, name in names.items() if is_dense(words)},
     )
 

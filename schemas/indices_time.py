@@ -20,9 +20,14 @@ whole (a backfill that goes on tomorrow, or never reached so far back) is not co
 
 Ages are counted to the newest day of the corpus's own sources, not to the clock: a copy of an old snapshot does not
 grow complete by lying about. Nothing is stored in a cell; a release holds the state of its day as a table.
+
+Whoever shows numbers (`collab report`, questions, exports) asks the view. A batch is held to the assumed part of rule 4
+alone (`newest_over`): the counts that it is about to change must not say whether it may change them.
 """
 
 from __future__ import annotations
+
+from datetime import date, timedelta
 
 import sqlalchemy as sa
 
@@ -47,13 +52,23 @@ COMPLETE_SHARE = 0.95  # of the papers that a year of that age turned out to hav
 ASSUMED_DAYS = 548  # 18 months
 SPANS = (5, 10)  # years of compound growth
 
+
+def newest_over(as_of: date) -> int:
+    """The newest year that has been over for 18 months on a day: complete where no lag was ever observed."""
+    return (as_of - timedelta(days=ASSUMED_DAYS)).year - 1
+
+
 _OVER = "CAST(make_date({0}.year + 1, 1, 1) AS DATE)"  # the first day on which a year is over
 _API = "openalex-api"  # SOURCE of tasks/sources/openalex_api.py; it fetches by month of publication
 _NAMED_DAY = "right(split_part(b.window_name, '.', 1), 10)"
+IS_FETCHED = "b.kind = 'works' AND b.source <> 'quarantine'"
+"""Condition on ops.batch b: it brought what its source knew on SOURCE_DAY."""
+SOURCE_DAY = (
+    f"CASE WHEN right(b.source, 9) = '-snapshot' AND {_NAMED_DAY} LIKE '____-__-__' THEN CAST({_NAMED_DAY} AS DATE)"
+    " ELSE CAST(b.finished_at AS DATE) END"
+)
 _LAG = f"""WITH batch_day AS (
-    SELECT b.batch_id, b.source, b.finished_at, b.kind = 'works' AND b.source <> 'quarantine' AS is_fetched,
-        CASE WHEN right(b.source, 9) = '-snapshot' AND {_NAMED_DAY} LIKE '____-__-__' THEN CAST({_NAMED_DAY} AS DATE)
-            ELSE CAST(b.finished_at AS DATE) END AS day
+    SELECT b.batch_id, b.source, b.finished_at, {IS_FETCHED} AS is_fetched, {SOURCE_DAY} AS day
     FROM {{ops}}batch b
 ), delta AS (
     SELECT c.corpus, c.field, c.year, b.day, sum(c.papers) AS papers
@@ -197,7 +212,8 @@ def _growth(table: str, ends: tuple[str, ...], text: str) -> View:
                 source=_GROWTH_SOURCE,
             )
         )
-    columns.append(flag("low_n", f"c.papers < {LOW_N} OR b1.papers < {LOW_N}", LOW_N_TEXT + ", in this or last year"))
+    is_small = f"c.papers < {LOW_N} OR coalesce(b1.papers < {LOW_N}, false)"  # there may be no year before
+    columns.append(flag("low_n", is_small, LOW_N_TEXT + ", in this or last year"))
     rows = [
         f"FROM {{mart}}{table} c",
         join("done", "k", "c", "LEFT JOIN", ("corpus", "field", "year")),

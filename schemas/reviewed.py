@@ -33,8 +33,8 @@ def read_caption(name: str) -> str:
 # What countries are decided by, with the version of the code that reads it: another one is applied to stored works by
 # `collab relocate`. Everything else says what is counted: a warehouse keeps to one state of it.
 LOCATING = frozenset(
-    "aliases cities headquarters historical_codes names organizations overrides risky_names subdivisions supranational"
-    " territories".split()
+    "aliases cities headquarters historical_codes names organizations overrides risky_names shared_codes subdivisions"
+    " supranational territories towns".split()
 )
 LOCATING_VERSION = 2
 # What a record is classified by: another state needs the records again. The rest of what is counted (policies, blocs)

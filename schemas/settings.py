@@ -194,7 +194,7 @@ class Settings(BaseSettings):
         4.0, gt=0, description="width of the drift bands over the last 30 batches, in standard deviations"
     )
     max_year_change: float = Field(
-        0.2, gt=0, description="stop when a batch changes a complete year's papers by more than this share"
+        0.2, gt=0, description="stop when a batch changes papers of a year over for 18 months by more than this share"
     )
 
     @field_validator("home")

@@ -272,7 +272,7 @@ def _abbreviated(address: Address, number: int, segment: Segment) -> Named | Non
     """A postal abbreviation that a segment consists of or ends in: "MA", "MA 02139", "Boston MA 02115".
 
     The same letters are states, provinces and countries elsewhere: the city before them, or what else the address
-    names, says which; "Oxford, MS" is American because there is an Oxford in the United States.
+    names, says which: there is an Oxford in the United States ("Oxford, MS"), but no Trento ("Trento, TN").
     """
     printed, end = segment.printed, segment.short
     short = printed[end - 1]
@@ -282,14 +282,18 @@ def _abbreviated(address: Address, number: int, segment: Segment) -> Named | Non
     digits = [word for word in (*printed[end:], *following) if word.isdigit()]
     has_zip = any(_zip.fullmatch(word) for word in printed[end:])
     before = address[number - 1] if end == 1 else segment
-    city = _city_before(before, end - 1 if end > 1 else len(before.words))
+    upto = end - 1 if end > 1 else len(before.words)
+    city = _city_before(before, upto)
     homes = {city.country, *city.also} if city else set()
     words = " ".join(printed[end - 1 :])
-    if end > 1 and not has_zip and not homes.intersection(countries):
-        return None
     if has_zip and "US" in countries:
         return Named("US", Evidence.SUBDIVISION, words)
-    if short in _ITALIAN_PROVINCES and any(word in _ITALIAN for one in address for word in one.words):
+    if towns := _towns_before(before, upto):
+        places = towns & load_gazetteer().codes.get(short, frozenset())
+        return Named(next(iter(places)), Evidence.CODE, words) if len(places) == 1 else None
+    if end > 1 and not has_zip and not homes.intersection(countries):
+        return None
+    if "IT" in load_gazetteer().codes.get(short, ()) and any(word in _ITALIAN for one in address for word in one.words):
         return Named("IT", Evidence.CODE, words)
     if short in territory_names() and short not in countries:
         named = {hit.name.country for other in address for hit in other.hits if hit.name.kind in _SAYING}
@@ -311,7 +315,6 @@ _ITALIAN = frozenset(
     "universita politecnico istituto dipartimento via degli della dell azienda ospedale ospedaliera consiglio scuola"
     " viale nazionale italiano italiana ricerche".split()
 )
-_ITALIAN_PROVINCES = frozenset("AL AR CA CO CT MI MN MS MO MT NA OR PA PR SA SC TN VA VT".split())
 
 
 def _city_before(segment: Segment, end: int) -> Name | None:
@@ -319,6 +322,11 @@ def _city_before(segment: Segment, end: int) -> Name | None:
         if hit.end == end and hit.name.kind in CITIES:
             return hit.name
     return None
+
+
+def _towns_before(segment: Segment, end: int) -> frozenset[str]:
+    """Countries of a place that fills a segment up to a word, where none of them has abbreviated states."""
+    return load_gazetteer().towns.get(" ".join(word for word in segment.words[:end] if word.isalpha()), frozenset())
 
 
 def _states(address: Address, seen: list[_Seen], states: list[_At]) -> list[Named]:

@@ -15,7 +15,7 @@ import math
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from sqlalchemy import Connection, Table
 from schemas import tables as t
 from schemas.errors import GateStopped
 from schemas.expectations import Gate
+from schemas.indices_time import IS_FETCHED, SOURCE_DAY, newest_over
 from schemas.rules import Severity
 from schemas.settings import Settings
 from schemas.territories import UNKNOWN
@@ -44,7 +45,6 @@ USUAL_SIGMAS: float = Settings.model_fields["band_sigmas"].default
 CONFLICTS = "conflict_rate."  # then the country of the institution
 SMALLEST_COUNTRY_WIDTH = 0.03
 FEWEST_AFFILIATIONS = 200  # distinct strings of a country in a batch, below which its rate of conflicts says nothing
-COMPLETE_AFTER_YEARS = 2  # until lag is measured, the newest year that counts as complete is the one before last
 CELL = ("corpus", "policy", "field", "year")  # the part of a key that all tables of the mart share
 LOAD_REASONS_NOT_REWRITING = ("new", "citations", "definition")
 # UTF-8 read as Latin-1: a capital letter with tilde or circumflex, then a sign from the upper half (trap T7).
@@ -198,7 +198,8 @@ def measure_gates(
     works = counts["fetched"] - counts["quarantined"] - counts["out_of_scope"]
     is_series = corpus == CORPUS
     is_judged = works >= FEWEST_WORKS and len(history) >= FEWEST_BATCHES and is_series
-    gates += _rewrite_gates(conn, change, settings, corpus, is_judged if is_series else works >= FEWEST_WORKS)
+    is_rewriting_judged = is_judged if is_series else works >= FEWEST_WORKS
+    gates += _rewrite_gates(conn, change, settings, corpus, source, is_rewriting_judged)
     if is_series:
         gates.append(rewritten_gate(conn, change, settings))
     for name, severity, least in DRIFT:
@@ -316,7 +317,9 @@ def _same_cell(left: Any, right: Any) -> sa.ColumnElement[bool]:
     return sa.and_(*(left.c[name] == right.c[name] for name in CELL))
 
 
-def _rewrite_gates(conn: Connection, change: Change, settings: Settings, corpus: str, is_judged: bool) -> list[Gate]:
+def _rewrite_gates(
+    conn: Connection, change: Change, settings: Settings, corpus: str, source: str, is_judged: bool
+) -> list[Gate]:
     severity: Severity = "stop" if corpus == CORPUS else "warn"
     stored = conn.scalar(sa.select(sa.func.count()).select_from(t.work).where(t.work.c.corpus == corpus)) or 0
     of = change.affected.c
@@ -329,14 +332,13 @@ def _rewrite_gates(conn: Connection, change: Change, settings: Settings, corpus:
         or 0
     )
     deltas, world = t.ledger_of(t.world_year), t.world_year
-    last_complete_year = datetime.now(UTC).year - COMPLETE_AFTER_YEARS
     moved = (
         sa.select(world.c.papers, sa.func.sum(deltas.c.papers).label("delta"))
         .join_from(deltas, world, sa.and_(*(deltas.c[name] == world.c[name] for name in t.key_columns(world))))
         .where(
             deltas.c.batch_id == sa.bindparam("batch"),
             deltas.c.reason.not_in(LOAD_REASONS_NOT_REWRITING),
-            world.c.year <= last_complete_year,
+            world.c.year <= newest_over(_day_of(conn, source)),
         )
         .where(world.c.papers >= FEWEST_WORKS)
         .group_by(*(world.c[name] for name in t.key_columns(world)), world.c.papers)
@@ -361,10 +363,17 @@ def _rewrite_gates(conn: Connection, change: Change, settings: Settings, corpus:
             float(largest or 0),
             0,
             settings.max_year_change,
-            "a complete year moves by corrections only, and slowly",
+            "a year that has been over for 18 months moves by corrections only, and slowly",
             is_judged,
         ),
     ]
+
+
+def _day_of(conn: Connection, source: str) -> date:
+    """The newest day that the batches of a source told of, as `completeness` counts days; today if it brought none."""
+    fetched = sa.and_(sa.literal_column("b.source") == source, sa.text(IS_FETCHED))
+    newest = sa.func.max(sa.literal_column(SOURCE_DAY, sa.Date()))
+    return conn.scalar(sa.select(newest).select_from(t.batch.alias("b")).where(fetched)) or datetime.now(UTC).date()
 
 
 def _history(conn: Connection, source: str) -> list[dict[str, float]]:

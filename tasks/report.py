@@ -15,10 +15,10 @@ from schemas import tables as t
 from schemas.errors import UsageError
 from schemas.settings import Settings
 from tasks.definitions import PARTIAL, read_definitions
-from tasks.gates import COMPLETE_AFTER_YEARS
 from tasks.ledger import UNDO, changes_since, has_changed, releases_in, unfinished_landings
 from tasks.parse import CORPUS
 from tasks.registry import is_located_anew
+from tasks.releases import COMPLETENESS
 from tasks.runs import CLOCKS_DIFFER_BY, Run, last_runs, last_success
 from tasks.sightings import stored_months, sweeps
 from tasks.sources.openalex_api import gaps_between
@@ -165,12 +165,12 @@ class Report:
     """Whether the year counts as complete."""
 
 
-def read_report(conn: Connection, settings: Settings, field: str, now: datetime, corpus: str | None = None) -> Report:
+def read_report(conn: Connection, settings: Settings, field: str, corpus: str | None = None) -> Report:
     """The last batches; countries and pairs of the last complete year under policy `iso`; cells that moved most since
     the release before, with reasons. All of one corpus: if none is named OpenAlex, or the first list if there is none
     of it.
 
-    The last complete year is the newest with works up to the year before last: indexing lags. Without any, it is the
+    Which year is the last complete one is told by the view `completeness`, as for `collab ask`. Without any, it is the
     newest with works.
 
     Raises:
@@ -181,11 +181,11 @@ def read_report(conn: Connection, settings: Settings, field: str, now: datetime,
     corpus = corpus or (CORPUS if CORPUS in corpora else next(iter(corpora), CORPUS))
     if corpus not in (CORPUS, *corpora):
         raise UsageError(f"no works of corpus {corpus!r}", "known: " + ", ".join(corpora))
-    is_complete = world.c.year <= now.year - COMPLETE_AFTER_YEARS
-    is_in_field = sa.and_(world.c.corpus == corpus, world.c.field == field, world.c.papers > 0)
-    has_works = sa.select(sa.func.max(world.c.year)).where(is_in_field)
-    complete = conn.scalar(has_works.where(is_complete))
-    year = complete if complete is not None else conn.scalar(has_works)
+    done = COMPLETENESS.c
+    is_done = sa.and_(done.corpus == corpus, done.field == field, done.papers > 0, done.is_complete)
+    has_works = sa.and_(world.c.corpus == corpus, world.c.field == field, world.c.papers > 0)
+    complete = conn.scalar(sa.select(sa.func.max(done.year)).where(is_done))
+    year = complete if complete is not None else conn.scalar(sa.select(sa.func.max(world.c.year)).where(has_works))
 
     def in_cell(mart: sa.Table) -> sa.ColumnElement[bool]:
         return sa.and_(

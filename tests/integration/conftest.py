@@ -11,10 +11,14 @@ from uuid import uuid4
 import duckdb
 import pytest
 import sqlalchemy as sa
+from typer.testing import CliRunner
 
-from schemas.settings import Settings
+import flows.cli
+from schemas.settings import Settings, load_settings
 from tasks import definitions
 from tasks.engines.duckdb import DuckDB
+from tests import countries
+from tests.factory import author, run, work, write_snapshot
 from tests.nights import KEY, WORKS
 from tests.replay import ReplayServer
 from tests.servers import CitusCluster, Missing, PostgresServer
@@ -177,3 +181,50 @@ def settings_of(settings_for) -> Callable[..., Settings]:
         return settings_for(**{**quick, "openalex_url": server.url, "openalex_api_key": KEY, **more})
 
     return make
+
+
+@pytest.fixture
+def collab(tmp_path, monkeypatch) -> Callable[..., tuple[int, str]]:
+    """Runs a command in this process; returns (exit code, what it printed)."""
+    monkeypatch.setenv("COLLAB_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("COLLAB_SCOPE", "all")
+    monkeypatch.setenv("COLLAB_WORKERS", "1")
+    runner = CliRunner()
+
+    def call(*args: object) -> tuple[int, str]:
+        result = runner.invoke(flows.cli.app, [str(arg) for arg in args])
+        if result.exception and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result.exit_code, result.output
+
+    return call
+
+
+@pytest.fixture
+def snapshot(tmp_path) -> Path:
+    """Two dates: works of which one is refused, then one that is deleted."""
+    days = {
+        "2026-01-01": [work(11), work(12, [author("US"), author()]), work(13, publication_year=2999)],
+        "2026-01-02": [work(14, updated="2026-01-02")],
+    }
+    return write_snapshot(tmp_path / "s", days, deleted={14: "2026-01-02"})
+
+
+@pytest.fixture(scope="session")
+def loaded_countries(tmp_path_factory) -> Path:
+    """Home of a warehouse file that holds the works of tests/countries.py; a night takes two seconds, a copy none."""
+    folder = tmp_path_factory.mktemp("loaded")
+    root = write_snapshot(folder / "s", {"2026-01-01": countries.WORKS})
+    run(load_settings(home=folder / "home", scope="all", workers=1, snapshot=str(root)))
+    return folder
+
+
+@pytest.fixture
+def country_works(tmp_path, settings_for, engine, request) -> Settings:
+    """Settings of a warehouse that holds the works of tests/countries.py, for modules that are `unpublished`."""
+    if engine != "duckdb":
+        made = settings_for(write_snapshot(tmp_path / "s", {"2026-01-01": countries.WORKS}))
+        run(made)
+        return made
+    shutil.copytree(request.getfixturevalue("loaded_countries"), tmp_path, dirs_exist_ok=True, symlinks=True)
+    return settings_for(tmp_path / "s")

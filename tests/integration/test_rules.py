@@ -191,11 +191,14 @@ def test_gates_judge_both_sides_and_say_what_they_could_not_judge():
     assert [r.rule for r in found.stopped_by] == ["low"]
 
 
-def nights(tmp_path, settings_for, last, monkeypatch, **more):
-    """Eleven ordinary nights and one as given."""
+def nights(tmp_path, settings_for, last, monkeypatch, year=2020, **more):
+    """Four ordinary nights with works of a year, and one as given."""
     monkeypatch.setattr(gates, "FEWEST_WORKS", 5)
     monkeypatch.setattr(gates, "FEWEST_BATCHES", 3)
-    days = {f"2026-01-0{n}": [work(n * 100 + k, updated=f"2026-01-0{n}") for k in range(8)] for n in range(1, 5)}
+    days = {
+        f"2026-01-0{n}": [work(n * 100 + k, updated=f"2026-01-0{n}", publication_year=year) for k in range(8)]
+        for n in range(1, 5)
+    }
     run(settings_for(write_snapshot(tmp_path / "s", days), batch_works=8, **more))
     days["2026-01-05"] = last
     return settings_for(write_snapshot(tmp_path / "s", days), batch_works=8, **more)
@@ -253,6 +256,23 @@ def test_drifting_evidence_is_a_warning(tmp_path, settings_for, monkeypatch, tea
     assert {row["rule"] for row in found} == {rule}
 
 
+def test_batches_are_held_against_the_newest_that_were_large_enough(tmp_path, settings_for, monkeypatch):
+    settings = nights(tmp_path, settings_for, [work(501, updated="2026-01-05")], monkeypatch)
+    run(settings)
+    monkeypatch.setattr(gates, "HISTORY", 2)
+    of = t.metric.c
+    shares = sa.select(of.batch_id, of.works).join(t.batch, t.batch.c.batch_id == of.batch_id)
+    with Warehouse.open(settings) as warehouse, warehouse.transaction() as conn:
+        measured = conn.execute(shares.where(of.name == "share_with_country").order_by(t.batch.c.finished_at)).all()
+        for at, row in enumerate(measured):
+            is_its = sa.and_(of.batch_id == row.batch_id, of.name == "share_with_country")
+            conn.execute(sa.update(t.metric).where(is_its).values(value=at))
+        found = gates._history(conn, "openalex-snapshot")
+    large = [at for at, row in enumerate(measured) if row.works >= gates.FEWEST_WORKS]
+    assert len(large) < len(measured)
+    assert sorted(figures["share_with_country"] for figures in found) == large[-2:]
+
+
 def test_a_band_around_what_never_moved_can_be_lifted(settings_for):
     steady = [0.9] * 30
     assert gates._width(steady, 0.05, settings_for()) == pytest.approx(0.05)
@@ -272,6 +292,17 @@ def test_a_complete_year_that_jumps_stops(tmp_path, settings_for, monkeypatch):
         run(settings)
 
 
+def test_a_year_that_is_not_complete_may_jump(tmp_path, settings_for, monkeypatch):
+    retracted = [work(100 + k, is_retracted=True, updated="2026-01-05", publication_year=2024) for k in range(8)]
+    settings = nights(tmp_path, settings_for, retracted, monkeypatch, year=2024, max_rewritten_share=1)
+    run(settings)
+    with Warehouse.open(settings) as warehouse:
+        (year,) = rows(
+            warehouse, sa.select(t.world_year).where(t.world_year.c.policy == "iso", t.world_year.c.field == "all")
+        )
+    assert (year["papers"], year["excluded_retracted"]) == (24, 8)
+
+
 @pytest.mark.parametrize(
     ("spoil", "rule"),
     [
@@ -282,6 +313,15 @@ def test_a_complete_year_that_jumps_stops(tmp_path, settings_for, monkeypatch):
             "negative_cells",
         ),
         (sa.update(t.pair_year).values(papers=t.pair_year.c.papers + 50), "pairs_above_country"),
+        *(  # of either end alone
+            (
+                sa.update(t.country_year)
+                .values(papers=t.country_year.c.papers - 1)
+                .where(t.country_year.c.territory == end),
+                "pairs_above_country",
+            )
+            for end in ("CN", "US")
+        ),
         (
             sa.update(t.country_year)
             .values(papers=t.country_year.c.papers + 50)

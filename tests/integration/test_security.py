@@ -13,7 +13,7 @@ import logging
 import time
 import unicodedata
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from itertools import repeat
 from pathlib import Path
 
@@ -24,9 +24,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 from prefect.settings import PREFECT_SERVER_DATABASE_CONNECTION_URL
 from pydantic import SecretStr
-from typer.testing import CliRunner
 
-import flows.cli
 import tasks.sources.files
 from flows.automations import put_blocks
 from schemas import tables as t
@@ -57,21 +55,6 @@ def secret_settings() -> dict[str, str]:
         name for name, info in Settings.model_fields.items() if SecretStr in getattr(info.annotation, "__args__", ())
     ]
     return {name: f"https://hooks.example.org/{PLANTED}-{name}" for name in names} | {"openalex_api_key": KEY}
-
-
-@pytest.fixture
-def collab(tmp_path, monkeypatch) -> Callable[..., tuple[int, str]]:
-    """Runs a command in this process; returns (exit code, what it printed)."""
-    for name, value in {"HOME": tmp_path / "home", "SCOPE": "all", "WORKERS": 1}.items():
-        monkeypatch.setenv(f"COLLAB_{name}", str(value))
-
-    def call(*args: object) -> tuple[int, str]:
-        result = CliRunner().invoke(flows.cli.app, [str(arg) for arg in args])
-        if result.exception and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        return result.exit_code, result.output
-
-    return call
 
 
 def contents_of(folder: Path) -> Iterable[tuple[str, bytes]]:

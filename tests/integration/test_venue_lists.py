@@ -92,9 +92,9 @@ def test_a_list_over_two_nights_beside_openalex(tmp_path, settings_for):
             assert {row.rule for row in open_records(conn)} == {"json", "year_shape"}
             assert newest_change(conn).year == 2026
             assert newest_change(conn).month == 1  # of OpenAlex: lists do not say that it was asked
-            found = read_report(conn, settings, "ai", utc_now(), "venues")
+            found = read_report(conn, settings, "ai", "venues")
             assert {row.territory for row in found.countries} == {"FR", "JP", "CN"}
-            assert read_report(conn, settings, "ai", utc_now()).corpus == "openalex"
+            assert read_report(conn, settings, "ai").corpus == "openalex"
             assert read_status(conn, settings, utc_now()).last_batch.source == "openalex-snapshot"
 
 

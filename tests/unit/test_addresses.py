@@ -86,6 +86,17 @@ Politecnico di Milano, Milano (MI) | IT
 Università di Palermo, 90128 Palermo (PA) | IT
 84084 Fisciano (SA), Università di Salerno | IT
 NIT Manipur, Imphal, MN | IN
+FBK, Via Sommarive 18, 38123 Trento, TN | IT
+FBK, 38123 Trento (TN) | IT
+FBK, Povo, Trento TN | IT
+CICESE, Ensenada, BC | MX
+CICESE, Ensenada, BC 22860 | MX
+Engineering Dept, Viana, MA | BR
+Chemical Works, Halle, SA |
+Medical Center, Memphis, TN | US
+Medical Center, Trento, TN 38122 | US
+Lab, Trenton, MO | US
+Lab, Surrey, BC | CA
 University of Malta, Msida, MT | MT
 University of Mississippi, Oxford, MS | US
 University of Idaho, Moscow, ID | US

@@ -16,7 +16,6 @@ import pytest
 import sqlalchemy as sa
 from scipy.stats.contingency import relative_risk
 
-from schemas import tables as t
 from schemas.indices import VIEWS
 from schemas.intensity import relative_intensity
 from tasks.dictionary import render_dictionary
@@ -164,124 +163,48 @@ def test_growth_is_between_complete_years_only(atlas):
         assert rows[2019]["growth"] is None
 
 
+def test_growth_rests_on_years_that_are_all_complete_and_says_where_they_are_small(atlas):
+    for year, papers in ((2015, 100), (2018, 25), (2019, 24), (2020, 180), (2021, 200)):
+        put(atlas, "world_year", [{"year": year, "papers": 1000}])
+        put(atlas, "country_year", [{"territory": "A", "year": year, "papers": papers}])
+        done = {"year": year, "is_complete": year > 2015, "as_of": datetime.date(2023, 1, 1), "basis": "assumed"}
+        put(atlas, "completeness", [done])
+    rows = {row["year"]: row for row in read(atlas, "FROM country_growth")}
+    assert rows[2020]["compound_growth_5"] is None  # 2015 was not complete
+    assert {year: row["low_n"] for year, row in rows.items()} == {
+        2015: False,
+        2018: False,  # 25 papers
+        2019: True,
+        2020: True,  # the year before holds 24
+        2021: False,
+    }
+
+
+def test_below_25_papers_a_rate_is_marked(atlas):
+    put(atlas, "world_year", [{"papers": 100, "papers_international": 50}])
+    put(atlas, "country_year", countries(A=(60, 50, 60), B=(25, 25, 25), C=(24, 24, 24)))
+    put(atlas, "pair_year", [pair("A", "B", 25), pair("A", "C", 24)])
+    assert {row["territory_b"]: row["low_n"] for row in read(atlas, "FROM pair_rates")} == {"B": False, "C": True}
+    assert {row["territory"]: row["low_n"] for row in read(atlas, "FROM country_rates")} == {
+        "A": False,
+        "B": False,
+        "C": True,
+    }
+
+
+def test_the_international_rate_has_bounds(atlas):
+    put(atlas, "world_year", [{"papers": 100, "papers_international": 50}])
+    counted = {"papers": 40, "papers_international": 10, "papers_undetermined": 6, "papers_domestic": 24}
+    put(atlas, "country_year", [{"territory": "A"} | counted])
+    (row,) = read(atlas, "FROM country_rates")
+    assert (row["international_rate_low"], row["international_rate_high"]) == (0.25, 0.4)
+
+
 def test_sums_reconcile(atlas):
     fill(atlas)
     (row,) = read(atlas, "FROM reconciliation")
     assert (row["links_gap"], row["pairs_gap"], row["territories"]) == (0, 0, 3)
     assert row["fractional_gap"] == 30
-
-
-# When a year is complete
-
-
-@pytest.fixture
-def ledger():
-    """A DuckDB with the tables that completeness is computed from."""
-    with duckdb.connect() as conn:
-        conn.execute("CREATE SCHEMA ops")
-        conn.execute("CREATE SCHEMA mart")
-        for table in (t.batch, t.release, t.ledger_of(t.world_year), t.world_year):
-            columns = ", ".join(f"{c.name} {sql_type(c.type)}" for c in table.columns)
-            conn.execute(f"CREATE TABLE {table.schema}.{table.name} ({columns})")
-        conn.execute(f"CREATE VIEW mart.completeness AS {VIEWS['completeness'].over('mart')}")
-        yield conn
-
-
-def load(ledger, window: str, papers: dict[int, int], source: str = "openalex-snapshot", released: bool = True):
-    """A batch that adds papers to years, on the last date of its window's name."""
-    day = datetime.datetime.fromisoformat(window.split(".", maxsplit=1)[0].rsplit("_", maxsplit=1)[-1])
-    batch = {"batch_id": window, "source": source, "window_name": window, "kind": "works", "finished_at": day}
-    batch |= {"end_record": 5, "window_records": 5}
-    columns = {c.name: None for c in t.batch.columns} | batch
-    ledger.execute(f"INSERT INTO ops.batch VALUES ({', '.join('?' * len(columns))})", list(columns.values()))
-    for year, count in papers.items():
-        cell = {"corpus": "openalex", "policy": "iso", "field": "ai", "year": year, "papers": count}
-        names = [c.name for c in t.ledger_of(t.world_year).columns]
-        row = dict.fromkeys(names, 0) | cell | {"batch_id": window, "reason": "new"}
-        ledger.execute(f"INSERT INTO ops.world_year_change VALUES ({', '.join('?' * len(names))})", list(row.values()))
-    ledger.execute("DELETE FROM mart.world_year")
-    ledger.execute(
-        "INSERT INTO mart.world_year BY NAME SELECT corpus, policy, field, year, sum(papers)::BIGINT AS papers"
-        " FROM ops.world_year_change GROUP BY ALL"
-    )
-    if released:
-        names = [c.name for c in t.release.columns]
-        row = dict.fromkeys(names, window) | {"published_at": day, "withdrawn_at": None}
-        ledger.execute(f"INSERT INTO ops.release VALUES ({', '.join('?' * len(names))})", [row[n] for n in names])
-
-
-def sweep(ledger, *months: str, records: int = 5):
-    """Months of publication of which a night from the live API loaded 5 of so many records."""
-    for month in months:
-        batch = {"batch_id": f"{month}-{records}", "source": "openalex-api", "window_name": month, "kind": "works"}
-        batch |= {"finished_at": datetime.datetime(2026, 7, 1), "end_record": 5, "window_records": records}
-        columns = {c.name: None for c in t.batch.columns} | batch
-        ledger.execute(f"INSERT INTO ops.batch VALUES ({', '.join('?' * len(columns))})", list(columns.values()))
-
-
-def completeness(ledger) -> dict[int, tuple]:
-    return {
-        row["year"]: (row["is_complete"], row["basis"], row["years_observed"])
-        for row in read(ledger, "FROM mart.completeness")
-    }
-
-
-def test_without_a_past_a_year_is_complete_after_18_months(ledger):
-    load(ledger, "2018-01-01_2026-07-02.0000", {2023: 100, 2024: 100, 2025: 100, 2026: 50})
-    assert completeness(ledger) == {
-        2023: (True, "assumed", 0),
-        2024: (False, "assumed", 0),
-        2025: (False, "assumed", 0),
-        2026: (False, "not over", 0),
-    }
-    load(ledger, "2026-07-03.0000", {2024: 1})
-    assert completeness(ledger)[2024] == (True, "assumed", 0)  # 548 days
-
-
-def test_a_first_load_in_many_windows_says_nothing_of_lag(ledger):
-    """Partitions are named by the last change of a work, not by the day it became known."""
-    for window, papers in (("2023-01-01.0000", {2021: 1, 2022: 1}), ("2024-06-01.0000", {2021: 99, 2022: 99})):
-        load(ledger, window, papers, released=False)
-    load(ledger, "2024-07-01.0000", {2023: 50})
-    assert {basis for _, basis, _ in completeness(ledger).values()} == {"assumed"}
-
-
-@pytest.mark.parametrize(("late", "is_complete"), [(4, True), (40, False)])
-def test_the_lag_of_earlier_years_tells(ledger, late, is_complete):
-    """90 days after the end of 2022 and of 2023 all but `late` of 100 papers were counted; 2024 has been over for as
-    long."""
-    load(ledger, "2022-06-01.0000", {2022: 10, 2021: 100})
-    load(ledger, "2023-03-31.0000", {2022: 90 - late})
-    load(ledger, "2024-01-15.0000", {2022: late, 2023: 60})
-    load(ledger, "2024-03-30.0000", {2023: 40 - late})
-    load(ledger, "2025-01-15.0000", {2023: late, 2024: 60})
-    load(ledger, "2025-04-01.0000", {2024: 40})
-    found = completeness(ledger)
-    assert found[2024] == (is_complete, "observed", 2)
-    assert found[2021] == (True, "assumed", 0)
-
-
-def test_a_year_of_which_a_month_was_never_fetched_is_not_complete(ledger):
-    load(ledger, "2026-07-01", {2022: 100, 2023: 40}, source="openalex-api")
-    sweep(ledger, *(f"2022-{month:02d}" for month in range(1, 13)), *(f"2023-{month:02d}" for month in range(8, 13)))
-    sweep(ledger, *(f"2023-{month:02d}" for month in range(1, 8)), records=9)  # fetched in part
-    assert completeness(ledger) == {2022: (True, "assumed", 0), 2023: (False, "not fetched", 0)}
-    sweep(ledger, *(f"2023-{month:02d}" for month in range(1, 8)))
-    assert completeness(ledger)[2023] == (True, "assumed", 0)
-
-
-def test_a_snapshot_brings_every_year_whatever_the_api_was_asked_for(ledger):
-    load(ledger, "2026-06-01.0000", {2023: 100})
-    load(ledger, "2026-07-01", {2023: 1}, source="openalex-api")
-    sweep(ledger, "2023-12")
-    assert completeness(ledger)[2023][:2] == (True, "assumed")
-
-
-def test_lag_is_counted_to_the_newest_day_of_the_corpus_own_sources(ledger):
-    load(ledger, "2024-06-01.0000", {2023: 100})
-    load(ledger, "2026-06-01", {}, source="venue-list")  # adds nothing to openalex
-    (row,) = read(ledger, "FROM mart.completeness")
-    assert (row["as_of"], row["days_over"]) == (datetime.date(2024, 6, 1), 152)
 
 
 # NSF NCSES: tables 10059 (papers by country) and 10060 (matrix of international papers), as mart counts

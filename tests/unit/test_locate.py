@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from fractions import Fraction
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.evidence import RULES
+from schemas.evidence import AGREED, RULES
+from schemas.overrides import Override
 from schemas.tables import SHARE_SCALE
 from schemas.territories import UNKNOWN, policies
 from tasks.locate import Locator, country_of_code
@@ -197,3 +199,55 @@ def test_shares_are_within_a_billionth_of_the_exact_rule(authors):
                 exact[territory] = exact.get(territory, Fraction(0)) + weight
     for territory, share in shares(paper(*authors)).items():
         assert abs(Fraction(share, SHARE_SCALE) - exact[territory]) < Fraction(len(exact) + 1, SHARE_SCALE)
+
+
+def test_a_withdrawn_code_is_good_to_its_last_year_wherever_it_stands():
+    assert country_of_code("DD", 1990) == "DE"
+    with pytest.raises(BadRecord, match="withdrawn"):
+        country_of_code("DD", 1991)
+    for author in (person(("S", (place("DD"),))), person(loose=(place("DD"),))):
+        work = paper(author)
+        work.year = 1985
+        assert shares(work) == {"DE": SHARE_SCALE}
+        with pytest.raises(BadRecord, match="withdrawn"):
+            LOCATOR.locate(paper(author))  # of 2020, although the same places were located before
+
+
+def test_another_institution_of_a_territory_explains_a_string_that_names_its_state():
+    found = rows(person(("Lab, Shatin, China", (place("US"), place("HK", 2)))))
+    assert [(row.country, row.rule, row.is_conflict) for row in found] == [
+        ("US", "record", True),
+        ("HK", "record", False),
+    ]
+
+
+def test_places_beside_an_override_are_not_read():
+    text = "Univ A, Paris, France; Univ B, Berlin, Germany"
+    mine = Override("institution", "I1", "BR", "reviewed", "a letter", date(2026, 1, 1))
+    (author,) = Locator(Reference((mine,))).locate(paper(person((text, (place("FR"),))))).authors
+    assert [(row.country, row.rule) for row in author.rows] == [("BR", "override_institution")]
+
+
+def test_what_counts_for_no_unit_is_no_source():
+    """An author with a linked string: a loose institution is evidence beside it and gives no country."""
+    work = paper(person(("S", (place(None),)), loose=(place("US", 2),)))
+    (author,) = LOCATOR.locate(work).authors
+    assert (author.source, {row.country for row in author.rows}) == ("none", {"US", UNKNOWN})
+    assert shares(work) == {UNKNOWN: SHARE_SCALE}
+
+
+def test_every_contradiction_of_an_author_is_counted():
+    wrong = person(("ANDRA, France", (place("AU"),)), ("INRIA, Lyon, France", (place("AU"),)))
+    found = LOCATOR.locate(paper(wrong, person(("S", (place("FR"),))), person()))
+    assert found.evidence() == [("string_over_institution", 1, 2), ("institution", 1, 0), ("none", 1, 0)]
+
+
+@pytest.mark.parametrize(
+    ("text", "confidence"), [("Lab, Rome, Italy", AGREED), ("Dept", RULES["ror_record"].confidence)]
+)
+def test_a_string_that_agrees_raises_the_confidence_in_a_record_of_ror(text, confidence):
+    registry = SimpleNamespace(country_of={"02bb00": "IT"}.get)
+    nameless = Institution(1, "02bb00", None, None, None)
+    (author,) = Locator(Reference(index=registry)).locate(paper(person((text, (nameless,))))).authors
+    (row,) = author.rows
+    assert (row.country, row.rule, row.confidence, row.is_conflict) == ("IT", "ror_record", confidence, False)

@@ -20,6 +20,7 @@ REASONS = {
     "tasks/engines/duckdb.py": "COPY ... TO takes no parameters: its query is compiled by SQLAlchemy, the path is ours;"
     " SQLAlchemy has no MERGE: names are those of our tables",
     "tasks/engines/postgresql.py": "roles, grants and ANALYZE take no parameters; names are those of our tables",
+    "tasks/gates.py": "the day that a source told of is worded once, in schemas/indices_time.py",
     "tasks/layout.py": "views: their text is declared in schemas/indices*.py",
     "tasks/publish.py": "builds the DuckDB file of a release from our own names; values are bound",
     "tasks/releases.py": "a function of DuckDB, without arguments",

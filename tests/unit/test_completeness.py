@@ -1,0 +1,169 @@
+"""When a year is complete: by the lag of earlier years where it was watched, else 18 months after its end."""
+
+from __future__ import annotations
+
+import datetime
+
+import duckdb
+import pytest
+
+from schemas import tables as t
+from schemas.indices import VIEWS
+from schemas.indices_time import newest_over
+from tests.marts import read, sql_type
+
+
+@pytest.fixture
+def ledger():
+    """A DuckDB with the tables that completeness is computed from."""
+    with duckdb.connect() as conn:
+        conn.execute("CREATE SCHEMA ops")
+        conn.execute("CREATE SCHEMA mart")
+        for table in (t.batch, t.release, t.ledger_of(t.world_year), t.world_year):
+            columns = ", ".join(f"{c.name} {sql_type(c.type)}" for c in table.columns)
+            conn.execute(f"CREATE TABLE {table.schema}.{table.name} ({columns})")
+        conn.execute(f"CREATE VIEW mart.completeness AS {VIEWS['completeness'].over('mart')}")
+        yield conn
+
+
+def load(ledger, window: str, papers: dict[int, int], source: str = "openalex-snapshot", released: bool = True):
+    """A batch that adds papers to years, on the last date of its window's name."""
+    day = datetime.datetime.fromisoformat(window.split(".", maxsplit=1)[0].rsplit("_", maxsplit=1)[-1])
+    batch = {"batch_id": window, "source": source, "window_name": window, "kind": "works", "finished_at": day}
+    batch |= {"end_record": 5, "window_records": 5}
+    columns = {c.name: None for c in t.batch.columns} | batch
+    ledger.execute(f"INSERT INTO ops.batch VALUES ({', '.join('?' * len(columns))})", list(columns.values()))
+    for year, count in papers.items():
+        cell = {"corpus": "openalex", "policy": "iso", "field": "ai", "year": year, "papers": count}
+        names = [c.name for c in t.ledger_of(t.world_year).columns]
+        row = dict.fromkeys(names, 0) | cell | {"batch_id": window, "reason": "new"}
+        ledger.execute(f"INSERT INTO ops.world_year_change VALUES ({', '.join('?' * len(names))})", list(row.values()))
+    ledger.execute("DELETE FROM mart.world_year")
+    ledger.execute(
+        "INSERT INTO mart.world_year BY NAME SELECT corpus, policy, field, year, sum(papers)::BIGINT AS papers"
+        " FROM ops.world_year_change GROUP BY ALL"
+    )
+    if released:
+        names = [c.name for c in t.release.columns]
+        row = dict.fromkeys(names, window) | {"published_at": day, "withdrawn_at": None}
+        ledger.execute(f"INSERT INTO ops.release VALUES ({', '.join('?' * len(names))})", [row[n] for n in names])
+
+
+def sweep(ledger, *months: str, records: int = 5):
+    """Months of publication of which a night from the live API loaded 5 of so many records."""
+    for month in months:
+        batch = {"batch_id": f"{month}-{records}", "source": "openalex-api", "window_name": month, "kind": "works"}
+        batch |= {"finished_at": datetime.datetime(2026, 7, 1), "end_record": 5, "window_records": records}
+        columns = {c.name: None for c in t.batch.columns} | batch
+        ledger.execute(f"INSERT INTO ops.batch VALUES ({', '.join('?' * len(columns))})", list(columns.values()))
+
+
+def completeness(ledger) -> dict[int, tuple]:
+    return {
+        row["year"]: (row["is_complete"], row["basis"], row["years_observed"])
+        for row in read(ledger, "FROM mart.completeness")
+    }
+
+
+def test_without_a_past_a_year_is_complete_after_18_months(ledger):
+    load(ledger, "2018-01-01_2026-07-02.0000", {2023: 100, 2024: 100, 2025: 100, 2026: 50})
+    assert completeness(ledger) == {
+        2023: (True, "assumed", 0),
+        2024: (False, "assumed", 0),
+        2025: (False, "assumed", 0),
+        2026: (False, "not over", 0),
+    }
+    load(ledger, "2026-07-03.0000", {2024: 1})
+    assert completeness(ledger)[2024] == (True, "assumed", 0)  # 548 days
+
+
+def test_a_first_load_in_many_windows_says_nothing_of_lag(ledger):
+    """Partitions are named by the last change of a work, not by the day it became known."""
+    for window, papers in (("2023-01-01.0000", {2021: 1, 2022: 1}), ("2024-06-01.0000", {2021: 99, 2022: 99})):
+        load(ledger, window, papers, released=False)
+    load(ledger, "2024-07-01.0000", {2023: 50})
+    assert {basis for _, basis, _ in completeness(ledger).values()} == {"assumed"}
+
+
+@pytest.mark.parametrize("day", ["2026-07-02", "2026-07-03", "2026-12-31", "2027-07-02", "2028-07-02", "2028-07-03"])
+def test_a_batch_is_held_to_the_same_18_months(ledger, day):
+    """The gates count them without the view; 2027 ends on another day of the calendar than 2028, a leap year."""
+    load(ledger, f"2018-01-01_{day}.0000", dict.fromkeys(range(2020, 2029), 100))
+    done = [year for year, (is_complete, *_) in completeness(ledger).items() if is_complete]
+    assert newest_over(datetime.date.fromisoformat(day)) == max(done)
+
+
+@pytest.mark.parametrize(("late", "is_complete"), [(4, True), (40, False)])
+def test_the_lag_of_earlier_years_tells(ledger, late, is_complete):
+    """90 days after the end of 2022 and of 2023 all but `late` of 100 papers were counted; 2024 has been over for as
+    long."""
+    load(ledger, "2022-06-01.0000", {2022: 10, 2021: 100})
+    load(ledger, "2023-03-31.0000", {2022: 90 - late})
+    load(ledger, "2024-01-15.0000", {2022: late, 2023: 60})
+    load(ledger, "2024-03-30.0000", {2023: 40 - late})
+    load(ledger, "2025-01-15.0000", {2023: late, 2024: 60})
+    load(ledger, "2025-04-01.0000", {2024: 40})
+    found = completeness(ledger)
+    assert found[2024] == (is_complete, "observed", 2)
+    assert found[2021] == (True, "assumed", 0)
+
+
+def three_years(ledger, each: int) -> None:
+    """Two years of `each` papers, watched since the first was half over, 95 % of them counted 90 days after their end,
+    and a year that has been over for 90 days."""
+    late = each // 20
+    load(ledger, "2022-06-01.0000", {2022: each // 10})
+    load(ledger, "2023-03-31.0000", {2022: each - each // 10 - late})
+    load(ledger, "2024-01-15.0000", {2022: late, 2023: each // 2})
+    load(ledger, "2024-03-30.0000", {2023: each - each // 2 - late})
+    load(ledger, "2025-01-15.0000", {2023: late, 2024: each // 2})
+    load(ledger, "2025-04-01.0000", {2024: each - each // 2})
+
+
+@pytest.mark.parametrize(
+    ("each", "expected"),
+    [
+        (100, (True, "observed", 2)),  # exactly the share that is asked for
+        (20, (False, "assumed", 0)),  # years this small tell nothing
+    ],
+)
+def test_years_of_few_papers_tell_nothing_of_lag(ledger, each, expected):
+    three_years(ledger, each)
+    assert completeness(ledger)[2024] == expected
+
+
+def test_a_corpus_is_watched_from_its_own_first_release(ledger):
+    """Not from a release of before it was there: of a list."""
+    load(ledger, "2020-01-01", {}, source="venue-list")
+    three_years(ledger, 100)
+    assert completeness(ledger)[2024] == (True, "observed", 2)
+
+
+def test_a_retry_of_the_quarantine_is_no_news_of_the_source(ledger):
+    load(ledger, "2024-06-01.0000", {2023: 100})
+    load(ledger, "2026-06-01", {2023: 1}, source="quarantine")
+    (row,) = read(ledger, "FROM mart.completeness")
+    assert (row["papers"], row["as_of"]) == (101, datetime.date(2024, 6, 1))
+
+
+def test_a_year_of_which_a_month_was_never_fetched_is_not_complete(ledger):
+    load(ledger, "2026-07-01", {2022: 100, 2023: 40}, source="openalex-api")
+    sweep(ledger, *(f"2022-{month:02d}" for month in range(1, 13)), *(f"2023-{month:02d}" for month in range(8, 13)))
+    sweep(ledger, *(f"2023-{month:02d}" for month in range(1, 8)), records=9)  # fetched in part
+    assert completeness(ledger) == {2022: (True, "assumed", 0), 2023: (False, "not fetched", 0)}
+    sweep(ledger, *(f"2023-{month:02d}" for month in range(1, 8)))
+    assert completeness(ledger)[2023] == (True, "assumed", 0)
+
+
+def test_a_snapshot_brings_every_year_whatever_the_api_was_asked_for(ledger):
+    load(ledger, "2026-06-01.0000", {2023: 100})
+    load(ledger, "2026-07-01", {2023: 1}, source="openalex-api")
+    sweep(ledger, "2023-12")
+    assert completeness(ledger)[2023][:2] == (True, "assumed")
+
+
+def test_lag_is_counted_to_the_newest_day_of_the_corpus_own_sources(ledger):
+    load(ledger, "2024-06-01.0000", {2023: 100})
+    load(ledger, "2026-06-01", {}, source="venue-list")  # adds nothing to openalex
+    (row,) = read(ledger, "FROM mart.completeness")
+    assert (row["as_of"], row["days_over"]) == (datetime.date(2024, 6, 1), 152)
