@@ -12,10 +12,12 @@ import hashlib
 import io
 import os
 import shutil
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
+from threading import Event
 from typing import NamedTuple
 
 import msgspec
@@ -29,6 +31,7 @@ MANIFEST = "manifest.json"
 ANEW = "remove the folder and run again"
 WORKS, DELETIONS = "works", "deletions"
 BLOCK = 1 << 20
+PARTS_AT_ONCE = 4  # a connection to an object store is slower than most lines, and checking a part takes a core
 BEGINNING = 4_096  # bytes by which a record above the size limit is told from others
 
 
@@ -106,17 +109,9 @@ def land(folder: Path, workspace: Path, landing: Landing, incoming: Iterable[Inc
             return read_landing(target)
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
-        parts = []
-        for number, part in enumerate(incoming):
-            name = f"part-{number:04d}.{'csv' if landing.kind == DELETIONS else 'jsonl'}.gz"
-            digest, size = _copy(part, temporary / name)
-            records = count_records(temporary / name, max_expansion, shown_as=part.path)
-            if part.records is not None and records != part.records:
-                raise SourceError(
-                    f"{part.path} holds {records} records, the manifest says {part.records}", "fetch the snapshot again"
-                )
-            parts.append(LandedPart(name, part.path, digest, size, records))
-        whole = msgspec.structs.replace(landing, parts=tuple(parts))
+        kind = "csv" if landing.kind == DELETIONS else "jsonl"
+        named = [(part, temporary / f"part-{number:04d}.{kind}.gz") for number, part in enumerate(incoming)]
+        whole = msgspec.structs.replace(landing, parts=_land_parts(named, max_expansion))
         (temporary / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(whole), indent=1))
         target.parent.mkdir(parents=True, exist_ok=True)
         _move(temporary, target)
@@ -141,10 +136,35 @@ def _move(temporary: Path, target: Path) -> None:
         shutil.rmtree(temporary)  # another run has landed the same parts meanwhile
 
 
-def _copy(part: Incoming, file: Path) -> tuple[str, int]:
+def _land_parts(named: Sequence[tuple[Incoming, Path]], max_expansion: int) -> tuple[LandedPart, ...]:
+    """Copy and check some parts at a time; the first that fails, in their order, ends the others."""
+    given_up = Event()
+    with ThreadPoolExecutor(PARTS_AT_ONCE, "land") as pool:
+        landing = [pool.submit(_land_part, part, file, max_expansion, given_up) for part, file in named]
+        try:
+            return tuple(part.result() for part in landing)
+        except BaseException:
+            given_up.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _land_part(part: Incoming, file: Path, max_expansion: int, given_up: Event) -> LandedPart:
+    digest, size = _copy(part, file, given_up)
+    records = count_records(file, max_expansion, shown_as=part.path)
+    if part.records is not None and records != part.records:
+        raise SourceError(
+            f"{part.path} holds {records} records, the manifest says {part.records}", "fetch the snapshot again"
+        )
+    return LandedPart(file.name, part.path, digest, size, records)
+
+
+def _copy(part: Incoming, file: Path, given_up: Event) -> tuple[str, int]:
     digest, size = hashlib.sha256(), 0
     with file.open("wb") as out:
         for block in part.blocks:
+            if given_up.is_set():
+                break
             digest.update(block)
             size += out.write(block)
             if part.bytes is not None and size > part.bytes:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import gzip
 import json
 from pathlib import Path
+from threading import Barrier, Event
 from typing import Any
 
 import msgspec
 import pytest
 from isal import igzip
 
-from schemas.errors import LandingError
+from schemas.errors import LandingError, SourceError
 from tasks import land as landings
 from tasks.land import MANIFEST, WORKS, Incoming, Landing, OpenLanding, land, read_landing, read_lines
 
@@ -49,6 +50,36 @@ def calls(monkeypatch) -> list[str]:
     monkeypatch.setattr(igzip, "open", noting("unpack", igzip.open))
     monkeypatch.setattr(landings.hashlib, "file_digest", noting("hash", landings.hashlib.file_digest))
     return made
+
+
+def test_parts_are_fetched_side_by_side(tmp_path):
+    both = Barrier(2, timeout=30)
+
+    def blocks():
+        both.wait()
+        yield gzip.compress(b"{}\n")
+
+    parts = [Incoming("a", blocks(), None, 1), Incoming("b", blocks(), None, 1)]
+    landing = land(tmp_path / "landing", tmp_path / "work", Landing("w.r0", "test", "w", WORKS, ()), parts, 1000)
+    assert [part.path for part in landing.parts] == ["a", "b"]
+
+
+def test_a_part_that_fails_ends_the_others_and_leaves_nothing(tmp_path):
+    begun = Event()
+
+    def endless():
+        begun.set()
+        while True:
+            yield b"x"
+
+    def cut():
+        begun.wait(30)
+        yield gzip.compress(b"{}\n")[:-3]
+
+    parts = [Incoming("cut", cut(), None, 1), Incoming("endless", endless(), None, 1)]
+    with pytest.raises(SourceError, match="cut is cut or not a gzip file"):
+        land(tmp_path / "landing", tmp_path / "work", Landing("w.r0", "test", "w", WORKS, ()), parts, 1000)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 def test_landings_of_releases_that_told_of_cut_lists_are_read(tmp_path):
