@@ -26,8 +26,8 @@ from schemas.mentions import load_mentions
 from schemas.staging import STAGED, arrow_schema
 from schemas.tables import OF_WORK
 from schemas.work_ids import shown_id
-from tasks.garbage import no_collections
 from tasks.locate import Located, Locator
+from tasks.memory import no_collections
 from tasks.parse import BadRecord, ParsedWork, Version, hash64
 from tasks.records import Line, Reader, Record, unread_digest, unread_key
 from tasks.reference import load_reference

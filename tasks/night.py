@@ -22,9 +22,9 @@ from tasks import batch as batches
 from tasks import quarantine
 from tasks.batch import Batch, Outcome
 from tasks.derive import CHUNK_RECORDS, Deriver
-from tasks.garbage import few_collections
 from tasks.intake import Intake, Opening, Place, SnapshotIntake, Window
 from tasks.land import WORKS, Landing, OpenLanding
+from tasks.memory import few_collections
 from tasks.publish import Release, publish
 from tasks.registry import reference_folder
 from tasks.retention import Pruned, prune_landing

@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 
 from schemas.expectations import GATE_CHECK, GATES, SHARES, Check, Gate, build_suite, record_checks
 from schemas.work_ids import shown_id
+from tasks.memory import give_back
 
 SAMPLE_SIZE = 5
 SAMPLE_CHARACTERS = 60
@@ -86,7 +87,7 @@ def validate_staged(folder: Path) -> Report:
         results += found
         for rejection in refused:
             rejections.setdefault(rejection.stage_id, rejection)
-    pa.default_memory_pool().release_unused()  # 70 MB for 50,000 works, which the load is about to need
+    give_back()
     return Report(results, list(rejections.values()))
 
 

@@ -9,7 +9,7 @@ import pandas  # noqa: F401 (pyarrow imports it at its first array)
 from schemas.fields import load_definitions
 from schemas.mentions import load_mentions
 from tasks.derive import locator
-from tasks.garbage import ALLOCATIONS
+from tasks.memory import ALLOCATIONS
 
 load_definitions()
 load_mentions()

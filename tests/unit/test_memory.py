@@ -1,11 +1,13 @@
-"""How often Python looks for garbage while much is made."""
+"""How often Python looks for garbage while much is made, and what is handed back."""
 
 import gc
+import sys
 
+import psutil
 import pytest
 
 from tasks.derive import Line, Reading, derive_lines
-from tasks.garbage import ALLOCATIONS, few_collections, no_collections
+from tasks.memory import ALLOCATIONS, few_collections, give_back, no_collections
 from tasks.readers import OpenAlexReader
 from tests.factory import author, line, work
 
@@ -41,3 +43,14 @@ def test_collections_are_as_before_after_a_failure():
             raise ZeroDivisionError
     assert gc.isenabled()
     assert gc.get_threshold() == before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other C libraries keep less")
+def test_freed_memory_goes_back_to_the_system():
+    """Large objects that die between small ones that live on: the heap cannot shrink by itself."""
+    kept = [(bytes(100_000), [object() for _ in range(100)]) for _ in range(1_000)]
+    kept = [small for _, small in kept]
+    before = psutil.Process().memory_info().rss
+    give_back()
+    assert before - psutil.Process().memory_info().rss > 50_000_000
+    assert len(kept) == 1_000
