@@ -400,7 +400,7 @@ def test_long_strings_are_cut_around_the_words_that_decided(collab, tmp_path):
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        ("W999", "not stored -> it was never in scope"),
+        ("W999", "not stored -> no run has met it, or only versions outside the scope"),
         ("x", "not the id of a work"),
         ("W1 OR 1=1", "not the id of a work"),
     ],
