@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,13 @@ class Release:
     def complete_years(self, corpus: str, field: str) -> list[int]:
         """Years with works that count as complete, in order."""
         return self._complete.get((corpus, field), [])
+
+    def lacking(self, of: Slice) -> str:
+        """Years of a slice that are not complete or hold no works, in words: a run of them is named by its ends."""
+        complete = sorted(set(self.complete_years(of.corpus, of.field)) & set(range(of.first, of.last + 1)))
+        runs = [(before + 1, after - 1) for before, after in pairwise([of.first - 1, *complete, of.last + 1])]
+        shown = [str(first) if first == last else f"{first} to {last}" for first, last in runs if first <= last]
+        return ", ".join(shown)
 
     @cached_property
     def _complete(self) -> dict[tuple[str, str], list[int]]:

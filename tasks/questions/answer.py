@@ -30,9 +30,8 @@ def share(part: int, whole: int) -> float | None:
 def about(release: Release, of: Slice) -> str:
     """Where the numbers come from, with the years that are not complete."""
     said = f"release {release.release_id}, corpus {of.corpus}, policy {of.policy}, field {of.field}, {of.years}"
-    complete = set(release.complete_years(of.corpus, of.field))
-    lacking = [str(year) for year in range(of.first, of.last + 1) if year not in complete]
-    return f"{said}; years not complete or without works: {', '.join(lacking)}" if lacking else said
+    lacking = release.lacking(of)
+    return f"{said}; years not complete or without works: {lacking}" if lacking else said
 
 
 def about_many(release: Release, slices: Sequence[Slice]) -> str:

@@ -108,6 +108,16 @@ def test_partners_have_rank_and_interval(ask):
     assert len(yearly) == 4
 
 
+def test_a_long_span_of_empty_years_is_named_by_its_ends(collab, tmp_path):
+    span = ("--field", "all", "--from", 1900, "--to", 9999)
+    _, out, _ = collab("ask", "partners", "--country", "US", *span, "--format", "json")
+    (note,) = [note for note in json.loads(out)["notes"] if "not complete" in note]
+    assert note.endswith("1900 to 9999; years not complete or without works: 1900 to 2019, 2022 to 9999")
+    assert collab("export", "matrix", *span, "--out", tmp_path)[0] == 0
+    readme = (tmp_path / "README-matrix-all.txt").read_text()
+    assert "1900 to 9999 (of which not complete or empty: 1900 to 2019, 2022 to 9999)" in readme
+
+
 def test_pair_by_field_and_year(ask):
     rows = ask("pair", "--a", "germany", "--b", "IND", "--from", 2020, "--to", 2021)
     assert {(row["field"], row["year"], row["papers"]) for row in rows} >= {("all", 2021, 1), ("ai", 2021, 1)}
