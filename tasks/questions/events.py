@@ -33,23 +33,24 @@ def changes(release: Release, corpus: str, policy: str, field: str, aggregate: s
         cells.setdefault(tuple(getattr(row, name) for name in cell), []).append(row)
     rows: list[tuple[object, ...]] = []
     for (year, *ends, detail), parts in cells.items():
-        reasons = ", ".join(f"{part.papers:+,} {part.reason}" for part in parts if part.papers)
+        # every reason is named at least once: where neither papers nor citations moved, shares did
+        by_papers = [f"{part.papers:+,} {part.reason}" for part in parts if part.papers or not part.citations]
+        by_citations = [f"{part.citations:+,} {part.reason}" for part in parts if part.citations]
         named = " ".join(filter(None, (" - ".join(_named(code) for code in ends if code) or "World", detail)))
         sums = (sum(part.papers for part in parts), sum(part.citations for part in parts))
-        rows.append((named, year, reasons, *sums))
-    rows.sort(key=lambda row: (-abs(int(str(row[3]))), -abs(int(str(row[4]))), str(row[1]), str(row[0])))
+        rows.append((named, year, ", ".join(by_papers), ", ".join(by_citations), *sums))
+    rows.sort(key=lambda row: (-abs(int(str(row[4]))), -abs(int(str(row[5]))), str(row[1]), str(row[0])))
     elsewhere = sorted({row.field for row in release.rows(sa.select(moved.c.field).distinct())} - {field})
     return Answer(
         f"What moved since the release before: {len(rows):,} cells of {table}, the first {min(top, len(rows))}",
-        ("cell", "year", "papers_by_reason", "papers", "citations"),
+        ("cell", "year", "papers_by_reason", "citations_by_reason", "papers", "citations"),
         rows[:top],
         (
             f"release {release.release_id}, corpus {corpus}, policy {policy}, field {field}",
-            "one reason per work and batch; a cell whose papers are +0 moved in citations or shares only; in a first"
-            " release everything is new",
+            "one reason per work and batch; +0 papers: shares moved only; in a first release everything is new",
             f"other fields that moved: {', '.join(elsewhere) or 'none'}",
         ),
-        text_columns=3,
+        text_columns=4,
     )
 
 

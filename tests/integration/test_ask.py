@@ -26,6 +26,7 @@ WORKS = [
     work(19, [author("BR"), author("IN")], publication_year=2021),
     work(20, [author("GB")], publication_year=2021),
 ]
+CITED_MORE = {"cited_by_count": 8, "referenced_works": ["https://openalex.org/W20"]}
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +39,8 @@ def home(engine, tmp_path_factory) -> Settings:
     later = [
         work(21, [author("US"), author("CN")], updated="2026-01-02", publication_year=2020),
         work(17, [author("IN"), author("FR")], updated="2026-01-02", publication_year=2020),
+        work(19, [author("BR"), author("IN")], updated="2026-01-02", publication_year=2021, **CITED_MORE),
+        work(20, [author("GB"), author("GB"), author()], updated="2026-01-02", publication_year=2021),
     ]
     write_snapshot(folder / "s", {"2026-01-01": WORKS, "2026-01-02": later})
     run(settings)
@@ -129,7 +132,15 @@ def test_changes_are_told_with_their_reasons(ask):
     assert rows["China - United States"]["papers_by_reason"] == "+1 new"
     assert (rows["Germany - India"]["papers_by_reason"], rows["Germany - India"]["papers"]) == ("-1 corrected", -1)
     assert rows["France - India"]["papers_by_reason"] == "+1 corrected"
+    brazil = rows["Brazil - India"]  # was cited more
+    assert (brazil["papers_by_reason"], brazil["papers"]) == ("", 0)
+    assert (brazil["citations_by_reason"], brazil["citations"]) == ("+7 citations", 7)
     assert ask("changes", "--field", "all", "--of", "world")[0]["papers"] == 1
+    flows = {row["cell"]: row for row in ask("changes", "--field", "all", "--of", "flow")}
+    assert flows["Brazil - United Kingdom"]["citations_by_reason"] == "+1 citations"
+    countries = {(row["cell"], row["year"]): row for row in ask("changes", "--field", "all", "--of", "country")}
+    britain = countries["United Kingdom", 2021]  # one author of three is not located any more: a smaller share
+    assert (britain["papers_by_reason"], britain["citations_by_reason"]) == ("+0 corrected", "")
     blocs = {row["cell"]: row["papers"] for row in ask("changes", "--field", "all", "--of", "bloc_pair", "--top", 999)}
     assert blocs["asia - northern-america"] == 1
 
