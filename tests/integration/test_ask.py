@@ -158,6 +158,9 @@ def test_formats(collab):
     ("args", "said"),
     [
         (["partners", "--country", "Chna"], r"unknown country 'Chna' -> did you mean China (CN)"),
+        (["partners", "--country", "congo"], "'congo' can be more than one country -> give its code: CD (DR Congo) or"),
+        (["pair", "--a", "Korea", "--b", "US"], "'Korea' can be more than one country -> give its code: KP (North"),
+        (["flows", "--country", "Virgin  Islands"], "give its code: VG (British Virgin Islands) or VI (US Virgin"),
         (["partners", "--country", "ZZ"], "unknown country 'ZZ'"),
         (["partners", "--country", "\x1b[31m=HYPERLINK"], "unknown country '\\x1b[31m=HYPERLINK'"),
         (["partners", "--country", "US", "--field", "helthcare"], "unknown field 'helthcare'"),
