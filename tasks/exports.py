@@ -108,6 +108,9 @@ def _export(
     write: Callable[[Collaboration, Path], tuple[list[Path], str]],
     about: str,
 ) -> list[Path]:
+    if not release.has_works(of.corpus, of.policy, of.field):
+        raise UsageError(f"no counted works in field {of.field} of corpus {of.corpus}", "choose another --field")
+
     def write_all() -> list[Path]:
         files, text = write(read_collaboration(release, of), folder)
         heading = f"Field {of.field}, {_span(release, of)}\n"

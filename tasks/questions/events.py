@@ -7,6 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from schemas import tables as t
+from schemas.mentions import load_mentions
 from tasks.places import name_of, territory_of
 from tasks.questions.answer import WHOLE, Answer, about, share
 from tasks.questions.pairs import two_countries
@@ -17,8 +18,9 @@ AGGREGATES = {mart.name.removesuffix("_year"): mart.name for mart in t.MART if "
 
 def changes(release: Release, corpus: str, policy: str, field: str, aggregate: str = "pair", top: int = 20) -> Answer:
     """The cells that moved most since the release before, each with its reasons."""
-    for kind, value in (("corpus", corpus), ("policy", policy), ("field", field)):
-        release.check(kind, value)
+    release.check("corpus", corpus)
+    release.check("policy", policy)
+    release.check_field(field)
     table = AGGREGATES[closest("--of", aggregate, sorted(AGGREGATES))]
     moved = release.table("change")
     cell = ("year", "territory_a", "territory_b", "detail")
@@ -119,9 +121,13 @@ def mentions(release: Release, of: Slice, mention: str | None, country: str, par
     """Papers of a country, or of two countries together, that name a building block, by year; all of them without a
     name."""
     table = release.table("mention_pair_year" if partner else "mention_year")
+    about_mention: tuple[str, ...] = ()
     if mention is not None:
         known, mention = release.table("mention_year"), mention.casefold()
-        closest("mention", mention, sorted(row.mention for row in release.rows(sa.select(known.c.mention).distinct())))
+        held = {row.mention for row in release.rows(sa.select(known.c.mention).distinct())}
+        closest("mention", mention, sorted(held | load_mentions().names.keys()))
+        if mention not in held:
+            about_mention = (f"0 papers: no counted work of the release, of any country or year, names {mention}",)
     if partner:
         ends = two_countries(country, partner, of.policy)
         is_wanted = sa.and_(table.c.territory_a == ends[0], table.c.territory_b == ends[1])
@@ -158,6 +164,7 @@ def mentions(release: Release, of: Slice, mention: str | None, country: str, par
             about(release, of),
             "named in title or abstract, where there is one: to name is not to use; " + WHOLE,
             "world_with_unknown: papers of the world that name it and have an author whose country is not known",
+            *about_mention,
         ),
         text_columns=2,
     )

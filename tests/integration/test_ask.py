@@ -145,6 +145,48 @@ def test_changes_are_told_with_their_reasons(ask):
     assert blocs["asia - northern-america"] == 1
 
 
+DECLARED = "0 papers: no counted work of this corpus is in field icml"
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (
+            ["mentions", "--country", "US", "--mention", "Qwen"],
+            "0 papers: no counted work of the release, of any country",
+        ),
+        (["mentions", "--country", "US", "--mention", "qwen", "--with", "CN"], "or year, names qwen"),
+        (
+            ["share", "--a", "US", "--b", "CN", "--venues"],
+            "31 fields; 0 papers: no counted work of this corpus is in one",
+        ),
+        (["share", "--a", "US", "--b", "CN", "--field", "icml"], DECLARED),
+        (["partners", "--country", "Chad"], "Partners of Chad: 0 international papers of 0, 0 undetermined"),
+        (["partners", "--country", "US", "--field", "icml"], f"2020 to 2021; {DECLARED}"),
+        (["partners", "--country", "US", "--field", "icml", "--per-year"], DECLARED),
+        (["partners", "--country", "US", "--field", "icml", "--from", "2030", "--to", "2031"], f"2031; {DECLARED}"),
+        (["pair", "--a", "US", "--b", "CN", "--field", "icml"], DECLARED),
+        (["flows", "--country", "US", "--field", "icml"], DECLARED),
+        (["non-western", "--field", "icml"], DECLARED),
+        (["changes", "--field", "icml"], "0 cells of pair_year"),
+    ],
+)
+def test_what_is_declared_and_has_no_papers_has_0_and_is_told_so(collab, args, said):
+    code, out, err = collab("ask", *args, "--format", "json")
+    assert (code, err) == (0, "")
+    answer = json.loads(out)
+    assert answer["rows"] == []
+    assert said in " | ".join([answer["title"], *answer["notes"]])
+    assert "nothing found" in collab("ask", *args)[1]
+
+
+def test_an_empty_field_is_not_exported(collab, tmp_path):
+    code, _, err = collab("export", "matrix", "--field", "icml", "--out", tmp_path / "out")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "no counted works in field icml of corpus openalex -> choose another --field" in err
+    assert not (tmp_path / "out").exists()
+
+
 def test_formats(collab):
     _, out, _ = collab("ask", "share", "--a", "US", "--b", "CN", "--policy", "iso", "--field", "all", "--format", "csv")
     (row, *_) = csv.DictReader(io.StringIO(out))
@@ -169,11 +211,12 @@ def test_formats(collab):
         (["partners", "--country", "US", "--from", "2021", "--to", "2020"], "--from 2021 comes after --to 2020"),
         (["partners", "--country", "US", "--from", "2050"], "the release has 2020 to 2021"),
         (["partners", "--country", "HK", "--policy", "mainland-sar"], "policy mainland-sar counts Hong Kong as China"),
-        (["partners", "--country", "Chad"], "no papers of Chad in field ai"),
         (["partners", "--country", "US", "--release", "../../etc"], "unknown release"),
         (["partners", "--country", "US", "--format", "xml"], "unknown --format 'xml'"),
         (["share", "--a", "US", "--b", "usa"], "US and usa are the same country"),
-        (["share", "--a", "US", "--b", "CN", "--venues", "--from", "2030"], "no venues in corpus openalex in these"),
+        (["share", "--a", "US", "--b", "CN", "--venues", "--corpus", "mine"], "unknown corpus 'mine' -> known: open"),
+        (["mentions", "--country", "US", "--mention", "quen"], "unknown mention 'quen' -> did you mean"),
+        (["changes", "--field", "helthcare"], "unknown field 'helthcare' -> did you mean healthcare?"),
         (["changes", "--of", "pairs"], "unknown --of 'pairs' -> did you mean"),
     ],
 )
@@ -271,6 +314,18 @@ def test_flows_and_mentions(ask_by_hand):
     assert (row["papers"], row["of"], row["world_with_unknown"]) == (2, 7, 2)
     (both,) = ask_by_hand("mentions", "--country", "US", "--with", "CN", *span)
     assert (both["papers"], both["of"]) == (1, 5)
+
+
+def test_venues_with_works_in_other_years_only_are_refused(by_hand, collab, monkeypatch):
+    monkeypatch.setenv("COLLAB_HOME", str(by_hand))
+    with duckdb.connect(str(by_hand / "published" / "current" / "atlas.duckdb")) as made:
+        made.execute("INSERT INTO world_year SELECT * REPLACE ('icml' AS field) FROM world_year WHERE field = 'ai'")
+    ask = ("ask", "share", "--a", "US", "--b", "CN", "--venues", "--policy", "iso", "--format", "csv")
+    fields = [line.split(",")[0] for line in collab(*ask)[1].splitlines()]
+    assert fields == ["field", "icml", "icml"]
+    code, _, err = collab(*ask, "--from", "2030")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "no venues in corpus openalex in these years" in err
 
 
 def test_an_older_release_has_no_such_table(by_hand, collab, monkeypatch):
