@@ -132,9 +132,9 @@ class Release:
         """The field, if the release has works of it or it is declared: then there are none, and that is the answer.
 
         Raises:
-            UsageError: it is neither.
+            UsageError: it is neither; `all` is none that is declared, a warehouse of scope `ai` does not count it.
         """
-        return closest("field", field, sorted({*self.names("field"), *load_definitions().names}))
+        return closest("field", field, sorted({*self.names("field"), *(one.id for one in load_definitions().fields)}))
 
     def complete_years(self, corpus: str, field: str) -> list[int]:
         """Years with works that count as complete, in order."""

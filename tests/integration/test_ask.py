@@ -316,6 +316,15 @@ def test_flows_and_mentions(ask_by_hand):
     assert (both["papers"], both["of"]) == (1, 5)
 
 
+def test_a_field_that_a_scope_does_not_count_is_unknown(by_hand, collab, monkeypatch):
+    monkeypatch.setenv("COLLAB_HOME", str(by_hand))
+    with duckdb.connect(str(by_hand / "published" / "current" / "atlas.duckdb")) as made:
+        made.execute("DELETE FROM world_year WHERE field = 'all'")  # as in a warehouse of scope ai
+    code, _, err = collab("ask", "flows", "--country", "US", "--field", "all")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "unknown field 'all'" in err
+
+
 def test_venues_with_works_in_other_years_only_are_refused(by_hand, collab, monkeypatch):
     monkeypatch.setenv("COLLAB_HOME", str(by_hand))
     with duckdb.connect(str(by_hand / "published" / "current" / "atlas.duckdb")) as made:
