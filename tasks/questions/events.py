@@ -49,7 +49,8 @@ def changes(release: Release, corpus: str, policy: str, field: str, aggregate: s
         rows[:top],
         (
             f"release {release.release_id}, corpus {corpus}, policy {policy}, field {field}",
-            "one reason per work and batch; +0 in papers_by_reason: only shares moved; in a first release everything is new",
+            "one reason per work and batch; +0 in papers_by_reason: only shares moved; in a first release everything is"
+            " new",
             f"other fields that moved: {', '.join(elsewhere) or 'none'}",
         ),
         text_columns=4,
