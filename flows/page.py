@@ -135,6 +135,7 @@ def silent_end(night: Night | None, state: str, message: str, unread: str = "") 
     message = message.removeprefix(EXCEPTION)
     if BAD_PARAMETERS in message:
         return _refused_parameters(night, message)
+    message = " ".join(message.split())  # those of other people's errors have several lines
     how = next((f"the process was {why}. " for name, why in KILLED.items() if name in message), "")
     says = f"Prefect says: {harmless(message)}" if how else harmless(message or state)
     lines = [f"**Why.** {how[:1].upper()}{how[1:]}{says}"]

@@ -231,6 +231,8 @@ def test_a_killed_run_is_told_from_what_the_warehouse_holds():
     )
     assert words.text.startswith("## Failed\n\n**Why.** VerifyFailed: 1 of 9 checks\n")
     assert "`collab verify`" in words.line
+    words = page.silent_end(Night("collab verify"), "Failed", "ValueError: two\n - lines")
+    assert "**Why.** ValueError: two - lines\n" in words.text
 
 
 def test_each_row_of_counts_is_checked():
