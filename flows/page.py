@@ -155,9 +155,8 @@ def silent_end(night: Night | None, state: str, message: str, unread: str = "") 
 
 def _refused_parameters(night: Night | None, message: str) -> Words:
     """A run that Prefect did not begin: to start it again as it was would be refused again."""
-    wrong = harmless(
-        "; ".join(line.strip().removeprefix("- ") for line in message.partition(BAD_PARAMETERS)[2].splitlines()[1:])
-    )
+    named = message.partition(BAD_PARAMETERS)[2].splitlines()[1:]
+    wrong = harmless("; ".join(line.strip().removeprefix("- ") for line in named) or message)
     command = (night.command if night else None) or "collab"
     about = f"`{command.partition(' --')[0]} --help`"
     go_on = f"Start it with other parameters: *Custom run* of its deployment, or on the worker's machine, see {about}"
