@@ -74,12 +74,15 @@ def relocate_all() -> None:
 def ror_update(
     dump: Annotated[str, typer.Argument(help="Release of ROR: zip, JSON or JSON lines; file, s3://... or https://...")],
 ) -> None:
-    """Load a release of ROR (from its community on Zenodo), decide again the works that it can change, and publish."""
+    """Load a release of ROR (from its community on Zenodo), decide again the works that it can change, and publish.
+
+    Before the first run it makes the warehouse, so that the first load is decided with it.
+    """
     settings = load_settings()
-    with log_to_stderr(), Warehouse.open(settings, create=False) as warehouse:
-        with Workspace(settings.staging) as workspace:
-            read = read_dump(dump, workspace.folder)
-        show_places.dump(console, read)
+    with log_to_stderr(), Workspace(settings.staging) as workspace:
+        read = read_dump(dump, workspace.folder)  # first: a file that cannot be read makes no warehouse
+    show_places.dump(console, read)
+    with log_to_stderr(), Warehouse.open(settings) as warehouse:
 
         def change(conn: Connection) -> Callable[[Connection], Select[Any]] | None:
             if replace_organizations(conn, read.organizations, read.name):
@@ -100,7 +103,8 @@ def override_apply(
 ) -> None:
     """Make the corrections of a file the ones in force, decide the works concerned again, and publish.
 
-    The file is the whole list: earlier corrections that are not in it are withdrawn.
+    The file is the whole list: earlier corrections that are not in it are withdrawn. Before the first run it makes the
+    warehouse, so that the first load is decided with them.
     """
     settings = load_settings()
     try:
@@ -110,7 +114,7 @@ def override_apply(
         cause = getattr(exc, "strerror", None) or "it is not UTF-8"
         raise UsageError(f"cannot read {file}: {cause}", "give a CSV of corrections, saved as UTF-8") from None
     overrides = parse_overrides(text, file.name)
-    with log_to_stderr(), Warehouse.open(settings, create=False) as warehouse:
+    with log_to_stderr(), Warehouse.open(settings) as warehouse:
 
         def change(conn: Connection) -> Callable[[Connection], Select[Any]] | None:
             replaced = replace_overrides(conn, overrides)
@@ -136,3 +140,5 @@ def _say_relocated(warehouse: Warehouse, settings: Settings, done: Relocated) ->
     release = write_release(warehouse, settings)  # also what a killed command left unpublished
     told = f"{done.looked_at:,} works looked at, {done.changed:,} changed"
     console.print(f"{told}; release {release.release_id}" if release else told, markup=False, highlight=False)
+    if done.changed:
+        console.print("`collab undo` takes back only what is loaded from now on", style="yellow", soft_wrap=True)

@@ -33,7 +33,8 @@ def harmless(value: object, longest: int = LONGEST_TEXT) -> str:
     """Text for a page that may or may not render Markdown (the old Prefect UI does so in cells, the new one does not):
     plain words stay as they are, all others become code."""
     pieces = QUOTED.split(safe(value, longest))
-    shown = "".join(as_code(piece, longest) if at % 2 else _words(piece) for at, piece in enumerate(pieces))
+    # an empty quotation must not join what it parts: <``img would become a tag
+    shown = "".join(as_code(piece, longest) or " " if at % 2 else _words(piece) for at, piece in enumerate(pieces))
     return shown.replace("``", "` `")  # two spans side by side would be the fence of a third
 
 

@@ -31,6 +31,7 @@ BROKEN = {"stop": "STOPPED", "reject": "refused", "repair": "repaired", "warn": 
 NOT_EVALUATED, HOLDS = "not evaluated", "holds"
 RESULTS = [*BROKEN.values(), NOT_EVALUATED, HOLDS]
 FAILED, EXCEPTION = "Failed", "Flow run encountered an exception: "  # as Prefect names them
+BAD_PARAMETERS = "received invalid parameters"
 KILLED = {
     "SIGKILL": "killed (SIGKILL): by hand, by the system because memory ran out, or with its machine",
     "SIGTERM": "ended from outside (SIGTERM)",
@@ -64,10 +65,17 @@ class Words:
 def good_end(night: Night) -> Words:
     """A green night: what it wrote, and what to look at, if anything."""
     did = f"release {as_code(night.release)} is out" if night.release else "no cell changed, so no new release"
-    lines = [f"**Written.** {_written(night)}", f"**Published.** {_published(night)}"]
-    refused = sum(row["quarantined"] for row in night.batches)
+    published = _published(night) if night.release else f"Nothing new, and nothing waits: {_seen_by_readers(night)}."
+    lines = [f"**Written.** {_written(night)}", f"**Published.** {published}"]
+    go_on, counts = "Nothing to do.", total(night.batches)
+    refused = counts["quarantined"]
     if refused:
-        lines.append(f"**Look at.** Records refused: {refused:,}; `collab quarantine list` names rule and reason.")
+        of_all = f"all {refused:,}" if refused == counts["fetched"] else f"{refused:,} of {counts['fetched']:,}"
+        did += f", {of_all} records refused"
+        lines.append(f"**Look at.** Records refused: {of_all}; `collab quarantine list` names rule and reason.")
+        go_on = (
+            "When the cause is mended: `collab quarantine retry` takes the refused records in. The tables need nothing."
+        )
     warned = _broken(night)
     if warned:
         lines.append(
@@ -75,7 +83,7 @@ def good_end(night: Night) -> Words:
         )
     if night.cost:
         lines.append(f"**Cost.** {harmless(night.cost)}")
-    return Words(f"Done: {did}. {_in_short(night)}", _text("Done", [*lines, "**Go on.** Nothing to do."]))
+    return Words(f"Done: {did}. {_in_short(night)}", _text("Done", [*lines, f"**Go on.** {go_on}"]))
 
 
 def bad_end(night: Night, exc: Exception) -> Words:
@@ -125,6 +133,9 @@ def silent_end(night: Night | None, state: str, message: str, unread: str = "") 
         unread: why not.
     """
     message = message.removeprefix(EXCEPTION)
+    if BAD_PARAMETERS in message:
+        return _refused_parameters(night, message)
+    message = " ".join(message.split())  # those of other people's errors have several lines
     how = next((f"the process was {why}. " for name, why in KILLED.items() if name in message), "")
     says = f"Prefect says: {harmless(message)}" if how else harmless(message or state)
     lines = [f"**Why.** {how[:1].upper()}{how[1:]}{says}"]
@@ -140,6 +151,24 @@ def silent_end(night: Night | None, state: str, message: str, unread: str = "") 
     line = f"RED: {how or f'{harmless(state)}. {harmless(message, 300)}. '}{short} Go on: {goes_on}"
     title = state if state == FAILED else f"{harmless(state)}: the run ended without a word"
     return Words(line, _text(title, [*lines, f"**Go on.** {how_to}"]))
+
+
+def _refused_parameters(night: Night | None, message: str) -> Words:
+    """A run that Prefect did not begin: to start it again as it was would be refused again."""
+    named = message.partition(BAD_PARAMETERS)[2].splitlines()[1:]
+    wrong = harmless("; ".join(line.strip().removeprefix("- ") for line in named) or message)
+    command = (night.command if night else None) or "collab"
+    about = f"`{command.partition(' --')[0]} --help`"
+    go_on = f"Start it with other parameters: *Custom run* of its deployment, or on the worker's machine, see {about}"
+    lines = [
+        f"**Why.** The run was given parameters that cannot be: {wrong}",
+        "**Written.** Nothing: it did not begin.",
+        "**First.** Correct the parameters that are named above.",
+        f"**Go on.** {go_on}. *Retry* on this page would take the same ones and be refused again.",
+    ]
+    return Words(
+        f"RED: wrong parameters: {wrong}. Nothing written. Go on: {about}", _text("Refused before it began", lines)
+    )
 
 
 def release_text(release: Release) -> Words:
@@ -284,11 +313,14 @@ def _written(night: Night) -> str:
 def _published(night: Night) -> str:
     if night.release:
         return f"Release {as_code(night.release)} holds all that is committed."
-    seen = f"readers see release {as_code(night.current)}" if night.current else "there is no release yet"
     later = (
         "; the next run that ends well publishes what is committed, or `collab publish` now" if night.batches else ""
     )
-    return f"Nothing: {seen}{later}."
+    return f"Nothing: {_seen_by_readers(night)}{later}."
+
+
+def _seen_by_readers(night: Night) -> str:
+    return f"readers see release {as_code(night.current)}" if night.current else "there is no release yet"
 
 
 def _goes_on(night: Night) -> str:

@@ -162,19 +162,30 @@ def _tried(step: Step, name: str, about: str, call: Callable[..., T], *args: Any
 
 
 def _raise_what_failed(summary: Summary, windows: int, untried: list[str]) -> None:
-    """End a run red whose windows were not all taken in, after those that were are published."""
+    """End a run red whose windows were not all taken in, after those that were are published.
+
+    A gate is what somebody must look at, so it comes first; the error names all else that is missing behind it.
+    """
+    unfetched = _unfetched(summary, windows, untried)
     if summary.stopped:
-        raise summary.stopped[0]
-    if summary.failed:
-        missing = sum(name != DELETIONS for name in summary.failed)
-        what = f"{missing} of {windows} windows" if missing else "the works that were missed"
-        rest = f"; not tried: {', '.join(untried)}" if untried else ""
-        raise SourceError(
-            f"{what} could not be fetched: {summary.causes()}{rest}",
-            "what came is loaded and published; run again for the rest",
-        )
+        first, *others = summary.stopped
+        rest = [*(stop.message for stop in others), unfetched, summary.budget.message if summary.budget else ""]
+        message = "; ".join(filter(None, [first.message, *rest]))
+        raise GateStopped(message, first.hint, first.batch_id, first.findings)
+    if unfetched:
+        raise SourceError(unfetched, "what came is loaded and published; run again for the rest")
     if summary.budget:
         raise summary.budget
+
+
+def _unfetched(summary: Summary, windows: int, untried: list[str]) -> str:
+    """How many windows could not be fetched, which and why, and which were not tried; empty if none failed."""
+    if not summary.failed:
+        return ""
+    missing = sum(name != DELETIONS for name in summary.failed)
+    what = f"{missing} of {windows} windows" if missing else "the works that were missed"
+    rest = f"; not tried: {', '.join(untried)}" if untried else ""
+    return f"{what} could not be fetched: {summary.causes()}{rest}"
 
 
 def _land(

@@ -17,8 +17,8 @@ UNKNOWN = "ZZ"
 
 @lru_cache(maxsize=10_000)
 def fold_address(text: str) -> str:
-    """Compare form of a whole raw affiliation string: case, surplus blanks and closing stops do not make another
-    unit (trap T7)."""
+    """Compare form of a whole raw affiliation string: case, surplus blanks and stops at either end do not make another
+    unit (trap T7); any other punctuation does."""
     return " ".join(text.split()).strip(" .,;").casefold()
 
 

@@ -75,5 +75,6 @@ def _why_not(conn: Connection, work_id: int) -> str:
             t.quarantine.c.source_key == shown_id(work_id), t.quarantine.c.resolved_at.is_(None)
         )
     )
-    where = f"`collab quarantine show {shown_id(work_id)}`"
-    return f"it is in quarantine: {held}; see {where}" if held else "it was never in scope"
+    if held:
+        return f"it is in quarantine: {held}; see `collab quarantine show {shown_id(work_id)}`"
+    return "no run has met it, or only versions outside the scope: those leave no trace"

@@ -108,6 +108,9 @@ def _export(
     write: Callable[[Collaboration, Path], tuple[list[Path], str]],
     about: str,
 ) -> list[Path]:
+    if not release.has_works(of.corpus, of.policy, of.field):
+        raise UsageError(f"no counted works in field {of.field} of corpus {of.corpus}", "choose another --field")
+
     def write_all() -> list[Path]:
         files, text = write(read_collaboration(release, of), folder)
         heading = f"Field {of.field}, {_span(release, of)}\n"
@@ -163,18 +166,13 @@ def _write_readme(
 def _span(release: Release, of: Slice) -> str:
     """The years, how complete they are, and how much of the papers is unknown."""
     (world,) = release.rows(world_sums(of))
-    complete = set(release.complete_years(of.corpus, of.field))
-    lacking = [year for year in range(of.first, of.last + 1) if year not in complete]
-    said = "all complete" if not lacking else f"of which not complete or empty: {_listed(lacking)}"
+    lacking = release.lacking(of)
+    said = f"of which not complete or empty: {lacking}" if lacking else "all complete"
     return (
         f"{of.years} ({said}): {world.papers:,} papers, {world.papers_international:,} international, at most"
         f" {world.papers_international + world.papers_undetermined:,}; {world.papers_with_unknown:,} with an unknown"
         " part"
     )
-
-
-def _listed(years: list[int]) -> str:
-    return ", ".join(map(str, years)) if len(years) <= 10 else f"{len(years)} years, {years[0]} to {years[-1]}"
 
 
 def _plain(name: str) -> str:

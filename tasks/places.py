@@ -8,6 +8,9 @@ from functools import cache
 from schemas.errors import UsageError
 from schemas.territories import UNKNOWN, code_aliases, native_names, policies, territory_codes3, territory_names
 
+AMBIGUOUS = {"congo": ("CD", "CG"), "korea": ("KP", "KR"), "virgin islands": ("VG", "VI")}
+"""Folded names that several territories go by, CG in our own tables; Guinea, Niger, Samoa and Sudan are one each."""
+
 
 @cache
 def _spoken() -> dict[str, str]:
@@ -24,9 +27,13 @@ def territory_of(text: str, policy: str) -> str:
     """Code of the territory that a text names.
 
     Raises:
-        UsageError: none is called so, it is the unknown one, or the policy counts it as another.
+        UsageError: none is called so, or more than one, it is the unknown one, or the policy counts it as another.
     """
-    code = _spoken().get(" ".join(text.split()).casefold())
+    spoken = " ".join(text.split()).casefold()
+    if spoken in AMBIGUOUS:
+        which = " or ".join(f"{code} ({territory_names()[code]})" for code in AMBIGUOUS[spoken])
+        raise UsageError(f"{text!r} can be more than one country", f"give its code: {which}")
+    code = _spoken().get(spoken)
     if code is None or code == UNKNOWN:
         near = get_close_matches(text.casefold(), [name.casefold() for name in territory_names().values()], n=3)
         named = [f"{territory_names()[_spoken()[name]]} ({_spoken()[name]})" for name in near]

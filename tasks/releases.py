@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -100,20 +101,20 @@ class Release:
         return sorted({getattr(row, kind) for row in self._cells}, key=lambda name: (name != "iso", name))
 
     def venues(self, corpus: str, first: int | None = None, last: int | None = None) -> list[str]:
-        """Fields that are venues and have counted works in a span of years.
+        """Fields that are venues and have counted works in a span of years; every declared one if none has any at all.
 
         Raises:
-            UsageError: there are none.
+            UsageError: unknown corpus, or its venues have counted works in other years only.
         """
+        self.check("corpus", corpus)
         known = {field.id for field in load_definitions().fields if field.group == "venue"}
         world = t.world_year.c
-        span = [world.year >= first] if first is not None else []
-        span += [world.year <= last] if last is not None else []
-        held = sa.select(world.field).where(world.corpus == corpus, world.papers > 0, *span).distinct()
-        found = sorted(known & {row.field for row in self.rows(held)})
-        if not found:
-            raise UsageError(f"no venues in corpus {corpus} in these years", "give a --field, or another --corpus")
-        return found
+        held = sa.select(world.field, world.year).where(world.corpus == corpus, world.papers > 0)
+        years = [(row.field, row.year) for row in self.rows(held) if row.field in known]
+        found = {field for field, year in years if (first or year) <= year <= (last or year)}
+        if years and not found:
+            raise UsageError(f"no venues in corpus {corpus} in these years", "give other years, or a --field")
+        return sorted(found or known)
 
     def has_works(self, corpus: str, policy: str, field: str) -> bool:
         """Whether there is a counted work."""
@@ -127,9 +128,24 @@ class Release:
         """
         return closest(kind, value, self.names(kind))
 
+    def check_field(self, field: str) -> str:
+        """The field, if the release has works of it or it is declared: then there are none, and that is the answer.
+
+        Raises:
+            UsageError: it is neither; `all` is none that is declared, a warehouse of scope `ai` does not count it.
+        """
+        return closest("field", field, sorted({*self.names("field"), *(one.id for one in load_definitions().fields)}))
+
     def complete_years(self, corpus: str, field: str) -> list[int]:
         """Years with works that count as complete, in order."""
         return self._complete.get((corpus, field), [])
+
+    def lacking(self, of: Slice) -> str:
+        """Years of a slice that are not complete or hold no works, in words: a run of them is named by its ends."""
+        complete = sorted(set(self.complete_years(of.corpus, of.field)) & set(range(of.first, of.last + 1)))
+        runs = [(before + 1, after - 1) for before, after in pairwise([of.first - 1, *complete, of.last + 1])]
+        shown = [str(first) if first == last else f"{first} to {last}" for first, last in runs if first <= last]
+        return ", ".join(shown)
 
     @cached_property
     def _complete(self) -> dict[tuple[str, str], list[int]]:
@@ -141,25 +157,27 @@ class Release:
         return found
 
     def slice(self, corpus: str, policy: str, field: str, first: int | None = None, last: int | None = None) -> Slice:
-        """A checked slice; without years, the last ten that are complete (any, if none is).
+        """A checked slice; without years, the last ten that are complete (any, if none is). Of a declared field that no
+        work is counted in, it has the years of the corpus.
 
         Raises:
-            UsageError: unknown corpus, policy or field, years in the wrong order, or without a single work.
+            UsageError: unknown corpus, policy or field, years in the wrong order, or without a single work of a field
+                that has works.
         """
         self.check("corpus", corpus)
         self.check("policy", policy)
-        self.check("field", field)
+        self.check_field(field)
         if first is not None and last is not None and first > last:
             raise UsageError(f"--from {first} comes after --to {last}", f"the first year comes first: --from {last}")
         world = t.world_year.c
-        cell = (world.corpus == corpus, world.policy == policy, world.field == field, world.papers > 0)
-        held = sorted(row.year for row in self.rows(sa.select(world.year).where(*cell)))
-        if not held:
-            raise UsageError(f"no counted works in field {field} of corpus {corpus}", "choose another --field")
+        has_works = self.has_works(corpus, policy, field)
+        cell = [world.corpus == corpus, world.policy == policy, world.papers > 0]
+        cell += [world.field == field] if has_works else []
+        held = sorted({row.year for row in self.rows(sa.select(world.year).where(*cell))})
         complete = self.complete_years(corpus, field) or held
         to = last if last is not None else max(complete[-1], first if first is not None else complete[-1])
         start = first if first is not None else max(min(to, held[-1]) - SPAN + 1, held[0])
-        if not any(start <= year <= to for year in held):
+        if has_works and not any(start <= year <= to for year in held):
             raise UsageError(
                 f"no counted works in field {field} from {start} to {to}", f"the release has {held[0]} to {held[-1]}"
             )
@@ -242,4 +260,5 @@ def pair_sums(of: Slice) -> Select[Any]:
 
 
 def _sums(of: Table) -> list[sa.Label[Any]]:
-    return [sa.cast(sa.func.sum(of.c[name]), of.c[name].type).label(name) for name in t.measures(of)]
+    sums = {name: sa.func.coalesce(sa.func.sum(of.c[name]), 0) for name in t.measures(of)}  # of no row it is null
+    return [sa.cast(total, of.c[name].type).label(name) for name, total in sums.items()]

@@ -30,9 +30,10 @@ def share(part: int, whole: int) -> float | None:
 def about(release: Release, of: Slice) -> str:
     """Where the numbers come from, with the years that are not complete."""
     said = f"release {release.release_id}, corpus {of.corpus}, policy {of.policy}, field {of.field}, {of.years}"
-    complete = set(release.complete_years(of.corpus, of.field))
-    lacking = [str(year) for year in range(of.first, of.last + 1) if year not in complete]
-    return f"{said}; years not complete or without works: {', '.join(lacking)}" if lacking else said
+    if not release.has_works(of.corpus, of.policy, of.field):
+        return f"{said}; 0 papers: no counted work of this corpus is in field {of.field}"
+    lacking = release.lacking(of)
+    return f"{said}; years not complete or without works: {lacking}" if lacking else said
 
 
 def about_many(release: Release, slices: Sequence[Slice]) -> str:
@@ -40,4 +41,6 @@ def about_many(release: Release, slices: Sequence[Slice]) -> str:
     if len(slices) == 1:
         return about(release, slices[0])
     first = slices[0]
-    return f"release {release.release_id}, corpus {first.corpus}, policy {first.policy}, {len(slices)} fields"
+    said = f"release {release.release_id}, corpus {first.corpus}, policy {first.policy}, {len(slices)} fields"
+    is_empty = not any(release.has_works(of.corpus, of.policy, of.field) for of in slices)
+    return f"{said}; 0 papers: no counted work of this corpus is in one of them" if is_empty else said

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from schemas import tables as t
-from schemas.errors import UsageError
 from schemas.indices_view import LOW_N
 from schemas.intensity import relative_intensity
 from tasks.places import name_of, territory_of
@@ -21,6 +20,15 @@ RIC_NOTE = (
     "ric: relative intensity (Fuchs and others 2021), 1 is neutral, with its 95 % interval; empty where undefined;"
     f" low_n marks fewer than {LOW_N} papers"
 )
+
+
+class Own(NamedTuple):
+    """Measures of a country over a span; a country without papers has no row, and zeros."""
+
+    papers: int = 0
+    papers_international: int = 0
+    papers_undetermined: int = 0
+    links: int = 0
 
 
 def members_of(release: Release, bloc: str) -> sa.Table:
@@ -79,7 +87,7 @@ def partners(release: Release, of: Slice, country: str, top: int = 10) -> Answer
     code = territory_of(country, of.policy)
     (world,) = release.rows(world_sums(of))
     every = {row.territory: row for row in release.rows(country_sums(of))}
-    own = _own(every, code, of)
+    own = _own(every.get(code))
     rows: list[tuple[object, ...]] = []
     place, last = 0, None
     for at, row in enumerate(_pairs_of(release, of, code)[:top], start=1):
@@ -104,7 +112,6 @@ def partners(release: Release, of: Slice, country: str, top: int = 10) -> Answer
 def partners_by_year(release: Release, of: Slice, country: str, top: int = 10) -> Answer:
     """The first partners of a country over a span, year by year, with the RIC of each year."""
     code = territory_of(country, of.policy)
-    _own({row.territory: row for row in release.rows(country_sums(of))}, code, of)
     first = [
         row.territory_b if row.territory_a == code else row.territory_a for row in _pairs_of(release, of, code)[:top]
     ]
@@ -146,12 +153,8 @@ def _first_three(partners: list[tuple[str, int]]) -> list[str | None]:
     return named + [None] * (PARTNERS_SHOWN - len(named))
 
 
-def _own(every: dict[str, sa.Row[Any]], code: str, of: Slice) -> sa.Row[Any]:
-    if code not in every:
-        raise UsageError(
-            f"no papers of {name_of(code)} in field {of.field}, {of.years}", "try another --field or more years"
-        )
-    return every[code]
+def _own(row: sa.Row[Any] | None) -> Own:
+    return Own(*(getattr(row, name) for name in Own._fields)) if row else Own()
 
 
 def _pairs_of(release: Release, of: Slice, code: str) -> list[sa.Row[Any]]:

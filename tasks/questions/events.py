@@ -7,6 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from schemas import tables as t
+from schemas.mentions import load_mentions
 from tasks.places import name_of, territory_of
 from tasks.questions.answer import WHOLE, Answer, about, share
 from tasks.questions.pairs import two_countries
@@ -17,8 +18,9 @@ AGGREGATES = {mart.name.removesuffix("_year"): mart.name for mart in t.MART if "
 
 def changes(release: Release, corpus: str, policy: str, field: str, aggregate: str = "pair", top: int = 20) -> Answer:
     """The cells that moved most since the release before, each with its reasons."""
-    for kind, value in (("corpus", corpus), ("policy", policy), ("field", field)):
-        release.check(kind, value)
+    release.check("corpus", corpus)
+    release.check("policy", policy)
+    release.check_field(field)
     table = AGGREGATES[closest("--of", aggregate, sorted(AGGREGATES))]
     moved = release.table("change")
     cell = ("year", "territory_a", "territory_b", "detail")
@@ -33,23 +35,25 @@ def changes(release: Release, corpus: str, policy: str, field: str, aggregate: s
         cells.setdefault(tuple(getattr(row, name) for name in cell), []).append(row)
     rows: list[tuple[object, ...]] = []
     for (year, *ends, detail), parts in cells.items():
-        reasons = ", ".join(f"{part.papers:+,} {part.reason}" for part in parts if part.papers)
+        # every reason is named at least once: where neither papers nor citations moved, shares did
+        by_papers = [f"{part.papers:+,} {part.reason}" for part in parts if part.papers or not part.citations]
+        by_citations = [f"{part.citations:+,} {part.reason}" for part in parts if part.citations]
         named = " ".join(filter(None, (" - ".join(_named(code) for code in ends if code) or "World", detail)))
         sums = (sum(part.papers for part in parts), sum(part.citations for part in parts))
-        rows.append((named, year, reasons, *sums))
-    rows.sort(key=lambda row: (-abs(int(str(row[3]))), -abs(int(str(row[4]))), str(row[1]), str(row[0])))
+        rows.append((named, year, ", ".join(by_papers), ", ".join(by_citations), *sums))
+    rows.sort(key=lambda row: (-abs(int(str(row[4]))), -abs(int(str(row[5]))), str(row[1]), str(row[0])))
     elsewhere = sorted({row.field for row in release.rows(sa.select(moved.c.field).distinct())} - {field})
     return Answer(
         f"What moved since the release before: {len(rows):,} cells of {table}, the first {min(top, len(rows))}",
-        ("cell", "year", "papers_by_reason", "papers", "citations"),
+        ("cell", "year", "papers_by_reason", "citations_by_reason", "papers", "citations"),
         rows[:top],
         (
             f"release {release.release_id}, corpus {corpus}, policy {policy}, field {field}",
-            "one reason per work and batch; a cell whose papers are +0 moved in citations or shares only; in a first"
-            " release everything is new",
+            "one reason per work and batch; +0 in papers_by_reason: only shares moved; in a first release everything is"
+            " new",
             f"other fields that moved: {', '.join(elsewhere) or 'none'}",
         ),
-        text_columns=3,
+        text_columns=4,
     )
 
 
@@ -118,9 +122,13 @@ def mentions(release: Release, of: Slice, mention: str | None, country: str, par
     """Papers of a country, or of two countries together, that name a building block, by year; all of them without a
     name."""
     table = release.table("mention_pair_year" if partner else "mention_year")
+    about_mention: tuple[str, ...] = ()
     if mention is not None:
         known, mention = release.table("mention_year"), mention.casefold()
-        closest("mention", mention, sorted(row.mention for row in release.rows(sa.select(known.c.mention).distinct())))
+        held = {row.mention for row in release.rows(sa.select(known.c.mention).distinct())}
+        closest("mention", mention, sorted(held | load_mentions().names.keys()))
+        if mention not in held:
+            about_mention = (f"0 papers: no counted work of the release, of any country or year, names {mention}",)
     if partner:
         ends = two_countries(country, partner, of.policy)
         is_wanted = sa.and_(table.c.territory_a == ends[0], table.c.territory_b == ends[1])
@@ -157,6 +165,7 @@ def mentions(release: Release, of: Slice, mention: str | None, country: str, par
             about(release, of),
             "named in title or abstract, where there is one: to name is not to use; " + WHOLE,
             "world_with_unknown: papers of the world that name it and have an author whose country is not known",
+            *about_mention,
         ),
         text_columns=2,
     )

@@ -26,6 +26,7 @@ WORKS = [
     work(19, [author("BR"), author("IN")], publication_year=2021),
     work(20, [author("GB")], publication_year=2021),
 ]
+CITED_MORE = {"cited_by_count": 8, "referenced_works": ["https://openalex.org/W20"]}
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +39,8 @@ def home(engine, tmp_path_factory) -> Settings:
     later = [
         work(21, [author("US"), author("CN")], updated="2026-01-02", publication_year=2020),
         work(17, [author("IN"), author("FR")], updated="2026-01-02", publication_year=2020),
+        work(19, [author("BR"), author("IN")], updated="2026-01-02", publication_year=2021, **CITED_MORE),
+        work(20, [author("GB"), author("GB"), author()], updated="2026-01-02", publication_year=2021),
     ]
     write_snapshot(folder / "s", {"2026-01-01": WORKS, "2026-01-02": later})
     run(settings)
@@ -108,6 +111,16 @@ def test_partners_have_rank_and_interval(ask):
     assert len(yearly) == 4
 
 
+def test_a_long_span_of_empty_years_is_named_by_its_ends(collab, tmp_path):
+    span = ("--field", "all", "--from", 1900, "--to", 9999)
+    _, out, _ = collab("ask", "partners", "--country", "US", *span, "--format", "json")
+    (note,) = [note for note in json.loads(out)["notes"] if "not complete" in note]
+    assert note.endswith("1900 to 9999; years not complete or without works: 1900 to 2019, 2022 to 9999")
+    assert collab("export", "matrix", *span, "--out", tmp_path)[0] == 0
+    readme = (tmp_path / "README-matrix-all.txt").read_text()
+    assert "1900 to 9999 (of which not complete or empty: 1900 to 2019, 2022 to 9999)" in readme
+
+
 def test_pair_by_field_and_year(ask):
     rows = ask("pair", "--a", "germany", "--b", "IND", "--from", 2020, "--to", 2021)
     assert {(row["field"], row["year"], row["papers"]) for row in rows} >= {("all", 2021, 1), ("ai", 2021, 1)}
@@ -119,9 +132,59 @@ def test_changes_are_told_with_their_reasons(ask):
     assert rows["China - United States"]["papers_by_reason"] == "+1 new"
     assert (rows["Germany - India"]["papers_by_reason"], rows["Germany - India"]["papers"]) == ("-1 corrected", -1)
     assert rows["France - India"]["papers_by_reason"] == "+1 corrected"
+    brazil = rows["Brazil - India"]  # was cited more
+    assert (brazil["papers_by_reason"], brazil["papers"]) == ("", 0)
+    assert (brazil["citations_by_reason"], brazil["citations"]) == ("+7 citations", 7)
     assert ask("changes", "--field", "all", "--of", "world")[0]["papers"] == 1
+    flows = {row["cell"]: row for row in ask("changes", "--field", "all", "--of", "flow")}
+    assert flows["Brazil - United Kingdom"]["citations_by_reason"] == "+1 citations"
+    countries = {(row["cell"], row["year"]): row for row in ask("changes", "--field", "all", "--of", "country")}
+    britain = countries["United Kingdom", 2021]  # one author of three is not located any more: a smaller share
+    assert (britain["papers_by_reason"], britain["citations_by_reason"]) == ("+0 corrected", "")
     blocs = {row["cell"]: row["papers"] for row in ask("changes", "--field", "all", "--of", "bloc_pair", "--top", 999)}
     assert blocs["asia - northern-america"] == 1
+
+
+DECLARED = "0 papers: no counted work of this corpus is in field icml"
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (
+            ["mentions", "--country", "US", "--mention", "Qwen"],
+            "0 papers: no counted work of the release, of any country",
+        ),
+        (["mentions", "--country", "US", "--mention", "qwen", "--with", "CN"], "or year, names qwen"),
+        (
+            ["share", "--a", "US", "--b", "CN", "--venues"],
+            "31 fields; 0 papers: no counted work of this corpus is in one",
+        ),
+        (["share", "--a", "US", "--b", "CN", "--field", "icml"], DECLARED),
+        (["partners", "--country", "Chad"], "Partners of Chad: 0 international papers of 0, 0 undetermined"),
+        (["partners", "--country", "US", "--field", "icml"], f"2020 to 2021; {DECLARED}"),
+        (["partners", "--country", "US", "--field", "icml", "--per-year"], DECLARED),
+        (["partners", "--country", "US", "--field", "icml", "--from", "2030", "--to", "2031"], f"2031; {DECLARED}"),
+        (["pair", "--a", "US", "--b", "CN", "--field", "icml"], DECLARED),
+        (["flows", "--country", "US", "--field", "icml"], DECLARED),
+        (["non-western", "--field", "icml"], DECLARED),
+        (["changes", "--field", "icml"], "0 cells of pair_year"),
+    ],
+)
+def test_what_is_declared_and_has_no_papers_has_0_and_is_told_so(collab, args, said):
+    code, out, err = collab("ask", *args, "--format", "json")
+    assert (code, err) == (0, "")
+    answer = json.loads(out)
+    assert answer["rows"] == []
+    assert said in " | ".join([answer["title"], *answer["notes"]])
+    assert "nothing found" in collab("ask", *args)[1]
+
+
+def test_an_empty_field_is_not_exported(collab, tmp_path):
+    code, _, err = collab("export", "matrix", "--field", "icml", "--out", tmp_path / "out")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "no counted works in field icml of corpus openalex -> choose another --field" in err
+    assert not (tmp_path / "out").exists()
 
 
 def test_formats(collab):
@@ -137,6 +200,9 @@ def test_formats(collab):
     ("args", "said"),
     [
         (["partners", "--country", "Chna"], r"unknown country 'Chna' -> did you mean China (CN)"),
+        (["partners", "--country", "congo"], "'congo' can be more than one country -> give its code: CD (DR Congo) or"),
+        (["pair", "--a", "Korea", "--b", "US"], "'Korea' can be more than one country -> give its code: KP (North"),
+        (["flows", "--country", "Virgin  Islands"], "give its code: VG (British Virgin Islands) or VI (US Virgin"),
         (["partners", "--country", "ZZ"], "unknown country 'ZZ'"),
         (["partners", "--country", "\x1b[31m=HYPERLINK"], "unknown country '\\x1b[31m=HYPERLINK'"),
         (["partners", "--country", "US", "--field", "helthcare"], "unknown field 'helthcare'"),
@@ -145,11 +211,12 @@ def test_formats(collab):
         (["partners", "--country", "US", "--from", "2021", "--to", "2020"], "--from 2021 comes after --to 2020"),
         (["partners", "--country", "US", "--from", "2050"], "the release has 2020 to 2021"),
         (["partners", "--country", "HK", "--policy", "mainland-sar"], "policy mainland-sar counts Hong Kong as China"),
-        (["partners", "--country", "Chad"], "no papers of Chad in field ai"),
         (["partners", "--country", "US", "--release", "../../etc"], "unknown release"),
         (["partners", "--country", "US", "--format", "xml"], "unknown --format 'xml'"),
         (["share", "--a", "US", "--b", "usa"], "US and usa are the same country"),
-        (["share", "--a", "US", "--b", "CN", "--venues", "--from", "2030"], "no venues in corpus openalex in these"),
+        (["share", "--a", "US", "--b", "CN", "--venues", "--corpus", "mine"], "unknown corpus 'mine' -> known: open"),
+        (["mentions", "--country", "US", "--mention", "quen"], "unknown mention 'quen' -> did you mean"),
+        (["changes", "--field", "helthcare"], "unknown field 'helthcare' -> did you mean healthcare?"),
         (["changes", "--of", "pairs"], "unknown --of 'pairs' -> did you mean"),
     ],
 )
@@ -247,6 +314,27 @@ def test_flows_and_mentions(ask_by_hand):
     assert (row["papers"], row["of"], row["world_with_unknown"]) == (2, 7, 2)
     (both,) = ask_by_hand("mentions", "--country", "US", "--with", "CN", *span)
     assert (both["papers"], both["of"]) == (1, 5)
+
+
+def test_a_field_that_a_scope_does_not_count_is_unknown(by_hand, collab, monkeypatch):
+    monkeypatch.setenv("COLLAB_HOME", str(by_hand))
+    with duckdb.connect(str(by_hand / "published" / "current" / "atlas.duckdb")) as made:
+        made.execute("DELETE FROM world_year WHERE field = 'all'")  # as in a warehouse of scope ai
+    code, _, err = collab("ask", "flows", "--country", "US", "--field", "all")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "unknown field 'all'" in err
+
+
+def test_venues_with_works_in_other_years_only_are_refused(by_hand, collab, monkeypatch):
+    monkeypatch.setenv("COLLAB_HOME", str(by_hand))
+    with duckdb.connect(str(by_hand / "published" / "current" / "atlas.duckdb")) as made:
+        made.execute("INSERT INTO world_year SELECT * REPLACE ('icml' AS field) FROM world_year WHERE field = 'ai'")
+    ask = ("ask", "share", "--a", "US", "--b", "CN", "--venues", "--policy", "iso", "--format", "csv")
+    fields = [line.split(",")[0] for line in collab(*ask)[1].splitlines()]
+    assert fields == ["field", "icml", "icml"]
+    code, _, err = collab(*ask, "--from", "2030")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "no venues in corpus openalex in these years" in err
 
 
 def test_an_older_release_has_no_such_table(by_hand, collab, monkeypatch):

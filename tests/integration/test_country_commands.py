@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from typer.testing import CliRunner
 
 import flows.cli
 from flows import show_places
-from tests.countries import REGISTRY
-from tests.factory import author, work, write_snapshot
+from schemas import tables as t
+from tasks.registry import is_located_anew
+from tasks.warehouse import Warehouse
+from tests.countries import REGISTRY, WORKS
+from tests.factory import author, run, work, write_snapshot
 
 pytestmark = pytest.mark.usefixtures("unpublished")
 
@@ -64,7 +69,7 @@ def test_long_strings_are_cut_around_the_words_that_decided(collab, tmp_path):
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        ("W999", "not stored -> it was never in scope"),
+        ("W999", "not stored -> no run has met it, or only versions outside the scope"),
         ("x", "not the id of a work"),
         ("W1 OR 1=1", "not the id of a work"),
     ],
@@ -82,9 +87,14 @@ def test_corrections_from_a_file(collab, tmp_path):
     assert code == 0
     assert "corrections: 0 kept, 1 added, 0 changed, 0 withdrawn" in said
     assert "1 works looked at, 1 changed; release" in said
+    assert "`collab undo` takes back only what is loaded from now on" in said
+    code, refused = collab("undo", "/00000000")
+    assert (code, "decided stored works again after" in refused) == (1, True)
     assert "asked them" in collab("override", "list")[1]
     assert "BR" in collab("locate", "dept of physics")[1]
-    assert "0 works looked at, 0 changed" in collab("override", "apply", path)[1]
+    said = collab("override", "apply", path)[1]
+    assert "0 works looked at, 0 changed" in said
+    assert "undo" not in said
     path.write_text("kind,key,country,reason,source,date\nstring,x,XX,r,s,2026-01-02\n")
     code, said = collab("override", "apply", path)
     assert code == 2
@@ -93,8 +103,8 @@ def test_corrections_from_a_file(collab, tmp_path):
     assert collab("override", "apply", tmp_path / "none.csv")[0] == 2
 
 
-def test_ror_from_a_file(collab, tmp_path):
-    path = tmp_path / "ror.jsonl"
+def write_registry(path: Path) -> Path:
+    """REGISTRY as a dump of ROR."""
     records = [
         {
             "id": one.ror,
@@ -104,7 +114,34 @@ def test_ror_from_a_file(collab, tmp_path):
         for one in REGISTRY.values()
     ]
     path.write_text("\n".join(map(json.dumps, records)))
-    code, said = collab("ror", "update", path)
+    return path
+
+
+def test_the_first_load_is_decided_with_what_came_before_it(collab, settings_for, tmp_path, monkeypatch, engine):
+    fresh = settings_for(write_snapshot(tmp_path / "s", {"2026-01-01": WORKS}), home=tmp_path / "fresh")
+    monkeypatch.setenv("COLLAB_HOME", str(fresh.home))
+    if engine == "duckdb":
+        assert collab("ror", "update", tmp_path / "none")[0] == 1
+        assert not (fresh.home / "warehouse.duckdb").exists()  # a file that is not there makes none
+    code, said = collab("ror", "update", write_registry(tmp_path / "ror.jsonl"))
+    assert code == 0
+    assert "0 works looked at, 0 changed\n" in said
+    path = tmp_path / "mine.csv"
+    path.write_text("kind,key,country,reason,source,date\nstring,Dept of Physics.,BR,asked them,letter,2026-01-02\n")
+    code, said = collab("override", "apply", path)
+    assert code == 0
+    assert "about no stored work yet: string dept of physics" in said
+    run(fresh)
+    assert "Zanthor College" in collab("explain", "W11")[1]
+    with Warehouse.open(fresh) as warehouse, warehouse.reading() as conn:
+        assert is_located_anew(conn)
+        of = t.affiliation.c
+        brazil = conn.execute(sa.select(of.work_id, of.country_source).where(of.country == "BR")).all()
+    assert sorted(map(tuple, brazil)) == [(11, "ror_name"), (15, "override")]
+
+
+def test_ror_from_a_file(collab, tmp_path):
+    code, said = collab("ror", "update", write_registry(tmp_path / "ror.jsonl"))
     assert code == 0
     assert "302 organisations" in said
     assert "2 changed; release" in said

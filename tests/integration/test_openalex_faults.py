@@ -314,6 +314,28 @@ def test_a_gate_stops_its_window_alone(api, settings_of, monkeypatch):
     assert len(stored(settings)) == 30
 
 
+def test_a_night_that_a_gate_stopped_names_all_else_that_is_missing(api, settings_of, monkeypatch):
+    server = api(FEW)
+    settings, real = settings_of(server), gates.window_gates
+
+    def doubt(conn, landing, settings):
+        found, is_doubted = real(conn, landing, settings), landing.window in ("2026-09", "2026-10")
+        return [replace(gate, observed=1.0) if is_doubted and gate.severity == "stop" else gate for gate in found]
+
+    def fail(call):
+        if "from_publication_date:2026-11-01" in call.params.get("filter", ""):
+            call.params["filter"] = "nonsense:1"  # a question that is refused
+
+    monkeypatch.setattr(batches, "window_gates", doubt)
+    server.before = fail
+    with pytest.raises(GateStopped) as caught:
+        night(settings)
+    said = caught.value.message
+    assert sorted(re.findall(r"batch openalex-api/(2026-\d\d)\S* stopped: ", said)) == ["2026-09", "2026-10"]
+    assert "windows could not be fetched: 2026-11: " in said
+    assert caught.value.batch_id in said.split(" stopped: ")[0]  # what can be looked at is the first
+
+
 def test_a_damaged_page_and_a_cursor_that_is_good_no_more_are_fetched_anew(api, settings_of, monkeypatch):
     server = api([dated(1000 + n, "2026-11-05") for n in range(450)])
     settings, real = settings_of(server, openalex_window_days=0), clients.OpenAlex.list_works

@@ -168,6 +168,15 @@ def test_a_run_that_cannot_speak_is_spoken_for(tmp_path, home, monkeypatch):
     assert "Could not be read" in words.data
 
 
+def test_a_run_with_wrong_parameters_says_which_and_not_to_repeat_them(home):
+    state = nightly(until="2026-13-02", return_state=True)
+    assert state.is_failed()
+    words = look(state)[2]["what-happened"]
+    assert words.description.startswith("RED: wrong parameters: until: Input should be a valid date")
+    assert "Nothing: it did not begin." in words.data
+    assert "2026-13-02" not in words.data
+
+
 def test_progress_is_renewed_a_few_times_a_minute(monkeypatch):
     made, now = [], [0.0]
     monkeypatch.setattr("flows.artifacts.time.monotonic", lambda: now[0])

@@ -74,7 +74,7 @@ def test_a_good_night(eyes, good):
     assert [step for step in STEPS if not any(name.split(" openalex")[0].startswith(step) for name in tasks)] == []
     eyes.page(good, "TaskRuns", "good-1-tasks", "Completed", "load ", "publish")
     eyes.page(good, "Artifacts", "good-2-artifacts", "what-happened", "is out", "committed", "batch-counts")
-    eyes.artifact(good, "what-happened", "good-3-words", "Done", "Written.", "Published.", "Nothing to do")
+    eyes.artifact(good, "what-happened", "good-3-words", "Done", "Written.", "Published.", "Go on.")
     eyes.artifact(good, "batch-counts", "good-4-counts", "adds up", "yes", "fetched", "quarantined")
     eyes.artifact(good, "what-changed", "good-5-changes", "because", "new", "papers")
     eyes.artifact(good, "release", "good-6-release", "file://", "pair_year", "atlas.duckdb")

@@ -73,6 +73,11 @@ def test_codes_are_translated_or_refused():
             paper(person(("Lab, Rome.", (place("IT"),)), ("lab,  rome", (place("IT"),)), ("X", (place("US", 2),)))),
             {"IT": 500_000_000, "US": 500_000_000},
         ),
+        # in any other punctuation: two, though the place is one
+        (
+            paper(person(("Lab, Rome", (place("IT"),)), ("Lab Rome", (place("IT"),)), ("X", (place("US", 2),)))),
+            {"IT": 666_666_667, "US": 333_333_333},
+        ),
         # institutions tied to no string count only for an author without linked strings
         (paper(person(("S", (place("FR"),)), loose=(place("US", 2),))), {"FR": 1_000_000_000}),
         (paper(person(loose=(place("FR"), place("US", 2)))), {"FR": 500_000_000, "US": 500_000_000}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date
 from pathlib import Path
 
@@ -33,6 +34,8 @@ HOSTILE = [
     "<https://example.org>",
     "&lt;b&gt;",
     "[x]: http://example.org",
+    "<``img src=x onerror=alert(1) >",
+    "<` `img src=x onerror=alert(1) >",
 ]
 
 
@@ -45,7 +48,8 @@ def outside_code(text: str) -> str:
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_markup_and_addresses_become_code(text):
-    assert not set(outside_code(harmless(text))) & set("<>[]!@&#*~|\\\n\x1b\u202e")
+    assert not re.search(r"<\w", outside_code(harmless(text)))
+    assert not set(re.sub(" [<>](?= |$)", "", f" {outside_code(harmless(text))}")) & set("<>[]!@&#*~|\\\n\x1b\u202e")
     assert "//" not in outside_code(harmless(text))
     assert "www." not in outside_code(harmless(text)).lower()
 
@@ -180,9 +184,41 @@ def test_a_good_night_says_what_to_look_at_only_if_there_is_something():
     assert "3 credits" in words.text
     warned = Night(COMMAND, [row(fetched=2, new=1, quarantined=1)], results={"b": [rule("mojibake_rate", "warn")]})
     words = page.good_end(warned)
-    assert "no cell changed" in words.line
-    assert "Records refused: 1;" in words.text
+    assert "no cell changed, so no new release, 1 of 2 records refused." in words.line
+    assert "Records refused: 1 of 2;" in words.text
     assert "`mojibake_rate`" in words.text
+
+
+def test_a_good_night_that_moved_no_cell_leaves_nothing_to_publish():
+    words = page.good_end(Night(COMMAND, [row(fetched=2, unchanged=2)], current="2026-01-01.1"))
+    assert "Nothing new, and nothing waits: readers see release `2026-01-01.1`." in words.text
+    assert "publish" not in words.text.split("**Published.**")[1]
+    assert words.text.endswith("**Go on.** Nothing to do.")
+
+
+def test_a_retry_that_refused_all_again_says_so_and_what_to_do():
+    words = page.good_end(Night("collab quarantine retry", [row(fetched=20, quarantined=20)], current="2026-01-01.1"))
+    assert words.line.startswith("Done: no cell changed, so no new release, all 20 records refused.")
+    assert "Nothing to do" not in words.text
+    assert "When the cause is mended: `collab quarantine retry`" in words.text
+
+
+def test_a_run_that_was_given_wrong_parameters_is_not_told_to_repeat_them():
+    message = (
+        "Validation of flow parameters failed with error: ParameterTypeError: Flow run received invalid parameters:\n"
+        " - source: Input should be <b> or 'venue-list'\n - until: Input should be a valid date"
+    )
+    words = page.silent_end(Night(f"{COMMAND} --until 2026-13-02"), "Failed", message)
+    for text in (words.line, words.text):
+        assert "until: Input should be a valid date" in text
+        assert "`collab run --help`" in text
+        assert "2026-13-02" not in text
+        assert "\\n" not in text
+        assert "<b>" not in outside_code(text)
+    assert words.line.startswith("RED: wrong parameters: source: Input should be `<b>` or")
+    assert "**First.** Correct the parameters" in words.text
+    assert "Running again is safe" not in words.text
+    assert "`collab --help`" in page.silent_end(None, "Failed", message, "in use").line
 
 
 def test_a_killed_run_is_told_from_what_the_warehouse_holds():
@@ -199,6 +235,8 @@ def test_a_killed_run_is_told_from_what_the_warehouse_holds():
     )
     assert words.text.startswith("## Failed\n\n**Why.** VerifyFailed: 1 of 9 checks\n")
     assert "`collab verify`" in words.line
+    words = page.silent_end(Night("collab verify"), "Failed", "ValueError: two\n - lines")
+    assert "**Why.** ValueError: two - lines\n" in words.text
 
 
 def test_each_row_of_counts_is_checked():
