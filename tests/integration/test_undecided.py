@@ -222,6 +222,29 @@ def test_pages_that_were_begun_before_are_not_gone_on_with(api, settings_of, cha
     assert found == expected
 
 
+def test_what_was_landed_before_and_not_loaded_is_fetched_anew(api, settings_of, change, monkeypatch):
+    """It holds what had changed by its date, and would stand for the whole month."""
+    server, old, new = begun(api, settings_of)
+    server.put(dated(1001, "2026-10-02", updated="2026-11-20"))
+    load = Night.load
+
+    def fail(self, batch, *more):
+        return 1 / 0 if batch.landing.window == "2026-10" else load(self, batch, *more)
+
+    with monkeypatch.context() as context:
+        context.setattr(Night, "load", fail)
+        with pytest.raises(ZeroDivisionError):
+            night(old, TODAY + timedelta(days=2), rescan_days=1)
+    assert list(old.landing.glob("*/2026-10.*"))
+    change(robotics_too)
+    rebuild(old)
+    night(old, TODAY + timedelta(days=3), rescan_days=7)
+    assert said(old) == ""
+    found, expected = proven(old), loaded_anew(new, TODAY + timedelta(days=3))
+    assert expected.pop("seen") != found.pop("seen")
+    assert found == expected
+
+
 def test_definitions_that_admit_less_empty_a_month_and_no_doubt_stops_them(api, settings_of, change):
     server, old, _ = begun(api, settings_of)
     for number in range(100):
