@@ -146,7 +146,8 @@ def rescan(
     unseen_days: Annotated[int, typer.Option(min=1, help="Leave out months looked at in so many days.")] = 7,
     no_prefect: PlainOption = False,
 ) -> None:
-    """Look at everything stored again: every stored month of the live API, every part of a snapshot."""
+    """Look at everything stored again: every stored month of the live API, every part of a snapshot that the manifest
+    describes otherwise. What was loaded before definitions changed is read whole."""
     if source == ListIntake.source:
         raise UsageError("a list is brought whole: there is no past to look at", "`collab run` brings it again")
     opening_of(source, rescan_days=unseen_days)
@@ -235,7 +236,7 @@ def rebuild() -> None:
     """Count the mart again from the stored works; differences go to the ledger with reason `definition`.
 
     After a change of definitions (fields, mentions, policies, blocs) works are decided again first, from landed records
-    where they are still there.
+    where they are still there; where not, the command is named that reads them again.
     """
     settings = load_settings()
     with (
@@ -286,7 +287,7 @@ def status() -> None:
     """Freshness, last runs and batches, broken rules, quarantine.
 
     Exit 1 when a run failed, was killed or interrupted, when nothing is loaded, or when anything is stale, stopped,
-    unfinished or unpublished.
+    unfinished, unpublished or not decided by the definitions in force.
     """
     settings = load_settings()
     with Warehouse.open(settings, create=False) as warehouse, warehouse.reading() as conn:

@@ -14,7 +14,8 @@ def rescan(source: StoredSource = "openalex-snapshot", snapshot: Root = None, un
     Args:
         source: where works come from. openalex-api: every stored month, within the credits of the day.
             openalex-snapshot: every part that the manifest describes otherwise than it was loaded, also those that
-            nights leave alone because they did not grow.
+            nights leave alone because they did not grow. Of both, what was loaded before definitions changed is read
+            whole.
         snapshot: root of the snapshot, a folder, s3://bucket or https:// address. Empty: COLLAB_SNAPSHOT.
         unseen_days: leave out months of the live API that were looked at in so many days, so that a rescan whose
             credits were used up goes on where it was.

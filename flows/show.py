@@ -27,6 +27,7 @@ from tasks.report import FRESH_BY, Report, Status
 from tasks.runs import FAILED, INTERRUPTED, KILLED, RUNNING, Run
 from tasks.sources.openalex_api import SOURCE, bounds_of
 from tasks.sources.venue_list import SOURCE as LISTS
+from tasks.undecided import Undecided
 from tasks.undo import FIRST_RECORD
 from tasks.verify import Finding
 
@@ -243,6 +244,8 @@ def _red(found: Status, settings: Settings) -> Iterator[str]:
         yield f"STOPPED {line}; the rules above say which records; mend the cause or the limit, then {again}"
     for landing in found.unfinished:
         yield f"UNFINISHED {landing}; {_command_that_goes_on(found, landing)} goes on from there"
+    for one in found.undecided:
+        yield f"OLDER DEFINITIONS in {_undecided(one, found.partial)}"
     if not found.is_published:
         yield "UNPUBLISHED: the newest release lacks what was counted since; `collab publish`"
     if found.is_stale:
@@ -251,6 +254,14 @@ def _red(found: Status, settings: Settings) -> Iterator[str]:
             f"STALE: no run came to its end within {settings.stale_hours} hours (last: {last});"
             f" {_command_that_goes_on(found)}"
         )
+
+
+def _undecided(one: Undecided, partial: int) -> str:
+    return (
+        f"{one.corpus}: the records loaded before {one.since:%Y-%m-%d %H:%M} UTC were not all on disk any more when"
+        f" definitions changed; at most {partial:,} works keep older fields and mentions, and works that are admitted"
+        f" now may be missing; `{one.command}` reads {one.left or 'them'} again"
+    )
 
 
 def _step(run: Run) -> str:
@@ -277,8 +288,6 @@ def _yellow(found: Status) -> Iterator[str]:
         yield f"NEVER FETCHED {first} to {last}; `collab backfill --from {first}-01 --to {bounds_of(last)[1]}`"
     if not found.is_located_anew:
         yield "OLDER RULES: stored works were decided by other rules, corrections or ROR; `collab relocate`"
-    if found.partial:
-        yield f"{found.partial:,} works keep fields and mentions of older definitions: their landed records are gone"
     for row in found.undone:
         yield f"UNDONE {row.batch_id}: {row.versions:,} versions stay out; `collab undo {row.batch_id} --release`"
 
@@ -325,6 +334,8 @@ def rederived(console: Console, found: Rederived) -> None:
         f"definitions applied: {found.records:,} landed records looked at, {found.changed:,} works changed,"
         f" {found.partial:,} keep an older classification because their landed records are gone"
     )
+    for one in found.undecided:
+        console.print(_undecided(one, found.partial), style="yellow", markup=False, soft_wrap=True)
 
 
 def findings(console: Console, found: Sequence[Finding]) -> None:

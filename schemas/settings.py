@@ -132,7 +132,7 @@ class Settings(BaseSettings):
     )
 
     keep_releases: int = Field(7, ge=1, le=100_000, description="published releases that stay on disk")
-    keep_landing: int = Field(30, ge=0, le=100_000, description="landed windows that stay on disk")
+    keep_landing: int = Field(30, ge=0, le=100_000, description="landed windows with records that stay on disk")
     undo_days: int = Field(
         14, ge=0, le=3_650, description="days for which a batch can be undone; 0 keeps nothing to undo it by"
     )

@@ -32,7 +32,7 @@ from schemas.rules import Severity
 from schemas.settings import Settings
 from schemas.territories import UNKNOWN
 from tasks.land import Landing
-from tasks.load import Change
+from tasks.load import DEFINITION, Change
 from tasks.parse import CORPUS
 from tasks.publishers import arriving_gates, publisher_metrics, rewritten_gate
 from tasks.validate import Result, read_staged
@@ -46,7 +46,7 @@ CONFLICTS = "conflict_rate."  # then the country of the institution
 SMALLEST_COUNTRY_WIDTH = 0.03
 FEWEST_AFFILIATIONS = 200  # distinct strings of a country in a batch, below which its rate of conflicts says nothing
 CELL = ("corpus", "policy", "field", "year")  # the part of a key that all tables of the mart share
-LOAD_REASONS_NOT_REWRITING = ("new", "citations", "definition")
+LOAD_REASONS_NOT_REWRITING = ("new", "citations", DEFINITION)
 # UTF-8 read as Latin-1: a capital letter with tilde or circumflex, then a sign from the upper half (trap T7).
 MOJIBAKE = r"[ÃÂ][\x{80}-\x{BF}]|â€"
 # (name, severity, smallest width of the band): a share may always move by its smallest width
@@ -327,7 +327,7 @@ def _rewrite_gates(
         conn.scalar(
             sa.select(sa.func.count())
             .select_from(change.affected)
-            .where(of.was_stored, of.reason.not_in(["citations", "deleted"]))
+            .where(of.was_stored, of.reason.not_in(["citations", "deleted", DEFINITION]))
         )
         or 0
     )

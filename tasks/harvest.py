@@ -9,6 +9,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -21,11 +22,13 @@ from schemas.fields import load_definitions
 from tasks import sightings
 from tasks.intake import Expected, Place
 from tasks.land import DELETIONS, MANIFEST, WORKS, Incoming, Landing, read_landing
+from tasks.parse import CORPUS
 from tasks.sightings import sweeps
 from tasks.sources import openalex_api as api
 from tasks.sources.openalex_client import RUN_AGAIN, OpenAlex
 from tasks.sources.openalex_pages import MOST_SKIPPED, WindowFetch, blocks_of, digest_of, is_record_of
 from tasks.spending import DailyBudget
+from tasks.undecided import undecided_since, undecided_windows
 from tasks.warehouse import utc_now
 
 # Window, the day it was begun, how often it was loaded before; a landing has a digest of what it holds before the last
@@ -75,8 +78,10 @@ class ApiIntake:
         self.budget = DailyBudget(place.warehouse, self.source, settings.openalex_daily_credits, today)
         self.client = OpenAlex(settings, self.budget)
         self._queries = api.queries_of(load_definitions(), settings.scope)
-        asked = repr((settings.openalex_url, settings.scope, self._queries))
-        self._question = hashlib.sha256(asked.encode()).hexdigest()[:8]
+        with place.warehouse.reading() as conn:
+            since = undecided_since(conn, CORPUS)  # what was only listed before then is of no use
+        asked = (settings.openalex_url, settings.scope, self._queries, *([since] if since else []))
+        self._question = hashlib.sha256(repr(asked).encode()).hexdigest()[:8]
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             self._lock = FileLock(self._folder / ".lock", thread_local=False)
@@ -101,7 +106,15 @@ class ApiIntake:
             log.warning("credits set aside and not spent count as spent today: %s", exc)
 
     def plan(self) -> list[api.Window]:
-        """Windows in the order in which they are fetched."""
+        """Windows in the order in which they are fetched; whole, if the definitions in force did not decide them."""
+        with self._place.warehouse.reading() as conn:
+            undecided = undecided_windows(conn)
+        return [
+            replace(window, is_undecided=True, why="other definitions") if window.name in undecided else window
+            for window in self._plan(undecided)
+        ]
+
+    def _plan(self, undecided: set[str]) -> list[api.Window]:
         settings, begun = self._place.settings, self._clear_outdated()
         with self._place.warehouse.reading() as conn:
             swept = {name: sweep for name, sweep in sweeps(conn).items() if sweep.day <= self._today}
@@ -113,7 +126,7 @@ class ApiIntake:
             return self._counting_down(windows)
         if self._rescan_days is not None:
             months = {*stored, *swept, *begun} - {api.FUTURE, api.UPDATED}
-            return self._counting_down(api.plan_all(self._today, months, swept, begun, self._rescan_days))
+            return self._counting_down(api.plan_all(self._today, months, swept, begun, self._rescan_days, undecided))
         nights = settings.openalex_rescan_nights
         if settings.openalex_sync == "updated":
             since = self._since(swept, newest)
@@ -276,12 +289,13 @@ class ApiIntake:
             with self._place.warehouse.transaction() as conn:
                 sightings.forget_vanished(conn, listed)
         with self._place.warehouse.reading() as conn:
-            wanted = sightings.changed(conn, listed) if window.was_seen else set()
+            wanted = sightings.changed(conn, listed) if window.lists_first else set()
             if window.updated_since is None:
                 stored = sightings.stored_between(conn, window.first, window.last)
                 missing = stored - listed.keys()
                 allowed = max(self._place.settings.max_vanished_share * len(stored), FEWEST_VANISHED)
-                if not window.is_undated and len(missing) > allowed:
+                may_be_many = window.is_undated or window.is_undecided  # definitions that admit less list less
+                if not may_be_many and len(missing) > allowed:
                     shutil.rmtree(folder)  # nobody shall go on with this list
                     self._is_doubtful = True
                     raise SourceUnavailable(

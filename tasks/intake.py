@@ -21,6 +21,7 @@ from schemas.errors import SourceError
 from schemas.settings import Settings
 from tasks.land import DELETIONS, WORKS, Incoming, Landing, land
 from tasks.sources import openalex_snapshot as snapshots
+from tasks.undecided import forget_parts, undecided_parts
 from tasks.warehouse import Warehouse
 
 UNBOUNDED = 1 << 40  # of what we compress ourselves; what was brought is bounded when it is read
@@ -140,7 +141,8 @@ class SnapshotIntake:
 
         Args:
             until: newest partition date to take in.
-            is_rescan: take every part that the manifest describes otherwise than it was loaded.
+            is_rescan: take every part that the manifest describes otherwise than it was loaded, or that was loaded
+                before the definitions in force.
         """
         self._place, self._until, self._is_rescan = place, until, is_rescan
         self._opened: snapshots.Snapshot | None = None
@@ -160,10 +162,20 @@ class SnapshotIntake:
             loaded = conn.execute(sa.select(of.path, of.records, of.bytes).where(of.source == self.source))
             known = {path: (records, size_in_bytes) for path, records, size_in_bytes in loaded}
         if self._is_rescan:
-            return snapshots.plan_rescan(self._manifest, known, size)
+            return snapshots.plan_rescan(self._manifest, self._decided(known), size)
         return snapshots.plan_windows(
             self._manifest, {path: records for path, (records, _) in known.items()}, self._until, size
         )
+
+    def _decided(self, known: dict[str, tuple[int, int]]) -> dict[str, tuple[int, int]]:
+        """Those of the loaded parts that the definitions in force decided. Others that the snapshot does not hold any
+        more cannot be read again, and nothing waits for them."""
+        with self._place.warehouse.reading() as conn:
+            undecided = undecided_parts(conn)
+        if gone := undecided - {part.path for part in self._manifest}:
+            with self._place.warehouse.transaction() as conn:
+                forget_parts(conn, gone)
+        return {path: size for path, size in known.items() if path not in undecided}
 
     def estimate(self, windows: Sequence[snapshots.Window]) -> list[Expected]:
         """Records according to the manifest; a snapshot costs no calls."""

@@ -17,6 +17,7 @@ from tasks.land import WORKS, Incoming, Landing
 from tasks.list_files import ListFile
 from tasks.sources import venue_list
 from tasks.sources.venue_list import Brought
+from tasks.undecided import is_list_undecided
 from tasks.warehouse import utc_now
 
 DIGITS = 16  # of the sha256, in the id of a landing
@@ -74,7 +75,7 @@ class ListIntake:
         self._place = place
 
     def plan(self) -> list[ListWindow]:
-        """The list, if it is not the one of its corpus that was loaded last.
+        """The list, if it is not the one of its corpus that was loaded last, by the definitions in force.
 
         Raises:
             SourceError: a file of it is missing, damaged or no list.
@@ -83,7 +84,10 @@ class ListIntake:
         brought = venue_list.bring(settings, self._place.workspace / "list")
         window = ListWindow(settings.venue_corpus, tuple((file, self._open(file).check()) for file in brought))
         loaded = self._loaded(window.corpus)
-        return [] if loaded and _stem(window) == loaded[0].rpartition(".")[0] else [window]
+        with self._place.warehouse.reading() as conn:
+            is_undecided = is_list_undecided(conn, window.corpus)
+        is_last = bool(loaded) and _stem(window) == loaded[0].rpartition(".")[0]
+        return [] if is_last and not is_undecided else [window]
 
     def estimate(self, windows: Sequence[ListWindow]) -> list[Expected]:
         """Lines; a list costs no calls."""

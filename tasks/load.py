@@ -63,14 +63,16 @@ COMPARED = (
     *(f"{part}_hash" for part in PARTS),
 )
 CATEGORIES = ("new", "updated", "unchanged", "superseded", "out_of_scope")
-UNDONE = "undone"
+UNDONE, DEFINITION = "undone", "definition"
 
 
 class Reasons(NamedTuple):
-    """Ledger reasons that works do not say themselves: of those that leave, and one for all changes, if given."""
+    """Ledger reasons that works do not say themselves: of those that leave, one for all changes, if given, and the
+    works of which the version that is stored came again: only other definitions can class it otherwise."""
 
     leaving: str
     every: str | None = None
+    same: FromClause | None = None
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,8 @@ def load_works(
     keep_seen(keep, known, sa.select(*(picked.c[name] for name in VERSION)).where(is_ours(picked), picked.c.is_later))
     arriving = sa.select(picked.c.work_id, picked.c.stage_id).where(picked.c.action.in_(["new", "updated"]))
     leaving = sa.select(picked.c.work_id).where(picked.c.action == "removed")
-    reasons = Reasons("out_of_scope", reason)
+    is_again = sa.and_(picked.c.action.in_(["new", "updated", "removed"]), ~picked.c.is_later)
+    reasons = Reasons("out_of_scope", reason, sa.select(picked.c.work_id).where(is_again).subquery())
     change = _replace(conn, stage, stored, arriving, leaving, reasons, counts, batch_id, keep)
     remember(conn, picked)
     _describe_institutions(conn, stage, keep)
@@ -320,10 +323,14 @@ def _compare(old_work: Table, new_work: Table, arriving: Table, reasons: Reasons
     `is_mate`: the work itself is as before, the standing of another work with its DOI changed its own.
     """
     old, new = old_work.c, new_work.c
+    either = sa.func.coalesce(old.work_id, new.work_id)
     standing_differs = sa.or_(
         old.is_counted != new.is_counted, old.excluded_reason.is_distinct_from(new.excluded_reason)
     )
+    is_same = sa.false() if reasons.same is None else either.in_(sa.select(reasons.same.c.work_id))
+    is_other_class = sa.or_(old.work_id.is_(None), new.work_id.is_(None), old.field_hash != new.field_hash)
     differing = sa.case(
+        (sa.and_(is_same, is_other_class), DEFINITION),
         (new.work_id.is_(None), reasons.leaving),
         (old.work_id.is_(None), "new"),
         (standing_differs, "eligibility"),
@@ -340,7 +347,7 @@ def _compare(old_work: Table, new_work: Table, arriving: Table, reasons: Reasons
     ]
     is_mate = sa.and_(new.work_id.is_not(None), new.work_id.not_in(sa.select(arriving.c.work_id)))
     return sa.select(
-        sa.func.coalesce(old.work_id, new.work_id).label("work_id"),
+        either.label("work_id"),
         reason.label("reason"),
         old.work_id.is_not(None).label("was_stored"),
         new.work_id.is_not(None).label("is_stored"),

@@ -28,6 +28,7 @@ from tasks.memory import few_collections
 from tasks.publish import Release, publish
 from tasks.registry import reference_folder
 from tasks.retention import Pruned, prune_landing
+from tasks.undecided import settle
 from tasks.validate import Report
 from tasks.warehouse import Warehouse
 from tasks.workers import workers_for
@@ -192,6 +193,8 @@ class Night(AbstractContextManager["Night"]):
     @reconnecting
     def publish(self) -> Release | None:
         """Publish what changed since the last release; None if that is nothing."""
+        with self.warehouse.transaction() as conn:
+            settle(conn)
         release = publish(self.warehouse, self.settings)
         with self.warehouse.transaction("pruned") as conn:  # alone: a run beside this one keeps what it replaces
             prune_landing(conn, self.settings, Pruned())

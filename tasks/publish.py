@@ -42,6 +42,7 @@ from tasks.land import WORKS
 from tasks.ledger import changes_since, has_changed, next_moment, releases_in
 from tasks.registry import describe_reference
 from tasks.releases import DATABASE, opened
+from tasks.undecided import read_undecided
 from tasks.warehouse import Warehouse, export_parquet
 
 log = logging.getLogger("collab")
@@ -221,7 +222,9 @@ def _write(
             "mentions": load_mentions().version,
             "policies": [policy.id for policy in policies()],
             "blocs": [bloc.id for bloc in blocs()],
-            "partial": int(read_definitions(conn).get(PARTIAL, 0)),  # works that keep an older classification
+            # Works that kept an older classification, at most, and corpora that may lack works that are admitted now.
+            "partial": int(read_definitions(conn).get(PARTIAL, 0)),
+            "undecided": [one.corpus for one in read_undecided(conn)],
         },
         "countries": describe_reference(conn),
         "warehouse": _warehouse(conn),

@@ -3,13 +3,14 @@
 Every landed record goes the way of its batch once more, with ledger reason `definition`; which version of a work is
 stored does not change by that. Works whose landed records retention has removed are decided again from what is stored:
 territories follow the new policies, fields and mentions stay as they were, and the warehouse notes how many
-(`definition_partial`). The mart is counted anew at the end. A killed run is called again.
+(`definition_partial`). It notes their corpus too: what its source still has is to be read again (tasks/undecided.py).
+The mart is counted anew at the end. A killed run is called again.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
@@ -35,18 +36,20 @@ from tasks.definitions import (
 )
 from tasks.derive import Deriver
 from tasks.land import MANIFEST, WORKS, OpenLanding, read_landing
-from tasks.load import load_works
+from tasks.ledger import next_moment
+from tasks.load import DEFINITION, load_works
 from tasks.locate import Locator
 from tasks.reference import load_reference
 from tasks.registry import note_located, reference_folder
 from tasks.relocate import relocate_some
+from tasks.undecided import Undecided, corpus_of, note_undecided, read_undecided
 from tasks.validate import Report
 from tasks.verify import rebuild
 from tasks.warehouse import Warehouse, attach_arrow, detach_arrow, utc_now
 from tasks.workers import workers_for
 from tasks.workspace import Workspace
 
-KIND, REASON = "definitions", "definition"
+KIND = "definitions"
 log = logging.getLogger("collab")
 Ids = np.ndarray[tuple[int], np.dtype[np.int64]]
 
@@ -54,12 +57,13 @@ Ids = np.ndarray[tuple[int], np.dtype[np.int64]]
 @dataclass
 class Rederived:
     """What applying definitions did: records and works looked at, works changed, works that could not be classified
-    anew, cells that differed per mart table."""
+    anew, cells that differed per mart table, corpora that were not decided whole."""
 
     records: int
     changed: int
     partial: int
     cells: dict[str, int]
+    undecided: list[Undecided]
 
 
 def rederive(
@@ -81,7 +85,7 @@ def rederive(
         with warehouse.reading() as conn:
             noted = read_definitions(conn)
             folder = reference_folder(conn, settings, workspace)
-            landings = list(_landings(conn, settings))
+            landings, lost = _landings(conn, settings)
         with warehouse.transaction() as conn:
             begin_definitions(conn, noted)
         replay = _Replay(warehouse, settings, workspace.folder, folder, utc_now())
@@ -97,31 +101,39 @@ def rederive(
             is_same_classes = noted.get(CLASSIFIED_BY) == classifying_digest()
             partial = int(noted.get(PARTIAL, 0)) if is_same_classes else replay.partial
             put_definitions(conn, partial)
+            if not is_same_classes:
+                note_undecided(conn, lost, next_moment(conn))
+            undecided = read_undecided(conn)
             cells = rebuild(conn)
             note_located(conn)
-    return Rederived(replay.records, replay.changed, partial, cells)
+    return Rederived(replay.records, replay.changed, partial, cells, undecided)
 
 
-def _landings(conn: Connection, settings: Settings) -> Iterator[tuple[OpenLanding, int]]:
+def _landings(conn: Connection, settings: Settings) -> tuple[list[tuple[OpenLanding, int]], set[str]]:
     """Landed windows that are still on disk, in the order of their loading, with how many of their records are
-    loaded."""
+    loaded; and the corpora of which others had records."""
     of = t.batch.c
     loaded = (
         sa.select(of.source, of.landing_id, sa.func.max(of.end_record))
-        .where(of.kind == WORKS)
+        .where(of.kind == WORKS, of.window_records > 0)
         .group_by(of.source, of.landing_id)
         .order_by(sa.func.min(of.finished_at))
     )
+    found: list[tuple[OpenLanding, int]] = []
+    lost: set[str | None] = set()
     for source, landing_id, records in conn.execute(loaded).tuples():
         folder = settings.landing / source / landing_id
-        if not (folder / MANIFEST).exists():
-            continue
         try:
+            if not (folder / MANIFEST).exists():
+                lost.add(corpus_of(source, landing_id))
+                continue
             landed = OpenLanding(folder, read_landing(folder), settings.max_record_bytes)
         except LandingError as exc:  # what it held is decided from what is stored, and counted as partial
             log.warning("%s; its works keep their classification", exc)
+            lost.add(corpus_of(source, landing_id))
         else:
-            yield landed, records
+            found.append((landed, records))
+    return found, {corpus for corpus in lost if corpus is not None}
 
 
 class _Replay:
@@ -156,7 +168,7 @@ class _Replay:
     def _load(self, conn: Connection, batch: Batch, folder: Path, report: Report) -> None:
         staged = batches.read_batch(folder, report)
         stage_of = {name: attach_arrow(conn, f"stage_{name}", data) for name, data in staged.items()}
-        change = load_works(conn, stage_of, batch.batch_id, REASON)
+        change = load_works(conn, stage_of, batch.batch_id, DEFINITION)
         version, seen = stage_of["version"].c, t.seen.c
         is_newest = sa.and_(
             version.work_id == seen.work_id,
@@ -185,4 +197,4 @@ class _Replay:
             with self._warehouse.transaction() as conn:
                 again = Again(batch_id, KIND, "stored works")
                 some = left[first : first + size]
-                self.changed += relocate_some(conn, some, locator, again, self._settings, REASON)
+                self.changed += relocate_some(conn, some, locator, again, self._settings, DEFINITION)

@@ -24,6 +24,7 @@ from tasks.sightings import stored_months, sweeps
 from tasks.sources.openalex_api import gaps_between
 from tasks.sources.venue_list import SOURCE as LISTS
 from tasks.stops import open_stops
+from tasks.undecided import Undecided, read_undecided
 
 CHANGES_SHOWN = 6  # cells of countries, and of pairs
 POLICY_SHOWN = "iso"
@@ -60,7 +61,9 @@ class Status:
     is_located_anew: bool
     """Whether every stored work was decided by the rules, corrections and ROR in force."""
     partial: int
-    """Works that keep an older classification, because their landed records were gone."""
+    """Works that kept an older classification, because their landed records were gone when definitions changed."""
+    undecided: list[Undecided]
+    """Corpora of which records are still to be decided by the definitions in force."""
     is_published: bool
     """Whether the newest release holds everything that was counted."""
 
@@ -68,7 +71,8 @@ class Status:
     def is_good(self) -> bool:
         """Whether a tired maintainer may go back to bed."""
         is_fresh = self.last_batch is not None and not self.is_stale and self.is_published
-        return is_fresh and not self.stopped and not self.unfinished and not any(run.is_wrong for run in self.runs)
+        is_whole = not self.stopped and not self.unfinished and not self.undecided
+        return is_fresh and is_whole and not any(run.is_wrong for run in self.runs)
 
 
 def read_status(conn: Connection, settings: Settings, now: datetime) -> Status:
@@ -116,6 +120,7 @@ def read_status(conn: Connection, settings: Settings, now: datetime) -> Status:
         and not _is_left_behind(settings, here),
         is_located_anew=is_located_anew(conn),
         partial=int(read_definitions(conn).get(PARTIAL, 0)),
+        undecided=read_undecided(conn),
         is_stale=goes_stale and (success is None or now - success > timedelta(hours=settings.stale_hours)),
         runs=runs,
         last_success=success,

@@ -1,12 +1,14 @@
 """Removes what is older than the settings say, and never what is still needed: to load, to rebuild, or to undo.
 
-    landing     the newest COLLAB_KEEP_LANDING windows of each source; besides those, windows that a run left half-way,
-                that hold what a batch replaced within COLLAB_UNDO_DAYS, or whose versions wait for their release
+    landing     the newest COLLAB_KEEP_LANDING windows of each source that hold records; besides those, windows that a
+                run left half-way, that hold what a batch replaced within COLLAB_UNDO_DAYS, or whose versions wait for
+                their release
     releases    the newest COLLAB_KEEP_RELEASES
     quarantine  open records stay; resolved ones go after COLLAB_KEEP_QUARANTINE_DAYS
     runs        ops.run after COLLAB_KEEP_RUNS_DAYS; batches, ledger and releases are the warehouse's past and stay
 
-Works whose landed records are gone keep their classification when definitions change (tasks/rederive.py).
+Works whose landed records are gone keep their classification when definitions change (tasks/rederive.py), until their
+source was read again (tasks/undecided.py).
 """
 
 from __future__ import annotations
@@ -106,15 +108,19 @@ def prune_landing(conn: Connection, settings: Settings, done: Pruned) -> None:
     needed |= {settings.landing / row.landing_uri for row in rows if row.batch_id in waiting}
     needed |= {settings.landing / row.landing_uri for row in rows if row.landing_id in unfinished}
     loaded = {settings.landing / row.landing_uri for row in rows if row.end_record >= row.window_records}
+    empty = {settings.landing / row.landing_uri for row in rows if row.landing_uri and not row.window_records}
     for source in _folders(settings.landing):
         newest_first = sorted(_folders(source), key=lambda folder: folder.stat().st_mtime, reverse=True)
-        for at, landing in enumerate(newest_first):
+        held = 0
+        for landing in newest_first:
             for kept in _folders(landing / FOLDER):
                 if kept not in undoable:
                     done.remove(kept)
                     done.undoable += 1
             is_on_its_way = landing not in loaded and _age(landing) < LONGEST_ON_ITS_WAY
-            if at >= settings.keep_landing and landing not in needed and not is_on_its_way:
+            is_old = landing in empty or held >= settings.keep_landing
+            held += landing not in empty
+            if is_old and landing not in needed and not is_on_its_way:
                 done.remove(landing)
                 done.landings += 1
 

@@ -84,7 +84,8 @@ class Window:
     last: date | None = None
     updated_since: date | None = None
     was_seen: bool = False
-    """Whether to list ids and dates of change first, and fetch only what changed."""
+    is_undecided: bool = False
+    """Whether it was last fetched before the definitions in force."""
     expected: int | None = None
     """Works it held when it was last seen."""
 
@@ -92,6 +93,11 @@ class Window:
     def records(self) -> int:
         """Records to be expected for sure: what changed is not known yet."""
         return 0
+
+    @property
+    def lists_first(self) -> bool:
+        """Whether to list ids and dates of change first, and fetch only what changed."""
+        return self.was_seen and not self.is_undecided
 
     @property
     def is_undated(self) -> bool:
@@ -201,10 +207,17 @@ def plan_rescan(
 
 
 def plan_all(
-    today: date, months: set[str], swept: Mapping[str, Sweep], begun: frozenset[str], days: int
+    today: date,
+    months: set[str],
+    swept: Mapping[str, Sweep],
+    begun: frozenset[str],
+    days: int,
+    undecided: Collection[str] = (),
 ) -> list[Window]:
-    """All months that were not looked at in the last `days` days, those begun first, then longest unseen first."""
-    left = [name for name in months if _last_seen(name, swept) <= today - timedelta(days=days)]
+    """All months that were not looked at in the last `days` days, and those that the definitions in force did not
+    decide, those begun first, then longest unseen first."""
+    unseen_since = today - timedelta(days=days)
+    left = [name for name in months if name in undecided or _last_seen(name, swept) <= unseen_since]
     left.sort(key=lambda name: (name not in begun, _last_seen(name, swept), name))
     return [_month(name, "seen again", swept) for name in left]
 

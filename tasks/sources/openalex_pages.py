@@ -66,6 +66,7 @@ class WindowState(msgspec.Struct):
 
     question: list[str]
     was_seen: bool
+    """Whether they only list; then they are of no use for a window that is to be fetched whole."""
 
 
 class Meter(Protocol):
@@ -109,13 +110,13 @@ class WindowFetch:
         self._slices = [] if window.is_undated else window.slices(queries)
         self._failed = self._wasted = self._faults = 0
         self._spoke = time.monotonic()
-        state = WindowState([part.filter for part in self._slices], window.was_seen)
+        state = WindowState([part.filter for part in self._slices], window.lists_first)
         try:
             have = msgspec.json.decode((folder / STATE).read_bytes(), type=WindowState)
         except UNREADABLE_JSON:
             have = None
         try:
-            if have is None or have.question != state.question:
+            if have is None or have.question != state.question or have.was_seen > state.was_seen:
                 shutil.rmtree(folder, ignore_errors=True)
                 folder.mkdir(parents=True)
                 _write(folder / STATE, msgspec.json.encode(state))

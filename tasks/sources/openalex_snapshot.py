@@ -213,10 +213,10 @@ def plan_windows(parts: Sequence[Part], known: dict[str, int], until: date | Non
 
 def plan_rescan(parts: Sequence[Part], known: dict[str, tuple[int, int]], batch_works: int) -> list[Window]:
     """Windows of all parts that the manifest describes otherwise than they were loaded, also those that shrank or kept
-    their number of records, and of unseen ones.
+    their number of records, of those that were loaded before the definitions in force, and of unseen ones.
 
     Args:
-        known: records and bytes of the loaded parts, by path.
+        known: records and bytes, by path, of the loaded parts that the definitions in force decided.
     """
     return _grouped([part for part in parts if known.get(part.path) != (part.records, part.bytes)], batch_works)
 
