@@ -28,6 +28,7 @@ ui: setup
 
 bench: setup .bench/dlt/.ready
 	$(BIN)/python tests/bench/throughput.py
+	$(BIN)/python tests/bench/throughput.py --real
 	$(BIN)/python tests/bench/workers.py
 	$(BIN)/python tests/bench/refresh.py
 	$(BIN)/python tests/bench/rebuild.py
