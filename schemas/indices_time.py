@@ -59,7 +59,7 @@ def newest_over(as_of: date) -> int:
 
 
 _OVER = "CAST(make_date({0}.year + 1, 1, 1) AS DATE)"  # the first day on which a year is over
-_API = "openalex-api"  # SOURCE of tasks/sources/openalex_api.py; it fetches by month of publication
+_API = "openalex-api"  # SOURCE of tasks/sources/openalex_api.py, which fetches month by month; a test holds it to that
 _NAMED_DAY = "right(split_part(b.window_name, '.', 1), 10)"
 IS_FETCHED = "b.kind = 'works' AND b.source <> 'quarantine'"
 """Condition on ops.batch b: it brought what its source knew on SOURCE_DAY."""

@@ -10,6 +10,7 @@ import pytest
 from schemas import tables as t
 from schemas.indices import VIEWS
 from schemas.indices_time import newest_over
+from tasks.sources import openalex_api
 from tests.marts import read, sql_type
 
 
@@ -52,7 +53,7 @@ def load(ledger, window: str, papers: dict[int, int], source: str = "openalex-sn
 def sweep(ledger, *months: str, records: int = 5):
     """Months of publication of which a night from the live API loaded 5 of so many records."""
     for month in months:
-        batch = {"batch_id": f"{month}-{records}", "source": "openalex-api", "window_name": month, "kind": "works"}
+        batch = {"batch_id": f"{month}-{records}", "source": openalex_api.SOURCE, "window_name": month, "kind": "works"}
         batch |= {"finished_at": datetime.datetime(2026, 7, 1), "end_record": 5, "window_records": records}
         columns = {c.name: None for c in t.batch.columns} | batch
         ledger.execute(f"INSERT INTO ops.batch VALUES ({', '.join('?' * len(columns))})", list(columns.values()))
@@ -147,7 +148,7 @@ def test_a_retry_of_the_quarantine_is_no_news_of_the_source(ledger):
 
 
 def test_a_year_of_which_a_month_was_never_fetched_is_not_complete(ledger):
-    load(ledger, "2026-07-01", {2022: 100, 2023: 40}, source="openalex-api")
+    load(ledger, "2026-07-01", {2022: 100, 2023: 40}, source=openalex_api.SOURCE)
     sweep(ledger, *(f"2022-{month:02d}" for month in range(1, 13)), *(f"2023-{month:02d}" for month in range(8, 13)))
     sweep(ledger, *(f"2023-{month:02d}" for month in range(1, 8)), records=9)  # fetched in part
     assert completeness(ledger) == {2022: (True, "assumed", 0), 2023: (False, "not fetched", 0)}
@@ -157,7 +158,7 @@ def test_a_year_of_which_a_month_was_never_fetched_is_not_complete(ledger):
 
 def test_a_snapshot_brings_every_year_whatever_the_api_was_asked_for(ledger):
     load(ledger, "2026-06-01.0000", {2023: 100})
-    load(ledger, "2026-07-01", {2023: 1}, source="openalex-api")
+    load(ledger, "2026-07-01", {2023: 1}, source=openalex_api.SOURCE)
     sweep(ledger, "2023-12")
     assert completeness(ledger)[2023][:2] == (True, "assumed")
 
