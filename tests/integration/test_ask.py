@@ -316,19 +316,27 @@ def test_flows_and_mentions(ask_by_hand):
     assert (both["papers"], both["of"]) == (1, 5)
 
 
-def test_a_field_that_a_scope_does_not_count_is_unknown(by_hand, collab, monkeypatch):
+@pytest.fixture
+def released(by_hand, collab, monkeypatch):
+    """Changes that release with a statement, and makes it the one that is asked."""
     monkeypatch.setenv("COLLAB_HOME", str(by_hand))
-    with duckdb.connect(str(by_hand / "published" / "current" / "atlas.duckdb")) as made:
-        made.execute("DELETE FROM world_year WHERE field = 'all'")  # as in a warehouse of scope ai
+
+    def change(statement: str) -> None:
+        with duckdb.connect(str(by_hand / "published" / "current" / "atlas.duckdb")) as made:
+            made.execute(statement)
+
+    return change
+
+
+def test_a_field_that_a_scope_does_not_count_is_unknown(released, collab):
+    released("DELETE FROM world_year WHERE field = 'all'")  # as in a warehouse of scope ai
     code, _, err = collab("ask", "flows", "--country", "US", "--field", "all")
     assert (code, err.count("\n")) == (2, 1)
     assert "unknown field 'all'" in err
 
 
-def test_venues_with_works_in_other_years_only_are_refused(by_hand, collab, monkeypatch):
-    monkeypatch.setenv("COLLAB_HOME", str(by_hand))
-    with duckdb.connect(str(by_hand / "published" / "current" / "atlas.duckdb")) as made:
-        made.execute("INSERT INTO world_year SELECT * REPLACE ('icml' AS field) FROM world_year WHERE field = 'ai'")
+def test_venues_with_works_in_other_years_only_are_refused(released, collab):
+    released("INSERT INTO world_year SELECT * REPLACE ('icml' AS field) FROM world_year WHERE field = 'ai'")
     ask = ("ask", "share", "--a", "US", "--b", "CN", "--venues", "--policy", "iso", "--format", "csv")
     fields = [line.split(",")[0] for line in collab(*ask)[1].splitlines()]
     assert fields == ["field", "icml", "icml"]
@@ -337,10 +345,8 @@ def test_venues_with_works_in_other_years_only_are_refused(by_hand, collab, monk
     assert "no venues in corpus openalex in these years" in err
 
 
-def test_an_older_release_has_no_such_table(by_hand, collab, monkeypatch):
-    monkeypatch.setenv("COLLAB_HOME", str(by_hand))
-    with duckdb.connect(str(by_hand / "published" / "current" / "atlas.duckdb")) as made:
-        made.execute("DROP TABLE flow_year")
+def test_an_older_release_has_no_such_table(released, collab):
+    released("DROP TABLE flow_year")
     code, _, err = collab("ask", "flows", "--country", "US")
     assert (code, err.count("\n")) == (2, 1)
     assert "has no table flow_year -> `collab publish`" in err

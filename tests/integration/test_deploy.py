@@ -95,6 +95,7 @@ def test_everything_declared_is_deployed_with_its_schedule_and_waits_its_turn(de
     assert found["nightly"].parameters["source"] == found["rescan"].parameters["source"] == "openalex-api"
 
 
+@pytest.mark.engines("duckdb")  # about a server to which nothing was deployed before, and a session has but one
 def test_deploying_twice_leaves_one_automation_of_each_and_what_it_has_seen(deployed):
     first, made, second = deployed
     assert set(first.automations.values()) == {"made"}
