@@ -97,7 +97,7 @@ def test_old_releases_go_and_an_open_one_stays_readable(tmp_path, settings_for):
     settings = nights(tmp_path, settings_for, 1, keep_releases=2)
     reader = duckdb.connect(str((settings.published / "current").resolve() / "atlas.duckdb"), read_only=True)
     before = reader.sql("FROM pair_year ORDER BY ALL").fetchall()
-    settings = nights(tmp_path, settings_for, 5, keep_releases=2)
+    settings = nights(tmp_path, settings_for, 3, keep_releases=2)
     folders = sorted(entry.name for entry in settings.published.iterdir() if not entry.is_symlink())
     assert len(folders) == 2
     assert (settings.published / "current").resolve().name == folders[-1]

@@ -90,12 +90,12 @@ def test_what_is_kept_elsewhere_or_cannot_be_removed_ends_no_night(tmp_path, set
     assert len(list(settings.landing.glob("*/*"))) == 1
 
 
-@pytest.mark.parametrize("content", [b"[" * 100_000, b"\xff", b"{}", b""])
-def test_a_folder_beside_releases_that_says_nothing_readable_is_nobodys(tmp_path, settings_for, content):
+def test_folders_beside_releases_that_say_nothing_readable_are_nobodys(tmp_path, settings_for):
     settings = settings_for(write_snapshot(tmp_path / "s", DAYS))
     run(settings, date(2026, 1, 1))
-    other = settings.published / "other"
-    other.mkdir()
-    (other / "manifest.json").write_bytes(content)
+    unreadable = {f"other-{at}": content for at, content in enumerate([b"[" * 100_000, b"\xff", b"{}", b""])}
+    for name, content in unreadable.items():
+        (settings.published / name).mkdir()
+        (settings.published / name / "manifest.json").write_bytes(content)
     run(settings, date(2026, 1, 2))
-    assert (other / "manifest.json").read_bytes() == content
+    assert {name: (settings.published / name / "manifest.json").read_bytes() for name in unreadable} == unreadable
