@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, cast
 from uuid import UUID
 
@@ -162,13 +163,12 @@ def tell_how_it_ended(flow: Flow[..., Any], flow_run: FlowRun, state: State) -> 
     """
     if str(flow_run.id) in _drawn:
         return
-    night, unread = None, ""
+    night, unread = Night(command_of(flow.name, flow_run.parameters)), ""
     try:
         settings = load_settings(warehouse_wait=0)  # a picture waits for nobody
         with Warehouse.open(settings, create=False) as warehouse, warehouse.reading() as conn:
             batches = batches_of_flow_run(conn, str(flow_run.id))
-        command = command_of(flow.name, flow_run.parameters)
-        night = Night(command, batches, current=_current(settings))
+        night = replace(night, batches=batches, current=_current(settings))
     except CollabError as exc:
         unread = str(exc)
     words = page.silent_end(night, state.name or state.type.value, state.message or "", unread)

@@ -67,7 +67,7 @@ def non_western(
 
 @command(ask_app, "share")
 def share(
-    a: Annotated[str, typer.Option("--a", help="A country: code or English name.")],
+    a: Annotated[str, typer.Option("--a", help="A country: code or name, such as CZ or Czech Republic.")],
     b: Annotated[str, typer.Option("--b", help="Another.")],
     corpus: CorpusOption = "openalex",
     policy: Annotated[str | None, typer.Option(help="One territory policy; default: each of them.")] = None,
@@ -91,7 +91,7 @@ def share(
 
 @command(ask_app, "partners")
 def partners(
-    country: Annotated[str, typer.Option(help="A country: code or English name.")],
+    country: Annotated[str, typer.Option(help="A country: code or name, such as CZ or Czech Republic.")],
     corpus: CorpusOption = "openalex",
     policy: PolicyOption = "iso",
     field: FieldOption = "ai",
@@ -109,7 +109,7 @@ def partners(
 
 @command(ask_app, "pair")
 def pair(
-    a: Annotated[str, typer.Option("--a", help="A country: code or English name.")],
+    a: Annotated[str, typer.Option("--a", help="A country: code or name, such as CZ or Czech Republic.")],
     b: Annotated[str, typer.Option("--b", help="Another.")],
     corpus: CorpusOption = "openalex",
     policy: PolicyOption = "iso",
@@ -146,7 +146,7 @@ def changes(
 
 @command(ask_app, "flows")
 def flows(
-    country: Annotated[str, typer.Option(help="A country: code or English name.")],
+    country: Annotated[str, typer.Option(help="A country: code or name, such as CZ or Czech Republic.")],
     corpus: CorpusOption = "openalex",
     policy: PolicyOption = "iso",
     field: FieldOption = "ai",
@@ -162,7 +162,7 @@ def flows(
 
 @command(ask_app, "mentions")
 def mentions(
-    country: Annotated[str, typer.Option(help="A country: code or English name.")],
+    country: Annotated[str, typer.Option(help="A country: code or name, such as CZ or Czech Republic.")],
     mention: Annotated[str | None, typer.Option(help="What is named, such as qwen; default: everything.")] = None,
     partner: Annotated[str | None, typer.Option("--with", help="Only papers with this country too.")] = None,
     corpus: CorpusOption = "openalex",

@@ -13,7 +13,7 @@ from schemas.words import printable
 LONGEST_CELL = 120
 LONGEST_TEXT = 2_000
 # A word that no Markdown renderer takes for anything else: no HTML, link, address, picture or code.
-PLAIN = re.compile(r"(?!.*(?://|www\.))(?:[-+(]?\w[\w.,;:%/()'=+-]*|[.,;:)]+|[=+-]|->|[<>]=?)", re.IGNORECASE)
+PLAIN = re.compile(r"(?!.*(?://|www\.))(?:[-+(]?\w[\w.,;:%/()'=+-]*\??|[.,;:)]+|[=+-]|->|[<>]=?)", re.IGNORECASE)
 QUOTED = re.compile(r"`([^`]*)`")
 
 

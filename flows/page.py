@@ -13,7 +13,7 @@ from typing import Any
 
 from flows.harmless import as_code, harmless
 from flows.steps import COUNTS, Summary, describe_counts
-from schemas.errors import BudgetExhausted, CollabError, GateStopped
+from schemas.errors import BudgetExhausted, CollabError, GateStopped, PlanRefused, UsageError
 from schemas.expectations import GATES
 from schemas.territories import territory_names
 from tasks.ledger import Moved
@@ -32,6 +32,7 @@ NOT_EVALUATED, HOLDS = "not evaluated", "holds"
 RESULTS = [*BROKEN.values(), NOT_EVALUATED, HOLDS]
 FAILED, EXCEPTION = "Failed", "Flow run encountered an exception: "  # as Prefect names them
 BAD_PARAMETERS = "received invalid parameters"
+REFUSED = (UsageError.__name__, PlanRefused.__name__)
 KILLED = {
     "SIGKILL": "killed (SIGKILL): by hand, by the system because memory ran out, or with its machine",
     "SIGTERM": "ended from outside (SIGTERM)",
@@ -107,8 +108,9 @@ def bad_end(night: Night, exc: Exception) -> Words:
         lines.append(
             "**Look at.** The artifact `gates` names the records that each rule refused; so does `collab status`."
         )
-    lines += [f"**First.** {harmless(hint[:1].upper() + hint[1:])}."] if hint else []
-    when = "Once that is mended (else the same is stopped again): " if isinstance(exc, GateStopped) else ""
+    lines += _first(hint)
+    again = {GateStopped: "stopped", UsageError: "refused"}
+    when = next((_once_mended(how) for kind, how in again.items() if isinstance(exc, kind)), "")
     line = f"RED: {_cause(exc, message)}. {_in_short(night)} Go on: {_goes_on(night)}"
     return Words(line, _text(title, [*lines, f"**Go on.** {when}{_how_to_go_on(night)}"]))
 
@@ -125,21 +127,23 @@ def _cause(exc: Exception, message: str) -> str:
     return f"{'; '.join(figures)}; batch {as_code(exc.batch_id)} was stopped"
 
 
-def silent_end(night: Night | None, state: str, message: str, unread: str = "") -> Words:
+def silent_end(night: Night, state: str, message: str, unread: str = "") -> Words:
     """A run that drew no page itself: killed, cancelled, refused before it began, or of a flow without one.
 
     Args:
-        night: what the warehouse says that it committed; None if that could not be read.
-        unread: why not.
+        night: its command, and what the warehouse says that it committed.
+        unread: why the warehouse could not be asked, if it could not.
     """
     message = message.removeprefix(EXCEPTION)
     if BAD_PARAMETERS in message:
         return _refused_parameters(night, message)
     message = " ".join(message.split())  # those of other people's errors have several lines
+    if message.partition(":")[0] in REFUSED:
+        return _refused_settings(night, message)
     how = next((f"the process was {why}. " for name, why in KILLED.items() if name in message), "")
     says = f"Prefect says: {harmless(message)}" if how else harmless(message or state)
     lines = [f"**Why.** {how[:1].upper()}{how[1:]}{says}"]
-    if night is None:
+    if unread:
         lines.append(f"**Written.** Could not be read: {harmless(unread)}. `collab status` says it.")
         short, goes_on, how_to = "", "`collab status`", "`collab status` says what there is; then run again."
     else:
@@ -153,11 +157,11 @@ def silent_end(night: Night | None, state: str, message: str, unread: str = "") 
     return Words(line, _text(title, [*lines, f"**Go on.** {how_to}"]))
 
 
-def _refused_parameters(night: Night | None, message: str) -> Words:
+def _refused_parameters(night: Night, message: str) -> Words:
     """A run that Prefect did not begin: to start it again as it was would be refused again."""
     named = message.partition(BAD_PARAMETERS)[2].splitlines()[1:]
     wrong = harmless("; ".join(line.strip().removeprefix("- ") for line in named) or message)
-    command = (night.command if night else None) or "collab"
+    command = night.command or "collab"
     about = f"`{command.partition(' --')[0]} --help`"
     go_on = f"Start it with other parameters: *Custom run* of its deployment, or on the worker's machine, see {about}"
     lines = [
@@ -169,6 +173,23 @@ def _refused_parameters(night: Night | None, message: str) -> Words:
     return Words(
         f"RED: wrong parameters: {wrong}. Nothing written. Go on: {about}", _text("Refused before it began", lines)
     )
+
+
+def _refused_settings(night: Night, message: str) -> Words:
+    """A run that its settings ended, its parameters among them: as it was it would be refused again."""
+    cause, _, hint = message.partition(": ")[2].partition(" -> ")
+    whose = (
+        "A worker reads its settings when it starts; *Retry* takes the parameters of this run again, *Custom run* of"
+        " its deployment takes others."
+    )
+    lines = [
+        f"**Why.** {harmless(cause)}",
+        f"**Written.** {_written(night) if night.batches else 'Nothing: it was refused before it began.'}",
+        *_first(hint),
+        f"**Go on.** {_once_mended('refused')}{_how_to_go_on(night)} {whose}",
+    ]
+    line = f"RED: {harmless(cause, 300)}. {_in_short(night)} Go on, once that is mended: {_goes_on(night)}"
+    return Words(line, _text("Refused: a setting is wrong", lines))
 
 
 def release_text(release: Release) -> Words:
@@ -297,6 +318,14 @@ def _rule(result: Result) -> str:
 
 def _batches(night: Night) -> str:
     return f"{len(night.batches)} {'batch' if len(night.batches) == 1 else 'batches'}"
+
+
+def _first(hint: str) -> list[str]:
+    return [f"**First.** {harmless(hint[:1].upper() + hint[1:])}{'' if hint.endswith('?') else '.'}"] if hint else []
+
+
+def _once_mended(how: str) -> str:
+    return f"Once that is mended (else the same is {how} again): "
 
 
 def _in_short(night: Night) -> str:

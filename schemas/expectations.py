@@ -49,7 +49,7 @@ class Check:
             case "in_set" | "not_in_set":
                 values = [str(v) for v in params["value_set"]]
                 shown = ", ".join(values[:6]) + (f", ... ({len(values)})" if len(values) > 6 else "")
-                return f"{self.column} {'in' if self.rule.kind == 'in_set' else 'not in'} {{{shown}}}"
+                return f"{self.column} {'in' if self.rule.kind == 'in_set' else 'not in'} ({shown})"
             case "matches":
                 return f"{self.column} like {params['regex']}"
             case _:

@@ -49,7 +49,8 @@ _COMMON = """\
 Whole counting: a paper counts 1 for each territory and each pair it has. Counted: works that are not retracted, of
 counted types, one for each DOI. Counts of pairs and international papers are lower bounds: an author without a
 known country may add one. Small pairs stay; below 25 papers a rate says little. Text that a spreadsheet would take
-for a formula has an apostrophe in front.
+for a formula has an apostrophe in front. NA is the code of Namibia, and pandas drops it unless it is told:
+pandas.read_csv(file, keep_default_na=False, na_values=[""]).
 """
 
 

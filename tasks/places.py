@@ -1,23 +1,35 @@
-"""What somebody calls a territory: code, three-letter code or name."""
+"""What somebody calls a territory: a code, a name in the tables, or any name of a country in the gazetteer."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from functools import cache
 
 from schemas.errors import UsageError
+from schemas.gazetteer import Kind, load_gazetteer
 from schemas.territories import UNKNOWN, code_aliases, native_names, policies, territory_codes3, territory_names
+from schemas.words import fold
 
-AMBIGUOUS = {"congo": ("CD", "CG"), "korea": ("KP", "KR"), "virgin islands": ("VG", "VI")}
-"""Folded names that several territories go by, CG in our own tables; Guinea, Niger, Samoa and Sudan are one each."""
+AMBIGUOUS = {"congo": ("CD", "CG"), "cssr": ("CZ", "SK"), "korea": ("KP", "KR"), "virgin islands": ("VG", "VI")}
+"""Names that several territories go by, where the gazetteer or our own tables take one; Guinea, Niger, Samoa and Sudan
+are one each."""
+PARTS = frozenset(
+    "england, scotland, wales, northern ireland, england uk, scotland uk, wales uk, northern ireland uk,"
+    " kurdistan iraq, republic of srpska, republika srpska, northern cyprus, north cyprus, n cyprus,"
+    " turkish republic of northern cyprus, trnc, kktc, kuzey kibris".split(", ")
+)
+"""Names that end addresses as a country does, of what has no rows of its own: figures of the whole would be read as
+those of the part. Those that the gazetteer has as subdivisions are not repeated here."""
+SPOKEN = {"america": "US", "britain": "GB", "holy see": "VA"}
+"""Said of a country, and too weak in an address to stand in the gazetteer."""
 
 
 @cache
-def _spoken() -> dict[str, str]:
+def _names() -> dict[str, str]:
     """Folded name or code -> code."""
-    found = {name.casefold(): code for code, name in native_names().items()}
-    found |= {name.casefold(): code for code, name in territory_names().items()}
-    found |= {"usa": "US", "uae": "AE", "great britain": "GB", "england": "GB"}
+    found = {fold(name): code for code, name in native_names().items()}
+    found |= SPOKEN | {fold(name): code for code, name in territory_names().items()}
     found |= {code3.casefold(): code for code3, code in territory_codes3().items()}
     found |= {alias.casefold(): code for alias, code in code_aliases().items()}
     return found | {code.casefold(): code for code in territory_names()}
@@ -27,26 +39,54 @@ def territory_of(text: str, policy: str) -> str:
     """Code of the territory that a text names.
 
     Raises:
-        UsageError: none is called so, or more than one, it is the unknown one, or the policy counts it as another.
+        UsageError: none is called so, or more than one, it is part of another, the unknown one, or the policy counts it
+            as another.
     """
-    spoken = " ".join(text.split()).casefold()
-    if spoken in AMBIGUOUS:
-        which = " or ".join(f"{code} ({territory_names()[code]})" for code in AMBIGUOUS[spoken])
-        raise UsageError(f"{text!r} can be more than one country", f"give its code: {which}")
-    code = _spoken().get(spoken)
+    code = next(filter(None, (_territory_called(said, text) for said in _ways_to_say(text))), None)
     if code is None or code == UNKNOWN:
-        near = get_close_matches(text.casefold(), [name.casefold() for name in territory_names().values()], n=3)
-        named = [f"{territory_names()[_spoken()[name]]} ({_spoken()[name]})" for name in near]
-        hint = "did you mean " + " or ".join(named) + "?" if named else "give a code such as IN, or an English name"
+        names = {fold(name): code for code, name in territory_names().items() if code != UNKNOWN}
+        near = [f"{name_of(names[name])} ({names[name]})" for name in get_close_matches(fold(text), names, n=3)]
+        hint = "did you mean " + " or ".join(near) + "?" if near else "give a code such as IN, or an English name"
         raise UsageError(f"unknown country {text!r}", hint)
     for one in policies():
         if one.id == policy and code in one.counts_as:
             whole = one.counts_as[code]
             raise UsageError(
-                f"policy {policy} counts {territory_names()[code]} as {territory_names()[whole]}",
-                f"ask for {whole}, or take --policy iso",
+                f"policy {policy} counts {name_of(code)} as {name_of(whole)}", f"ask for {whole}, or take --policy iso"
             )
     return code
+
+
+def _ways_to_say(text: str) -> Iterator[str]:
+    """Folded and without "the": as it was said, then what stands after a comma first ("Iran, Islamic Republic of")."""
+    first, comma, last = text.partition(",")
+    for said in (text, f"{last} {first}") if comma else (text,):
+        yield fold(said).removeprefix("the ")
+
+
+def _territory_called(said: str, text: str) -> str | None:
+    """Code of the territory of a folded name; the gazetteer, which takes a moment to read, is asked last.
+
+    Raises:
+        UsageError: more than one is called so, or it is part of one; the message quotes the whole text.
+    """
+    several: Iterable[str] = AMBIGUOUS.get(said, ())
+    if not several:
+        if code := _names().get(said):
+            return code
+        name = load_gazetteer().names.get(said)
+        if name is None or name.kind not in (Kind.COUNTRY, Kind.RISKY_COUNTRY, Kind.AMONG, Kind.SUBDIVISION):
+            return None
+        if name.kind is Kind.SUBDIVISION or said in PARTS:
+            raise UsageError(
+                f"{text!r} has no figures of its own: affiliations there count for {name_of(name.country)}",
+                f"ask for {name.country}",
+            )
+        if name.country:
+            return name.country
+        several = sorted(name.among)
+    which = " or ".join(f"{code} ({name_of(code)})" for code in several)
+    raise UsageError(f"{text!r} can be more than one country", f"give its code: {which}")
 
 
 def name_of(code: str) -> str:

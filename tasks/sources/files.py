@@ -127,7 +127,7 @@ def refuse_unless_regular(path: Path) -> None:
     """Raise NoRegularFile for what is no file and no folder, OSError for what is not there."""
     mode = path.stat().st_mode
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-        raise NoRegularFile(errno.EINVAL, "it is no regular file", str(path))
+        raise NoRegularFile(errno.EINVAL, "it is no regular file; save it as one", str(path))
 
 
 def _is_missing(exc: Exception) -> bool:

@@ -150,7 +150,7 @@ def test_a_file_that_is_no_warehouse_is_one_line(collab, snapshot, tmp_path):
 def test_corrections_in_a_pipe_are_refused_and_not_waited_for(collab, tmp_path):
     os.mkfifo(tmp_path / "pipe")
     said = error(*collab("override", "apply", tmp_path / "pipe"), expected=2)
-    assert "it is no regular file -> give a CSV of corrections" in said
+    assert "it is no regular file; save it as one -> give a CSV of corrections" in said
 
 
 def test_a_warehouse_that_lost_what_it_says_of_itself_is_one_line(collab, snapshot):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections import Counter
 from datetime import date
 from itertools import combinations
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import duckdb
 import networkx as nx
+import pandas
 import pytest
 
 from schemas.settings import Settings, load_settings
@@ -216,11 +218,15 @@ def test_a_release_says_what_its_columns_mean(atlas):
 
 def test_a_corpus_without_a_complete_year_is_exported_as_it_is(tmp_path, settings_for):
     day = f"{date.today().year}-01-02"
-    recent = work(11, [author("US"), author("CN")], updated=day, publication_year=date.today().year)
+    recent = work(11, [author("US"), author("NA")], updated=day, publication_year=date.today().year)
     settings = settings_for(write_snapshot(tmp_path / "s", {day: [recent]}))
     run(settings)
     folder = settings.published / "current" / "exports" / "openalex" / "iso"
-    assert f"not complete or empty: {date.today().year}" in (folder / "README.txt").read_text()
+    said = (folder / "README.txt").read_text()
+    assert f"not complete or empty: {date.today().year}" in said
+    (options,) = re.findall(r"pandas\.read_csv\(file, (.*)\)", said)  # or Namibia is missing
+    table = pandas.read_csv(folder / "pairs-all.csv", **eval(f"dict({options})"))
+    assert (table.territory_a[0], table.territory_b[0], table.papers[0]) == ("NA", "US", 1)
     assert nx.read_graphml(folder / "network-all.graphml").number_of_edges() == 1
     with open_release(settings) as release:
         assert release.complete_years("openalex", "all") == []

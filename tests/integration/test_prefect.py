@@ -164,8 +164,11 @@ def test_a_run_that_cannot_speak_is_spoken_for(tmp_path, home, monkeypatch):
     state = nightly(snapshot=str(root), return_state=True)
     assert state.is_failed()
     words = look(state)[2]["what-happened"]
-    assert "COLLAB_HOEM is not a setting" in words.data
-    assert "Could not be read" in words.data
+    assert words.description.startswith(
+        "RED: COLLAB_HOEM is not a setting. Nothing written. Go on, once that is mended: "
+    )
+    assert "**First.** Did you mean COLLAB_HOME?" in words.data
+    assert f"`collab run --source openalex-snapshot --snapshot {root}`" in words.data
 
 
 def test_a_run_with_wrong_parameters_says_which_and_not_to_repeat_them(home):

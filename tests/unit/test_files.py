@@ -125,7 +125,9 @@ def test_a_pipe_that_nobody_may_ever_write_to_is_refused(tmp_path):
         lambda: venue_list.try_files(settings),
         lambda: ror_dump.read_dump(str(pipe), tmp_path),
     ):
-        with pytest.raises(SourceError, match=r"pipe\.csv: it is no regular file -> check the address") as caught:
+        with pytest.raises(
+            SourceError, match=r"pipe\.csv: it is no regular file; save it as one -> check the address"
+        ) as caught:
             call()
         assert not isinstance(caught.value, SourceUnavailable)  # it stays one however often it is asked
     with pytest.raises(SourceError, match="no folder"):

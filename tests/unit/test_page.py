@@ -15,7 +15,7 @@ from flows.again import command_of
 from flows.harmless import as_code, harmless
 from flows.page import Night
 from flows.steps import COUNTS, Summary
-from schemas.errors import BudgetExhausted, GateStopped, SourceError, SourceUnavailable
+from schemas.errors import BudgetExhausted, GateStopped, SourceError, SourceUnavailable, UsageError
 from tasks.batch import Outcome
 from tasks.ledger import Moved
 from tasks.publish import Release
@@ -218,7 +218,22 @@ def test_a_run_that_was_given_wrong_parameters_is_not_told_to_repeat_them():
     assert words.line.startswith("RED: wrong parameters: source: Input should be `<b>` or")
     assert "**First.** Correct the parameters" in words.text
     assert "Running again is safe" not in words.text
-    assert "`collab --help`" in page.silent_end(None, "Failed", message, "in use").line
+    assert "`collab --help`" in page.silent_end(Night(None), "Failed", message, "in use").line
+
+
+def test_a_run_with_a_wrong_setting_is_told_to_mend_it_first():
+    message = "Flow run encountered an exception: UsageError: COLLAB_SNAPSHOT: no <b> in an address -> copy the files"
+    words = page.silent_end(Night(COMMAND, current="2026-01-01.1"), "Failed", message)
+    assert words.line.startswith("RED: COLLAB_SNAPSHOT: no `<b>` in an address. Nothing written. Go on, once that is")
+    assert "**First.** Copy the files.\n" in words.text
+    assert f"**Go on.** Once that is mended (else the same is refused again): `{COMMAND}`" in words.text
+    assert "*Retry* takes the parameters of this run again" in words.text
+    assert "**Written.** Nothing: it was refused before it began.\n" in words.text
+    refused = "UsageError: COLLAB_SCOP is not a setting -> did you mean COLLAB_SCOPE?"
+    words = page.silent_end(Night("collab verify"), "Failed", refused, "COLLAB_SCOP is not a setting")
+    assert "**First.** Did you mean COLLAB_SCOPE?\n" in words.text
+    assert "`collab verify` on the worker's machine" in words.text
+    assert "(else the same is refused again)" in page.bad_end(Night(COMMAND), UsageError("no source", "set one")).text
 
 
 def test_a_killed_run_is_told_from_what_the_warehouse_holds():
@@ -227,7 +242,7 @@ def test_a_killed_run_is_told_from_what_the_warehouse_holds():
     assert "memory ran out" in words.line
     assert "1 batch committed, which no failure takes back: 3 fetched" in words.text
     assert f"`{COMMAND}`" in words.line
-    words = page.silent_end(None, "Crashed", "gone", "the warehouse is in use by another process")
+    words = page.silent_end(Night(COMMAND), "Crashed", "gone", "the warehouse is in use by another process")
     assert "Could not be read: the warehouse is in use by another process" in words.text
     assert "committed" not in words.line
     words = page.silent_end(
