@@ -38,13 +38,14 @@ from flows.steps import (
 from schemas.errors import CollabError, NoWarehouse, UsageError
 from schemas.fields import load_definitions
 from schemas.settings import Settings, load_settings, quieten_prefect
+from schemas.words import counted
 from tasks import migrate
 from tasks import verify as tables
-from tasks.again import SOURCE as FROM_WAREHOUSE
 from tasks.definitions import is_outdated
 from tasks.dictionary import render_dictionary
 from tasks.harvest import ApiIntake
 from tasks.intake import Opening, SnapshotIntake
+from tasks.ledger import WAREHOUSE
 from tasks.list_intake import ListIntake
 from tasks.night import Night
 from tasks.publish import publish as write_release
@@ -223,7 +224,7 @@ def verify() -> None:
     settings = load_settings()
     with (
         Warehouse.open(settings, create=False, reads_all=True) as warehouse,
-        recorded_alone(warehouse, settings, Begun("verify", FROM_WAREHOUSE, "collab verify")),
+        recorded_alone(warehouse, settings, Begun("verify", WAREHOUSE, "collab verify")),
     ):
         with warehouse.reading() as conn:
             findings = tables.verify(conn)
@@ -383,7 +384,7 @@ def _look_at_api(settings: Settings) -> None:
 def _look_at_list(settings: Settings) -> None:
     if settings.venue_list:
         files = try_files(settings)
-        console.print(f"venue list: {files} {'file' if files == 1 else 'files'} can be read")
+        console.print(f"venue list: {counted(files, 'file')} can be read")
 
 
 def _look_at_warehouse(settings: Settings) -> None:

@@ -15,9 +15,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from flows.harmless import safe
-from flows.steps import COUNTS
 from schemas.settings import PREFIX, Settings
+from schemas.tables import CONSERVATION, COUNTS
 from schemas.territories import territory_names
+from schemas.words import counted
 from tasks.intake import Expected
 from tasks.ledger import UNDO
 from tasks.parse import CORPUS
@@ -67,10 +68,7 @@ def _batches(console: Console, rows: Sequence[Any], *, are_named: bool = False) 
         [(*name, *(getattr(row, c) for c in COUNTS)) for name, row in zip(names, rows, strict=True)],
         text_columns=1 + are_named,
     )
-    console.print(
-        "fetched = new + updated + unchanged + superseded + out of scope + quarantined; listed = applied + absent",
-        style="dim",
-    )
+    console.print(CONSERVATION.replace("_", " "), style="dim")
     console.print()
 
 
@@ -300,7 +298,7 @@ def _plain(found: Status, settings: Settings) -> Iterator[str]:
         brought = f"; works last changed {found.last_change:%Y-%m-%d %H:%M} UTC" if found.last_change else ""
         yield f"last run that came to its end: {found.last_success:%Y-%m-%d %H:%M} UTC{brought}"
     release = found.release.release_id if found.release else "none"
-    yield f"release {release}; {found.open_quarantine} open records in quarantine"
+    yield f"release {release}; {counted(found.open_quarantine, 'open record')} in quarantine"
     if found.is_good:
         yield "GOOD: what is said above can wait" if any(_yellow(found)) else "GOOD: nothing to do"
     else:
@@ -312,7 +310,7 @@ def plan(console: Console, windows: int, expected: Sequence[Expected], settings:
     _table(console, "Windows", ("window", "why", "works", "calls"), expected, text_columns=2)
     calls = sum(window.calls for window in expected)
     works = sum(window.works for window in expected)
-    line = f"{windows} {'window' if windows == 1 else 'windows'}, {works:,} works"
+    line = f"{counted(windows, 'window')}, {counted(works, 'work')}"
     if calls:
         days = calls / settings.openalex_daily_credits
         line += f", about {calls:,} calls of 1 credit, at least {_duration(calls / settings.openalex_rate)}"
@@ -393,7 +391,7 @@ def quarantine(console: Console, rows: Sequence[Any]) -> None:
     ]
     _table(
         console,
-        f"{len(rows)} open records in quarantine",
+        f"{counted(len(rows), 'open record')} in quarantine",
         ("key", "rule", "stage", "path", "reason", "since"),
         listed,
         text_columns=6,

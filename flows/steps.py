@@ -13,10 +13,12 @@ from functools import cache, partial
 from itertools import zip_longest
 from typing import Any, Protocol, TypeVar
 
-from flows.again import command_of
 from flows.progress import Progress, progress_for_this_terminal
+from flows.rerun import command_of
 from schemas.errors import AccessRefused, BudgetExhausted, GateStopped, SourceError, UsageError
 from schemas.settings import load_settings
+from schemas.tables import COUNTS
+from schemas.words import counted
 from tasks.batch import Batch, Outcome
 from tasks.harvest import ApiIntake
 from tasks.intake import Intake, Opening, SnapshotIntake, Window
@@ -34,19 +36,6 @@ MOST_FAILED_WINDOWS = 3  # in a row: then the source is down, and the rest of th
 SOURCES: dict[str, Callable[..., Intake]] = {
     intake.source: intake for intake in (SnapshotIntake, ApiIntake, ListIntake)
 }
-
-COUNTS = (
-    "fetched",
-    "new",
-    "updated",
-    "unchanged",
-    "superseded",
-    "out_of_scope",
-    "quarantined",
-    "listed",
-    "applied",
-    "absent",
-)
 
 
 @dataclass
@@ -67,7 +56,7 @@ class Summary:
     def line(self) -> str:
         """What was done, in one line."""
         published = f"release {self.release.release_id}" if self.release else "no cell changed, so no new release"
-        batches = f"{len(self.outcomes)} {'batch' if len(self.outcomes) == 1 else 'batches'}"
+        batches = counted(len(self.outcomes), "batch", "batches")
         return ", ".join(part for part in (batches, published, self.cost) if part)
 
     def causes(self) -> str:

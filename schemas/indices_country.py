@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from schemas import tables as t
-from schemas.indices_view import CELL, LOW_N, View, cell, count, join, kept, low_n, number, rate, ratio
+from schemas.indices_view import LOW_N, View, cell, count, join, kept, low_n, number, rate, ratio
+from schemas.tables import CELL
 
 WORLD = join("{mart}world_year", "w", "c")
 

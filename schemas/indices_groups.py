@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy import String
 
-from schemas.indices_view import CELL, View, ViewColumn, cell, count, double, join, low_n, rate, ratio
+from schemas.indices_view import View, ViewColumn, cell, count, double, join, low_n, rate, ratio
+from schemas.tables import CELL
 
 _WORLD = join("{mart}world_year", "w", "c")
 _MANY = "an author with addresses in several territories counts for each of them"

@@ -45,7 +45,6 @@ USUAL_SIGMAS: float = Settings.model_fields["band_sigmas"].default
 CONFLICTS = "conflict_rate."  # then the country of the institution
 SMALLEST_COUNTRY_WIDTH = 0.03
 FEWEST_AFFILIATIONS = 200  # distinct strings of a country in a batch, below which its rate of conflicts says nothing
-CELL = ("corpus", "policy", "field", "year")  # the part of a key that all tables of the mart share
 LOAD_REASONS_NOT_REWRITING = ("new", "citations", DEFINITION)
 # UTF-8 read as Latin-1: a capital letter with tilde or circumflex, then a sign from the upper half (trap T7).
 MOJIBAKE = r"[ÃÂ][\x{80}-\x{BF}]|â€"
@@ -168,17 +167,19 @@ def measure_gates(
     corpus: str = CORPUS,
 ) -> list[Gate]:
     """All gates of a batch, measured on the state it would leave behind."""
-    categories = sum(
-        counts[name] for name in ("new", "updated", "unchanged", "superseded", "out_of_scope", "quarantined")
-    )
     gates = [
         Gate(
-            "conservation", "stop", counts["fetched"] - categories, 0, 0, "every record fetched must be accounted for"
+            "conservation",
+            "stop",
+            counts["fetched"] - sum(counts[name] for name in t.RECORD_COUNTS),
+            0,
+            0,
+            "every record fetched must be accounted for",
         ),
         Gate(
             "deletions_conserved",
             "stop",
-            counts["listed"] - counts["applied"] - counts["absent"],
+            counts["listed"] - sum(counts[name] for name in t.DELETION_COUNTS),
             0,
             0,
             "every deletion listed must be accounted for",
@@ -292,9 +293,9 @@ def _broken(conn: Connection, mart: Table, cells: dict[str, Table]) -> dict[str,
     if mart is world:
         same_cell = sa.exists(sa.select(1).select_from(changed).where(_same_cell(changed, country)))
         shares = (
-            sa.select(*(country.c[name] for name in CELL), sa.func.sum(country.c.fractional).label("total"))
+            sa.select(*(country.c[name] for name in t.CELL), sa.func.sum(country.c.fractional).label("total"))
             .where(same_cell)
-            .group_by(*(country.c[name] for name in CELL))
+            .group_by(*(country.c[name] for name in t.CELL))
             .subquery()
         )
         rows = rows.outerjoin(shares, _same_cell(shares, world))
@@ -314,7 +315,7 @@ def _broken(conn: Connection, mart: Table, cells: dict[str, Table]) -> dict[str,
 
 
 def _same_cell(left: Any, right: Any) -> sa.ColumnElement[bool]:
-    return sa.and_(*(left.c[name] == right.c[name] for name in CELL))
+    return sa.and_(*(left.c[name] == right.c[name] for name in t.CELL))
 
 
 def _rewrite_gates(

@@ -110,7 +110,7 @@ class Located(NamedTuple):
             counts[0] += 1
             counts[1] += author.conflicts
         found = found or {"none": [0, 0]}  # a work without authors rests on nothing too
-        return [(source, *found[source]) for source in COUNTRY_SOURCES if source in found]  # type: ignore[misc]
+        return [(source, found[source][0], found[source][1]) for source in COUNTRY_SOURCES if source in found]
 
 
 def credited(

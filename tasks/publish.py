@@ -38,7 +38,7 @@ from schemas.territories import native_names, policies, territory_names
 from tasks.definitions import PARTIAL, read_definitions
 from tasks.dictionary import render_dictionary
 from tasks.exports import write_exports
-from tasks.land import WORKS
+from tasks.land import WORKS, file_sha256
 from tasks.ledger import changes_since, has_changed, next_moment, releases_in
 from tasks.registry import describe_reference
 from tasks.releases import DATABASE, opened
@@ -137,14 +137,14 @@ def _is_up_to_date(conn: Connection, last: Any, published: Path) -> bool:
 def _damaged(folder: Path, manifest_sha256: str) -> str:
     """The first file of a release that is not as it was written; empty if all are."""
     try:
-        if _sha256(folder / MANIFEST) != manifest_sha256:
+        if file_sha256(folder / MANIFEST) != manifest_sha256:
             return MANIFEST
         files: dict[str, dict[str, Any]] = json.loads((folder / MANIFEST).read_bytes())["files"]
     except OSError:
         return MANIFEST
     for name, about in files.items():
         try:
-            if _sha256(folder / name) != about["sha256"]:
+            if file_sha256(folder / name) != about["sha256"]:
                 return name
         except OSError:
             return name
@@ -203,7 +203,7 @@ def _write(
     with opened(folder / DATABASE, release_id) as release:
         write_exports(release, folder / EXPORTS)
     files = {
-        path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": _sha256(path)}
+        path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
         for path in _files_in(folder)
     }
     failed = conn.execute(
@@ -303,11 +303,6 @@ def _maker(folder: Path) -> str | None:
         return str(json.loads((folder / MANIFEST).read_bytes())["warehouse"]["id"])
     except (*UNREADABLE_JSON, KeyError, TypeError):
         return None
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _quoted(text: str) -> str:

@@ -21,7 +21,7 @@ import schemas.expectations as expectations
 import tasks.engines.postgresql as postgresql
 import tasks.gates
 from flows.progress import Lines
-from flows.steps import COUNTS, Summary, directly, run_night
+from flows.steps import Summary, directly, run_night
 from schemas import tables as t
 from tasks.harvest import ApiIntake
 from tasks.night import Night
@@ -179,7 +179,7 @@ def test_citus_would_refuse_nothing_that_we_do(tmp_path, statements, monkeypatch
     reasons = {statement: refused(statement) for statement in sorted(statements)}
     assert {statement: why for statement, why in reasons.items() if why} == {}
     with Warehouse.open(flows.cli.load_settings()) as warehouse:  # and now: did all of it happen?
-        sums = rows(warehouse, sa.select(*(sa.func.sum(t.batch.c[name]).label(name) for name in COUNTS)))[0]
+        sums = rows(warehouse, sa.select(*(sa.func.sum(t.batch.c[name]).label(name) for name in t.COUNTS)))[0]
         booked = rows(warehouse, sa.select(t.ledger_of(t.pair_year).c.reason).distinct())
     assert [name for name, count in sums.items() if not count] == []
     assert {row["reason"] for row in booked} >= {"new", "corrected", "eligibility", "citations", "deleted"}

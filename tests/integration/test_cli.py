@@ -38,7 +38,7 @@ def test_a_whole_visit(collab, snapshot, tmp_path):
     assert "territory_a" in shown.stdout
     code, output = collab("status")
     assert code == 0, output
-    assert "1 open records in quarantine" in output
+    assert "1 open record in quarantine" in output
     code, output = collab("quarantine", "list")
     assert code == 0
     assert "W13" in output
@@ -57,7 +57,7 @@ def test_quarantined_records_come_back_after_a_fix(collab, snapshot, monkeypatch
     run(collab, snapshot)
     code, output = collab("quarantine", "retry", "--no-prefect")
     assert "1 batch," in output  # still broken: held again, listed once
-    assert "1 open records" in collab("status")[1]
+    assert "1 open record" in collab("status")[1]
     import schemas.expectations as expectations
 
     relaxed = [check for check in expectations.record_checks() if check.rule.id != "year_range"]
@@ -87,7 +87,7 @@ def test_records_that_did_not_say_which_work_they_are_come_back_too(collab, tmp_
         held = rows(warehouse, sa.select(t.quarantine.c.raw, t.quarantine.c.resolution))
         assert {bytes(row["raw"]).strip() == b"{}": row["resolution"] for row in held} == {False: "retried", True: None}
         assert 13 in {row["work_id"] for row in rows(warehouse, sa.select(t.work.c.work_id))}
-    assert "1 open records" in collab("status")[1]
+    assert "1 open record" in collab("status")[1]
 
 
 def test_verify_finds_what_is_wrong(collab, snapshot, engine):

@@ -263,7 +263,7 @@ def test_a_run_says_as_events_what_a_maintainer_should_know(tmp_path, home, monk
     days = {"2026-01-01": [work(11), work(12, publication_year=2999)]}
     ((event, message),) = night(days)
     assert event == "collab.quarantine.grows"
-    assert message.startswith("1 open records in quarantine, 1 more than before -> `collab quarantine list`")
+    assert message.startswith("1 open record in quarantine, 1 more than before -> `collab quarantine list`")
     assert night(days) == []
     monkeypatch.setattr("tasks.gates.FEWEST_WORKS", 1)
     ((event, message),) = night({**days, "2026-01-02": [work(13, publication_year=2999)]})
