@@ -70,7 +70,7 @@ VIEWS = {
                 "the same if every undetermined paper were international",
                 of="papers credited to the territory",
                 caveat="says nothing of papers that no known author links to the territory",
-                source="DESIGN section 6: unknown is never counted as domestic",
+                source="the rule that unknown is never counted as domestic",
             ),
             rate(
                 "world_share",

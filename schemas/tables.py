@@ -536,7 +536,7 @@ work_evidence = table(
     "core",
     "work_evidence",
     "What the countries of a work's authors rest on. Each author counts once: under the first source, in their order,"
-    " that gives one of his rows a country, else under none.",
+    " that gives a row of the author a country, else under none.",
     _work_id(),
     column("country_source", String, "source of the country: " + ", ".join(COUNTRY_SOURCES)),
     column("authors", Integer, "authors whose country rests on it", unit="authors"),

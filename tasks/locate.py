@@ -1,6 +1,6 @@
 """Decides the countries of every affiliation of a work, with the proof. Pure functions, no network.
 
-Per address and linked institution the first that applies (design section 5): `override`, `string_over_institution`,
+Per address and linked institution the first that applies: `override`, `string_over_institution`,
 `institution`, `string`, `ror_name`, `none`. What a string names is read by tasks/addresses.py, organisations are found
 by tasks/ror_index.py, and the work is credited by tasks/shares.py.
 

@@ -1,4 +1,4 @@
-"""Decides stored works again by other definitions: fields, mentions, policies, blocs (design section 6).
+"""Decides stored works again by other definitions: fields, mentions, policies, blocs.
 
 Every landed record goes the way of its batch once more, with ledger reason `definition`; which version of a work is
 stored does not change by that. Works whose landed records retention has removed are decided again from what is stored:

@@ -256,7 +256,7 @@ def _locate(people: Sequence[Sequence[Any]], evidence: list[Sequence[Any]], work
 
 
 def places_of(evidence: Sequence[Sequence[Any]]) -> Places:
-    """Places of one author from his rows of core.affiliation (columns of EVIDENCE, in order).
+    """Places of one author from the author's rows of core.affiliation (columns of EVIDENCE, in order).
 
     A row without institution beside others of the same string stands for a further address in it: it follows from the
     string. An institution for which the string decided several countries has a row for each.
