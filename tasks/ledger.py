@@ -89,6 +89,13 @@ def releases_in(conn: Connection, published: Path) -> list[sa.Row[Any]]:
         raise WarehouseError(f"cannot look into {published}: {exc.strerror}", "mend its permissions") from None
 
 
+def standing_releases(conn: Connection, most: int = 1) -> list[sa.Row[Any]]:
+    """Releases of this warehouse that were not withdrawn, wherever their files lie, newest first."""
+    of = t.release.c
+    newest = sa.select(t.release).where(of.withdrawn_at.is_(None)).order_by(of.published_at.desc()).limit(most)
+    return list(conn.execute(newest))
+
+
 def changes_since(since: datetime | None) -> Select[Any]:
     """Changes of cells by batches committed after `since` (all, if None), summed per cell and reason, as one table over
     all aggregates.

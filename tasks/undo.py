@@ -27,13 +27,13 @@ from schemas.staging import arrow_schema
 from schemas.words import counted
 from tasks import batch as batches
 from tasks import quarantine
-from tasks.batch import OTHER_COUNTS, Batch, Outcome
+from tasks.batch import Batch, Outcome
 from tasks.derive import Deriver
 from tasks.former import Manifest, folder_of, read_former, read_manifest
 from tasks.internal_batches import InternalBatch, close_batch
 from tasks.land import OpenLanding, read_landing
 from tasks.ledger import REBUILD, RELEASED, UNDO, WAREHOUSE, next_moment
-from tasks.load import CATEGORIES, CHILDREN, restore_works
+from tasks.load import CHILDREN, restore_works
 from tasks.registry import describe_rors, note_restored, reference_folder
 from tasks.versions import VERSION, Keep, is_blocked, keep_nothing
 from tasks.warehouse import Warehouse, attach_arrow, detach_arrow, utc_now
@@ -208,7 +208,7 @@ def _restore(conn: Connection, settings: Settings, batch_id: str, former: dict[s
     tally = dict(conn.execute(sa.select(*sums)).mappings().one())
     removed = int(tally.pop("removed"))
     restored = sum(tally.values())
-    counts = {**dict.fromkeys(CATEGORIES, 0), **tally, "fetched": restored, "listed": removed, "applied": removed}
+    counts = {**tally, "fetched": restored, "listed": removed, "applied": removed}
     close_batch(conn, batch, counts, change, settings)
     detach_arrow(conn, [f"stage_{name}" for name in staged])
     return restored, removed
@@ -351,7 +351,7 @@ def _let_in(conn: Connection, batch_id: str, keep: Keep) -> None:
 
 def _note_release(conn: Connection, row: sa.Row[tuple[object, ...]], name: str) -> None:
     """A batch without records, so that undoing what came later does not block the versions again."""
-    counts = dict.fromkeys((*CATEGORIES, *OTHER_COUNTS, "credits"), 0)
+    counts = dict.fromkeys((*t.COUNTS, "credits"), 0)
     unsaid = dict.fromkeys(("source_records", "source_listed", "run_id", "undone_at"))
     now = next_moment(conn)
     place = {"batch_id": name, "first_record": row.end_record, "started_at": now, "finished_at": now}

@@ -17,9 +17,9 @@ from schemas.errors import GateStopped, LandingError, UndoRefused, UsageError
 from tasks.ledger import WAREHOUSE
 from tasks.publish import publish
 from tasks.quarantine import open_records
-from tasks.report import read_status
 from tasks.retention import prune
 from tasks.sample import write_sample
+from tasks.status import read_status
 from tasks.undo import Released, Undone, release, undo
 from tasks.validate import Report, Result
 from tasks.warehouse import Warehouse, utc_now
