@@ -15,6 +15,7 @@ from prefect.events import emit_event
 from flows.progress import Progress
 from flows.steps import Step, Steps, Summary
 from schemas.errors import BudgetExhausted, CollabError, GateStopped, WarehouseError
+from schemas.words import counted
 from tasks.alerts import quarantine_growth
 from tasks.night import Night
 from tasks.warehouse import utc_now
@@ -61,7 +62,8 @@ def _announce_growth(night: Night, began: Any) -> None:
         log.warning("the quarantine could not be looked at: %s", exc)
         return
     if found.after > max(found.before, night.settings.alert_quarantine):
-        message = f"{found.after:,} open records in quarantine, {found.after - found.before:,} more than before"
+        records = counted(found.after, "open record")
+        message = f"{records} in quarantine, {found.after - found.before:,} more than before"
         _emit(QUARANTINE_GROWS, f"{message} -> `collab quarantine list`", before=found.before, after=found.after)
 
 

@@ -30,8 +30,8 @@ from prefect.client.schemas.actions import ArtifactCreate
 from prefect.client.schemas.objects import FlowRun, State
 
 from flows import page
-from flows.again import command_of
 from flows.page import Night, Words
+from flows.rerun import command_of
 from flows.steps import Summary
 from schemas.errors import CollabError
 from schemas.settings import Settings, load_settings

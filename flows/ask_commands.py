@@ -1,5 +1,4 @@
-"""`collab ask`: ready questions to a release. Each command says what it answers; all of them print a table, CSV or
-JSON."""
+"""`collab ask`: ready-made questions about a release, each a command that prints a table, CSV or JSON."""
 
 from __future__ import annotations
 
@@ -39,7 +38,7 @@ FORMATS = ("table", "csv", "json")
 
 @ask_app.callback(invoke_without_command=True)
 def questions(context: typer.Context) -> None:
-    """Ready questions to a release; without a name, the list of them."""
+    """Ready-made questions about a release; without a name, the list of them."""
     if context.invoked_subcommand is not None:
         return
     for registered in ask_app.registered_commands:

@@ -121,20 +121,20 @@ def automations(found: list[Alert], blocks: Mapping[str, UUID]) -> list[Automati
     return made
 
 
-def put_blocks(client: SyncPrefectClient, ways: Mapping[str, SecretStr]) -> dict[str, UUID]:
-    """Keep the addresses on the server, encrypted, and return the ids of their blocks; those of a way that is not set
+def put_blocks(client: SyncPrefectClient, channels: Mapping[str, SecretStr]) -> dict[str, UUID]:
+    """Keep the addresses on the server, encrypted, and return the ids of their blocks; those of a channel not set
     here, but was before, stay.
 
     Prefect has no block for any address of Apprise; that for Slack takes them all, and every server has it.
     """
-    for way, address in ways.items():
-        SlackWebhook(url=address).save(BLOCKS[way], overwrite=True)
+    for channel, address in channels.items():
+        SlackWebhook(url=address).save(BLOCKS[channel], overwrite=True)
     found = {}
-    for way, name in BLOCKS.items():
+    for channel, name in BLOCKS.items():
         try:
-            found[way] = client.read_block_document_by_name(name, KIND_OF_BLOCK, include_secrets=False).id
+            found[channel] = client.read_block_document_by_name(name, KIND_OF_BLOCK, include_secrets=False).id
         except ObjectNotFound:
-            continue  # this way was never set
+            continue  # this channel was never set
     return found
 
 

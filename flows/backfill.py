@@ -9,7 +9,7 @@ from prefect import runtime
 
 from flows.deployed import Day, MaybeDay, load_settings
 from flows.prefect_flow import WEEK_SECONDS, collab_flow, run_as_tasks
-from flows.steps import BACKFILL, run_night
+from flows.steps import BACKFILL, RunRequest, run_night
 from tasks.harvest import ApiIntake
 from tasks.sources.openalex_api import refuse_unless_past
 from tasks.warehouse import utc_now
@@ -33,4 +33,4 @@ def backfill(first: Day, last: MaybeDay = None) -> str:
     today = utc_now().date()
     days = first, last or today
     refuse_unless_past(*days, today)
-    return run_as_tasks(run_night, source=ApiIntake.source, backfill=days, flow=BACKFILL)
+    return run_as_tasks(run_night, RunRequest(BACKFILL, ApiIntake.source, backfill=days))

@@ -31,7 +31,7 @@ ror_app = typer.Typer(no_args_is_help=True, help="The Research Organization Regi
 app.add_typer(ror_app, name="ror")
 override_app = typer.Typer(no_args_is_help=True, help="Corrections of countries.")
 app.add_typer(override_app, name="override")
-ask_app = typer.Typer(help="Ready questions to a release, answered with numerator, denominator and unknown.")
+ask_app = typer.Typer(help="Ready-made questions about a release, with numerator, denominator and unknown part.")
 app.add_typer(ask_app, name="ask")
 export_app = typer.Typer(
     no_args_is_help=True, help="Files for Gephi, VOSviewer, spreadsheets and readers of ETO's layout."

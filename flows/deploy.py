@@ -31,7 +31,7 @@ class Deployed:
     """Name, when it runs, and parameters."""
     automations: dict[str, str]
     """What was done, by name."""
-    ways: list[str]
+    channels: list[str]
     """Where alerts go."""
     pool: str
     ui: str
@@ -55,7 +55,7 @@ def deploy(settings: schemas.settings.Settings, source: str | None, cron: str | 
             "PREFECT_API_URL is not set",
             "`prefect server start`, then `export PREFECT_API_URL=http://127.0.0.1:4200/api`",
         )
-    ways = addresses(settings)
+    channels = addresses(settings)
     entries = [adapt(entry, source, cron, timezone) for entry in declared()]
     try:
         with get_client(sync_client=True) as client:
@@ -68,7 +68,7 @@ def deploy(settings: schemas.settings.Settings, source: str | None, cron: str | 
                 _make_pool(client, pool)
             for entry in entries:
                 _put(entry)
-            blocks = put_blocks(client, ways)
+            blocks = put_blocks(client, channels)
             wanted = automations(alerts(timedelta(hours=settings.stale_hours)), blocks)
             done = put_automations(client, wanted)
     except PrefectHTTPStatusError as exc:

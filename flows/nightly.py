@@ -9,7 +9,7 @@ import logging
 
 from flows.deployed import Corpus, ListFile, MaybeDay, Root, Source, load_settings
 from flows.prefect_flow import collab_flow, run_as_tasks
-from flows.steps import RETRY, run_night, run_retry
+from flows.steps import RETRY, RunRequest, run_night, run_retry
 
 # Prefect passes on what reaches this logger, but leaves its level to us.
 logging.getLogger("collab").setLevel(logging.INFO)
@@ -33,13 +33,12 @@ def nightly(
         venue_corpus: corpus that the list belongs to, small letters, digits and hyphens. Empty: COLLAB_VENUE_CORPUS.
     """
     load_settings(snapshot=snapshot, venue_list=venue_list, venue_corpus=venue_corpus)
-    return run_as_tasks(
-        run_night, source=source, snapshot=snapshot, until=until, venue_list=venue_list, venue_corpus=venue_corpus
-    )
+    asked = RunRequest(source=source, snapshot=snapshot, until=until, venue_list=venue_list, venue_corpus=venue_corpus)
+    return run_as_tasks(run_night, asked)
 
 
 @collab_flow("quarantine-retry")
 def quarantine_retry() -> str:
     """Process the open records of the quarantine again, after a fix."""
     load_settings()
-    return run_as_tasks(run_retry, flow=RETRY)
+    return run_as_tasks(run_retry, RunRequest(RETRY))

@@ -12,20 +12,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flows.harmless import as_code, harmless
-from flows.steps import COUNTS, Summary, describe_counts
+from flows.steps import Summary, describe_counts
 from schemas.errors import BudgetExhausted, CollabError, GateStopped, PlanRefused, UsageError
 from schemas.expectations import GATES
+from schemas.tables import CONSERVATION, COUNTS, DELETION_COUNTS, RECORD_COUNTS
 from schemas.territories import territory_names
+from schemas.words import counted
 from tasks.ledger import Moved
 from tasks.parse import CORPUS
 from tasks.publish import Release
 from tasks.validate import Result
 
-HOW_COUNTS_ADD_UP = (
-    "Nothing is lost: fetched = new + updated + unchanged + superseded + out_of_scope + quarantined;"
-    " of deletions, listed = applied + absent"
-)
-PARTS = ("new", "updated", "unchanged", "superseded", "out_of_scope", "quarantined")
 WINDOW = ("source_records", "source_listed", "window_records", "credits")
 BROKEN = {"stop": "STOPPED", "reject": "refused", "repair": "repaired", "warn": "warned"}  # worst first
 NOT_EVALUATED, HOLDS = "not evaluated", "holds"
@@ -227,7 +224,7 @@ def count_line(batches: Sequence[Mapping[str, Any]]) -> str:
     """Whether all batches add up, and what that means."""
     wrong = sum(bool(_adds_up(row)) for row in batches)
     seen = f"{wrong} of {len(batches)} batches do NOT add up" if wrong else "All batches add up"
-    return f"{seen}. {HOW_COUNTS_ADD_UP}"
+    return f"{seen}. Nothing is lost: {CONSERVATION} (deletions)"
 
 
 def total(batches: Sequence[Mapping[str, Any]]) -> dict[str, int]:
@@ -236,8 +233,8 @@ def total(batches: Sequence[Mapping[str, Any]]) -> dict[str, int]:
 
 
 def _adds_up(counts: Mapping[str, Any]) -> str:
-    lost = counts["fetched"] - sum(counts[name] for name in PARTS)
-    unapplied = counts["listed"] - counts["applied"] - counts["absent"]
+    lost = counts["fetched"] - sum(counts[name] for name in RECORD_COUNTS)
+    unapplied = counts["listed"] - sum(counts[name] for name in DELETION_COUNTS)
     return f"NO: {lost:+,} records, {unapplied:+,} deletions" if lost or unapplied else ""
 
 
@@ -317,7 +314,7 @@ def _rule(result: Result) -> str:
 
 
 def _batches(night: Night) -> str:
-    return f"{len(night.batches)} {'batch' if len(night.batches) == 1 else 'batches'}"
+    return counted(len(night.batches), "batch", "batches")
 
 
 def _first(hint: str) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ParamSpec
+from typing import ParamSpec
 
 import schemas.settings  # noqa: F401  (first: switches telemetry off before Prefect is imported)
 
@@ -14,7 +14,7 @@ from flows.alerts import announced
 from flows.artifacts import run_page, tell_how_it_ended
 from flows.deployed import run_name
 from flows.prefect_steps import as_task
-from flows.steps import Steps, with_night
+from flows.steps import RunRequest, Steps, with_night
 
 P = ParamSpec("P")
 LONGEST_RUN_SECONDS = 20 * 3600  # so that a night ends before the next one begins
@@ -43,18 +43,14 @@ def collab_flow(
     )
 
 
-def run_as_tasks(steps: Steps, **asked: Any) -> str:
-    """Run the steps of a night as Prefect tasks, with a page that shows how far it is and what came of it.
-
-    Args:
-        asked: what `with_night` takes beside them.
-    """
+def run_as_tasks(steps: Steps, asked: RunRequest) -> str:
+    """Run the steps of a night as Prefect tasks, with a page that shows how far it is and what came of it."""
     with run_page() as page:
         return with_night(
             announced(steps),
             as_task,
+            asked,
             show=page.show,
             watcher=page.progress,
             flow_run=str(runtime.flow_run.id),
-            **asked,
         )

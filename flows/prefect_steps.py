@@ -18,6 +18,7 @@ from flows.steps import T
 from schemas import tables as t
 from schemas.errors import SourceUnavailable
 from tasks.harvest import ApiIntake
+from tasks.ledger import WAREHOUSE
 from tasks.publish import Release
 
 
@@ -75,5 +76,5 @@ def source_asset() -> Asset:
     """What the current run reads."""
     source = runtime.flow_run.parameters.get("source")
     if source is None:
-        source = ApiIntake.source if runtime.flow_run.flow_name == "backfill" else "warehouse"
+        source = ApiIntake.source if runtime.flow_run.flow_name == "backfill" else WAREHOUSE
     return Asset(key=f"collab://source/{source}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flows.deployed import Days, Root, StoredSource, load_settings
 from flows.prefect_flow import WEEK_SECONDS, collab_flow, run_as_tasks
-from flows.steps import RESCAN, run_night
+from flows.steps import RESCAN, RunRequest, run_night
 
 
 @collab_flow("rescan", longest=WEEK_SECONDS)
@@ -21,4 +21,4 @@ def rescan(source: StoredSource = "openalex-snapshot", snapshot: Root = None, un
             credits were used up goes on where it was.
     """
     load_settings(snapshot=snapshot)
-    return run_as_tasks(run_night, source=source, snapshot=snapshot, rescan_days=unseen_days, flow=RESCAN)
+    return run_as_tasks(run_night, RunRequest(RESCAN, source, snapshot, rescan_days=unseen_days))

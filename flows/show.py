@@ -6,8 +6,7 @@ Text from sources is printed as it is, never as markup, with control characters 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -15,18 +14,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from flows.harmless import safe
-from flows.steps import COUNTS
 from schemas.settings import PREFIX, Settings
-from schemas.territories import territory_names
+from schemas.tables import CONSERVATION, COUNTS
+from schemas.words import counted
 from tasks.intake import Expected
 from tasks.ledger import UNDO
-from tasks.parse import CORPUS
 from tasks.questions.answer import Answer
 from tasks.rederive import Rederived
-from tasks.report import FRESH_BY, Report, Status
-from tasks.runs import FAILED, INTERRUPTED, KILLED, RUNNING, Run
-from tasks.sources.openalex_api import SOURCE, bounds_of
-from tasks.sources.venue_list import SOURCE as LISTS
 from tasks.undecided import Undecided
 from tasks.undo import FIRST_RECORD
 from tasks.verify import Finding
@@ -34,13 +28,13 @@ from tasks.verify import Finding
 if TYPE_CHECKING:
     from flows.deploy import Deployed  # which imports Prefect
 
-LONGEST_LINE = 3_000
 _DATES = re.compile(r"(\d{4}-\d\d-\d\d)(?:_(\d{4}-\d\d-\d\d))?\.\d+")  # then the number of its first part
 
 
-def _table(
+def table(
     console: Console, title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], *, text_columns: int = 1
 ) -> None:
+    """A table under its title; the first `text_columns` columns are words, the others numbers, set to the right."""
     console.print(title, style="bold", markup=False, highlight=False, soft_wrap=True)
     drawn = Table(header_style="bold", box=None, pad_edge=False)
     for number, name in enumerate(columns):
@@ -56,28 +50,25 @@ def _table(
     console.print()
 
 
-def _batches(console: Console, rows: Sequence[Any], *, are_named: bool = False) -> None:
+def batches(console: Console, rows: Sequence[Any], *, are_named: bool = False) -> None:
     """Counts of batches; `are_named`: with the end of their ids, which `collab undo` takes."""
-    names = [(_window(row), *([_end_of_id(row.batch_id)] if are_named else [])) for row in rows]
+    names = [(_window(row), *([end_of_id(row.batch_id)] if are_named else [])) for row in rows]
     columns = ("window", *(["batch"] if are_named else []), *COUNTS)
-    _table(
+    table(
         console,
         "Batches",
         columns,
         [(*name, *(getattr(row, c) for c in COUNTS)) for name, row in zip(names, rows, strict=True)],
         text_columns=1 + are_named,
     )
-    console.print(
-        "fetched = new + updated + unchanged + superseded + out of scope + quarantined; listed = applied + absent",
-        style="dim",
-    )
+    console.print(CONSERVATION.replace("_", " "), style="dim")
     console.print()
 
 
 def _window(row: Any) -> str:
     """Window of a batch, short: 2026-06-01_2026-06-03.0000 is 2026-06-01..06-03."""
     if row.kind == UNDO:
-        return f"undo of {_end_of_id(row.window_name)}"
+        return f"undo of {end_of_id(row.window_name)}"
     dates = _DATES.fullmatch(row.window_name)
     if dates is None:  # such as a list of papers, whose name may hold anything
         return str(row.window_name)
@@ -85,234 +76,18 @@ def _window(row: Any) -> str:
     return f"{first}..{last[5:] if last[:4] == first[:4] else last}" if last else str(first)
 
 
-def _end_of_id(batch_id: str) -> str:
+def end_of_id(batch_id: str) -> str:
     """What tells a batch from others: digest of its content, times it was loaded, first record if it is not the
     first of all."""
     return ".".join(batch_id.removesuffix(FIRST_RECORD).rsplit(".", 2)[1:]) or batch_id
 
 
-def report(console: Console, found: Report) -> None:
-    """The readable end of a run."""
-    _batches(console, found.batches)
-    if found.world is None:
-        console.print(f"No counted works yet in field {found.field}.")
-        _where(console, found)
-        return
-    if not found.is_complete:
-        console.print(f"No complete year yet; these are the works of {found.year} so far.", style="yellow")
-    world, names = found.world, territory_names()
-    what = f"{found.field}, {found.year}" if found.corpus == CORPUS else f"{found.corpus}: {found.field}, {found.year}"
-    title = f"{what}, policy iso: {world.papers:,} works, {world.papers_international:,} international"
-    at_most = world.papers_international + world.papers_undetermined
-    title += (
-        f" (up to {at_most:,} with undetermined), {_percent(world.papers_with_unknown, world.papers)} partly unknown"
-    )
-    rows: list[Sequence[object]] = [
-        (
-            names[r.territory],
-            r.papers,
-            f"{r.fractional:.1f}",
-            _bounds(r.papers_international, r.papers_undetermined, r.papers),
-        )
-        for r in found.countries
-    ]
-    _table(console, title, ("country", "works", "fractional", "international_rate"), rows)
-    _coverage(console, found)
-    pairs = [
-        (
-            f"{names[r.territory_a]} - {names[r.territory_b]}",
-            r.papers,
-            r.papers_bilateral,
-            _percent(r.papers_with_unknown, r.papers),
-            f"{r.score:.1f}",
-            r.citations,
-        )
-        for r in found.pairs
-    ]
-    title = f"Top country pairs, {what} (works: a lower bound; unknown: some author is not located)"
-    _table(console, title, ("pair", "works", "bilateral", "unknown", "score", "citations"), pairs)
-    changes = [
-        (
-            f"{'-'.join(filter(None, (r.territory_a, r.territory_b)))} {r.year}",
-            f"{r.papers:+,}",
-            r.reason,
-            f"{r.citations:+,}",
-        )
-        for r in found.changes
-    ]
-    _table(
-        console,
-        f"What changed since {found.changed_since}, and why",
-        ("cell", "works", "reason", "citations"),
-        changes,
-    )
-    if not changes:
-        console.print("no cell of a country or pair moved\n")
-    elif found.changes_counted > len(changes):
-        console.print(
-            f"... and {found.changes_counted - len(changes):,} more cells; all are in `change` of the release\n"
-        )
-    _where(console, found)
-
-
-def _coverage(console: Console, found: Report) -> None:
-    """How many authors have a country, and what it rests on."""
-    if not found.coverage:
-        return
-    whole, *sources = found.coverage
-    rests_on = ", ".join(
-        f"{_percent(row.authors, whole.authors)} {row.evidence.replace('_', ' ')}" for row in sources if row.authors
-    )
-    console.print(
-        f"Located: every author of {_percent(whole.papers_all_located, whole.papers)} of the works, some of"
-        f" {_percent(whole.papers_some_located, whole.papers)}, none of"
-        f" {_percent(whole.papers_none_located, whole.papers)}. Countries of authors rest on: {rests_on}",
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
-    )
-    console.print()
-
-
-def _where(console: Console, found: Report) -> None:
-    """Where the release lies, and the line that opens it."""
-    if found.release is not None:
-        for line in (
-            f"Release: {found.release.resolve()}",
-            f'Open it: python -c "{_look_inside(found.release)}"',
-            f"or:      pandas.read_parquet('{found.release}/pair_year.parquet')",
-        ):
-            console.print(line, soft_wrap=True, markup=False, highlight=False)
-
-
-def _look_inside(release: Path) -> str:
-    query = "FROM pair_rates SELECT policy, field, year, territory_a, territory_b, papers ORDER BY papers DESC LIMIT 9"
-    return f"import duckdb; duckdb.connect('{release}/atlas.duckdb', read_only=True).sql('{query}').show()"
-
-
-def status(console: Console, found: Status, settings: Settings) -> None:
-    """State for a maintainer: what the last batches did, then what is wrong and the command that goes on, in the order
-    in which to act."""
-    if found.last_batch is None and not found.runs:
-        console.print("Nothing has been loaded yet: `collab run`", style="bold red")
-        return
-    _batches(console, list(reversed(found.batches)), are_named=True)
-    if found.broken_rules:
-        rows = [
-            (r.rule, r.severity, _end_of_id(r.batch_id), r.observed, r.expected, r.sample) for r in found.broken_rules
-        ]
-        _table(
-            console,
-            "Rules broken in these batches, and in those that were stopped",
-            ("rule", "severity", "batch", "observed", "expected", "sample"),
-            rows,
-            text_columns=6,
-        )
-    for line in _red(found, settings):
-        console.print(safe(line, LONGEST_LINE), style="bold red", markup=False, soft_wrap=True)
-    for line in _yellow(found):
-        console.print(safe(line, LONGEST_LINE), style="yellow", markup=False, soft_wrap=True)
-    for line in _plain(found, settings):
-        console.print(safe(line, LONGEST_LINE), markup=False, highlight=False, soft_wrap=True)
-
-
-def _command_that_goes_on(found: Status, of: str = "") -> str:
-    """Of the newest run on the source of a batch or landing, whose id begins with it; without one, of the newest that
-    brings works, lists left aside. Before version 6 no run was noted."""
-    source = of.split("/", maxsplit=1)[0]
-    for run in found.runs:
-        if run.source == source or (not source and run.flow in FRESH_BY and run.source != LISTS):
-            return f"`{run.command}`"
-    is_live = found.last_batch is not None and found.last_batch.source == SOURCE
-    return f"`collab run --source {SOURCE}`" if is_live else "`collab run`"
-
-
-def _red(found: Status, settings: Settings) -> Iterator[str]:
-    """What makes the exit code 1."""
-    for run in found.runs:
-        began = f"{run.flow} on {run.source} of {run.started_at:%Y-%m-%d %H:%M} UTC"
-        if run.state == KILLED:
-            yield f"KILLED {began} on {run.host}: it never came to its end; what was committed stays; `{run.command}`"
-        elif run.state == INTERRUPTED:
-            yield f"INTERRUPTED {began}, in step {run.step or 'none'}; what was committed stays; `{run.command}`"
-        elif run.state == FAILED:
-            yield f"FAILED {began}, in step {_step(run)}: {run.message}{_unless_said(run)}"
-    if found.last_batch is None and found.batches:
-        yield "EMPTY: every batch was undone; `collab undo BATCH --release` lets the versions of one in again"
-    for line in found.stopped:
-        again = _command_that_goes_on(found, line)
-        yield f"STOPPED {line}; the rules above say which records; mend the cause or the limit, then {again}"
-    for landing in found.unfinished:
-        yield f"UNFINISHED {landing}; {_command_that_goes_on(found, landing)} goes on from there"
-    for one in found.undecided:
-        yield f"OLDER DEFINITIONS in {_undecided(one, found.partial)}"
-    if not found.is_published:
-        yield "UNPUBLISHED: the newest release lacks what was counted since; `collab publish`"
-    if found.is_stale:
-        last = f"{found.last_success:%Y-%m-%d %H:%M} UTC" if found.last_success else "never"
-        yield (
-            f"STALE: no run came to its end within {settings.stale_hours} hours (last: {last});"
-            f" {_command_that_goes_on(found)}"
-        )
-
-
-def _undecided(one: Undecided, partial: int) -> str:
-    return (
-        f"{one.corpus}: the records loaded before {one.since:%Y-%m-%d %H:%M} UTC were not all on disk any more when"
-        f" definitions changed; at most {partial:,} works keep older fields and mentions, and works that are admitted"
-        f" now may be missing; `{one.command}` reads {one.left or 'them'} again"
-    )
-
-
-def _step(run: Run) -> str:
-    """The step that failed, without the batch where the message names it."""
-    step, message = run.step or "none", run.message or ""
-    return " ".join(word for word in step.split() if "/" not in word or word not in message)
-
-
-def _unless_said(run: Run) -> str:
-    return "" if f"`{run.command}`" in (run.message or "") else f"; goes on with `{run.command}`"
-
-
-def _yellow(found: Status) -> Iterator[str]:
-    """What somebody should know and can wait."""
-    for run in found.runs:
-        if run.state == RUNNING:
-            yield f"RUNNING {run.flow} on {run.source} since {run.started_at:%Y-%m-%d %H:%M} UTC on {run.host}"
-    for window, was_seen in found.fetching:
-        is_new = window[:1].isdigit() and not was_seen
-        # Its first day for both ends: its last one may be in the future.
-        how = f"backfill --from {window}-01 --to {window}-01" if is_new else f"run --source {SOURCE}"
-        yield f"PARTLY FETCHED {window}; the next night or `collab {how}` goes on from there"
-    for first, last in found.gaps:
-        yield f"NEVER FETCHED {first} to {last}; `collab backfill --from {first}-01 --to {bounds_of(last)[1]}`"
-    if not found.is_located_anew:
-        yield "OLDER RULES: stored works were decided by other rules, corrections or ROR; `collab relocate`"
-    for row in found.undone:
-        yield f"UNDONE {row.batch_id}: {row.versions:,} versions stay out; `collab undo {row.batch_id} --release`"
-
-
-def _plain(found: Status, settings: Settings) -> Iterator[str]:
-    if found.last_batch is not None:
-        never = "" if settings.undo_days else "; COLLAB_UNDO_DAYS is 0: it cannot be undone"
-        yield f"last good batch {found.last_batch.batch_id} at {found.last_batch.finished_at:%Y-%m-%d %H:%M} UTC{never}"
-    if found.last_success:
-        brought = f"; works last changed {found.last_change:%Y-%m-%d %H:%M} UTC" if found.last_change else ""
-        yield f"last run that came to its end: {found.last_success:%Y-%m-%d %H:%M} UTC{brought}"
-    release = found.release.release_id if found.release else "none"
-    yield f"release {release}; {found.open_quarantine} open records in quarantine"
-    if found.is_good:
-        yield "GOOD: what is said above can wait" if any(_yellow(found)) else "GOOD: nothing to do"
-    else:
-        yield "RED: see above; each line names the command that goes on"
-
-
 def plan(console: Console, windows: int, expected: Sequence[Expected], settings: Settings, cost: str) -> None:
     """What a run would fetch, without fetching it."""
-    _table(console, "Windows", ("window", "why", "works", "calls"), expected, text_columns=2)
+    table(console, "Windows", ("window", "why", "works", "calls"), expected, text_columns=2)
     calls = sum(window.calls for window in expected)
     works = sum(window.works for window in expected)
-    line = f"{windows} {'window' if windows == 1 else 'windows'}, {works:,} works"
+    line = f"{counted(windows, 'window')}, {counted(works, 'work')}"
     if calls:
         days = calls / settings.openalex_daily_credits
         line += f", about {calls:,} calls of 1 credit, at least {_duration(calls / settings.openalex_rate)}"
@@ -328,6 +103,15 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
 
 
+def undecided_line(one: Undecided, partial: int) -> str:
+    """What definitions never decided in a corpus, and the command that makes up for it."""
+    return (
+        f"{one.corpus}: the records loaded before {one.since:%Y-%m-%d %H:%M} UTC were not all on disk any more when"
+        f" definitions changed; at most {partial:,} works keep older fields and mentions, and works that are admitted"
+        f" now may be missing; `{one.command}` reads {one.left or 'them'} again"
+    )
+
+
 def rederived(console: Console, found: Rederived) -> None:
     """What new definitions did to stored works."""
     console.print(
@@ -335,13 +119,13 @@ def rederived(console: Console, found: Rederived) -> None:
         f" {found.partial:,} keep an older classification because their landed records are gone"
     )
     for one in found.undecided:
-        console.print(_undecided(one, found.partial), style="yellow", markup=False, soft_wrap=True)
+        console.print(undecided_line(one, found.partial), style="yellow", markup=False, soft_wrap=True)
 
 
 def findings(console: Console, found: Sequence[Finding]) -> None:
     """Result of a verification."""
     rows = [(finding.check, finding.rows, finding.differences, finding.sample) for finding in found]
-    _table(console, "Verification", ("check", "rows", "differences", "first_difference"), rows)
+    table(console, "Verification", ("check", "rows", "differences", "first_difference"), rows)
     if not any(finding.differences for finding in found):
         console.print(f"{len(found)} checks, no differences")
 
@@ -351,7 +135,7 @@ def settings(console: Console, found: Settings) -> None:
     values = {name: getattr(found, name) for name in Settings.model_fields}
     values["warehouse_url"] = found.url.render_as_string(hide_password=True)
     rows = [(PREFIX + name.upper(), values[name], info.description) for name, info in Settings.model_fields.items()]
-    _table(
+    table(
         console,
         "Settings",
         ("variable", "value", "meaning"),
@@ -362,10 +146,10 @@ def settings(console: Console, found: Settings) -> None:
 
 def deployed(console: Console, found: Deployed) -> None:
     """What is on the Prefect server now, and what is still to be done by hand."""
-    _table(console, "Deployments", ("name", "runs at", "parameters"), found.deployments, text_columns=3)
-    _table(console, "Automations", ("name", "now"), list(found.automations.items()), text_columns=2)
-    if found.ways:
-        console.print(f"alerts go by {' and '.join(found.ways)}")
+    table(console, "Deployments", ("name", "runs at", "parameters"), found.deployments, text_columns=3)
+    table(console, "Automations", ("name", "now"), list(found.automations.items()), text_columns=2)
+    if found.channels:
+        console.print(f"alerts go by {' and '.join(found.channels)}")
     else:
         console.print(
             "NO ALERTS: nobody is told of a failed run; set COLLAB_ALERT_WEBHOOK or COLLAB_ALERT_SMTP_HOST, _FROM and"
@@ -383,7 +167,7 @@ def deployed(console: Console, found: Deployed) -> None:
 
 def properties(console: Console, found: Mapping[str, str]) -> None:
     """Properties of a warehouse."""
-    _table(console, "Warehouse", ("property", "value"), list(found.items()), text_columns=2)
+    table(console, "Warehouse", ("property", "value"), list(found.items()), text_columns=2)
 
 
 def quarantine(console: Console, rows: Sequence[Any]) -> None:
@@ -391,9 +175,9 @@ def quarantine(console: Console, rows: Sequence[Any]) -> None:
     listed = [
         (row.source_key, row.rule, row.stage, row.path, row.reason, f"{row.quarantined_at:%Y-%m-%d}") for row in rows
     ]
-    _table(
+    table(
         console,
-        f"{len(rows)} open records in quarantine",
+        f"{counted(len(rows), 'open record')} in quarantine",
         ("key", "rule", "stage", "path", "reason", "since"),
         listed,
         text_columns=6,
@@ -415,20 +199,11 @@ def quarantined(console: Console, row: Any) -> None:
     )
 
 
-def _percent(part: int, whole: int) -> str:
-    return f"{100 * part / whole:.0f} %" if whole else "-"
-
-
-def _bounds(international: int, undetermined: int, papers: int) -> str:
-    low, high = _percent(international, papers), _percent(international + undetermined, papers)
-    return low if low == high else f"{low} to {high}"
-
-
 def answer(console: Console, found: Answer) -> None:
     """An answer with what must be said with it."""
     words = found.text_columns  # a year among them is not written 2,024
     rows = [[*map(str, row[:words]), *map(_number, row[words:])] for row in found.rows]
-    _table(console, found.title, found.columns, rows, text_columns=found.text_columns)
+    table(console, found.title, found.columns, rows, text_columns=found.text_columns)
     if not rows:
         console.print("nothing found\n")
     for note in found.notes:

@@ -94,7 +94,8 @@ def _lines(found: Explanation) -> Iterator[tuple[str, ...]]:
             yield who, shown, held, _name(row.country), _why(row), f"{row.confidence} %"
             who, above = "", raw
         if not rows_of[position]:
-            why = "none that is known to be his" if found.work.is_unassigned else "no affiliation in the record"
+            untied = "no affiliation is known to be this author's"
+            why = untied if found.work.is_unassigned else "no affiliation in the record"
             yield who, "", "", _name(UNKNOWN), why, "0 %"
             above = None
 

@@ -13,10 +13,12 @@ from functools import cache, partial
 from itertools import zip_longest
 from typing import Any, Protocol, TypeVar
 
-from flows.again import command_of
 from flows.progress import Progress, progress_for_this_terminal
+from flows.rerun import command_of
 from schemas.errors import AccessRefused, BudgetExhausted, GateStopped, SourceError, UsageError
 from schemas.settings import load_settings
+from schemas.tables import COUNTS
+from schemas.words import counted
 from tasks.batch import Batch, Outcome
 from tasks.harvest import ApiIntake
 from tasks.intake import Intake, Opening, SnapshotIntake, Window
@@ -35,18 +37,59 @@ SOURCES: dict[str, Callable[..., Intake]] = {
     intake.source: intake for intake in (SnapshotIntake, ApiIntake, ListIntake)
 }
 
-COUNTS = (
-    "fetched",
-    "new",
-    "updated",
-    "unchanged",
-    "superseded",
-    "out_of_scope",
-    "quarantined",
-    "listed",
-    "applied",
-    "absent",
-)
+
+@dataclass(frozen=True)
+class RunRequest:
+    """What a run is asked to do: the flow, where works come from, and how far it goes."""
+
+    flow: str = NIGHTLY
+    source: str = SnapshotIntake.source
+    snapshot: str | None = None
+    """Root of a snapshot, instead of the one in the settings."""
+    until: date | None = None
+    """Newest partition date of a snapshot to take in."""
+    venue_list: str | None = None
+    """List of papers to bring, and the corpus that it belongs to, instead of those in the settings."""
+    venue_corpus: str | None = None
+    backfill: tuple[date, date] | None = None
+    """First and last day of the months of the live API to fetch that were never seen."""
+    rescan_days: int | None = None
+    """Look at everything stored again that was not looked at in so many days."""
+
+    def parameters(self) -> dict[str, Any]:
+        """Parameters of the flow, as its form and its command name them."""
+        if self.flow == RETRY:
+            return {}
+        if self.backfill:
+            return {"first": self.backfill[0], "last": self.backfill[1]}
+        found = {"source": self.source, "snapshot": self.snapshot}
+        if self.flow == RESCAN:
+            return {**found, "unseen_days": self.rescan_days}
+        return {**found, "until": self.until, "venue_list": self.venue_list, "venue_corpus": self.venue_corpus}
+
+    def opening(self) -> Opening:
+        """How to open the source.
+
+        Raises:
+            UsageError: there is none of that name, or the dates belong to another.
+        """
+        if self.source not in SOURCES:
+            raise UsageError(f"unknown source {self.source!r}", "known: " + ", ".join(SOURCES))
+        if self.source == ApiIntake.source:
+            if self.until:
+                raise UsageError(
+                    "--until belongs to a snapshot", "`collab backfill --from ... --to ...` fetches past dates"
+                )
+            return partial(ApiIntake, backfill=self.backfill, rescan_days=self.rescan_days)
+        if self.source == ListIntake.source and self.until:
+            raise UsageError("--until belongs to a snapshot", "a list is brought whole")
+        if self.backfill:
+            raise UsageError(
+                f"source {self.source} has no past dates to be asked for", f"source {ApiIntake.source} has"
+            )
+        if self.source == ListIntake.source:
+            return ListIntake
+        return partial(SnapshotIntake, until=self.until, is_rescan=self.rescan_days is not None)
 
 
 @dataclass
@@ -67,7 +110,7 @@ class Summary:
     def line(self) -> str:
         """What was done, in one line."""
         published = f"release {self.release.release_id}" if self.release else "no cell changed, so no new release"
-        batches = f"{len(self.outcomes)} {'batch' if len(self.outcomes) == 1 else 'batches'}"
+        batches = counted(len(self.outcomes), "batch", "batches")
         return ", ".join(part for part in (batches, published, self.cost) if part)
 
     def causes(self) -> str:
@@ -282,17 +325,10 @@ def directly(name: str, about: str, call: Callable[..., T], *args: Any, retries:
 def with_night(
     steps: Steps,
     step: Step,
+    asked: RunRequest,
     *,
     show: Callable[[Summary], None] = lambda _: None,
     watcher: Progress | None = None,
-    source: str = SnapshotIntake.source,
-    snapshot: str | None = None,
-    until: date | None = None,
-    venue_list: str | None = None,
-    venue_corpus: str | None = None,
-    backfill: tuple[date, date] | None = None,
-    rescan_days: int | None = None,
-    flow: str = NIGHTLY,
     flow_run: str | None = None,
 ) -> str:
     """Open a night, run its steps, note in ops.run how it ended, and return one line about it.
@@ -300,31 +336,13 @@ def with_night(
     Args:
         show: told what the night did when it ends, well or not.
         watcher: told how far it is, beside the terminal.
-        source: a key of SOURCES.
-        until: newest partition date of a snapshot to take in.
-        venue_list: list of papers to bring.
-        venue_corpus: corpus that it belongs to.
-        backfill: months of the live API to fetch that were never seen.
-        rescan_days: look at everything stored again that was not looked at in so many days.
-        flow: name of the flow that runs.
-        flow_run: its id in Prefect.
+        flow_run: id of the flow run in Prefect.
     """
-    settings = load_settings(snapshot=snapshot, venue_list=venue_list, venue_corpus=venue_corpus)
-    opening = opening_of(source, until, backfill, rescan_days)
+    settings = load_settings(snapshot=asked.snapshot, venue_list=asked.venue_list, venue_corpus=asked.venue_corpus)
+    opening = asked.opening()
     summary = Summary()
-    asked: dict[str, Any] = {
-        "until": until,
-        "snapshot": snapshot,
-        "venue_list": venue_list,
-        "venue_corpus": venue_corpus,
-    }
-    if flow in (NIGHTLY, RESCAN):
-        asked["source"] = source
-    if flow == RESCAN:
-        asked["unseen_days"] = rescan_days
-    if backfill:
-        asked |= {"first": backfill[0], "last": backfill[1]}
-    begun = Begun(flow, QUARANTINE if flow == RETRY else source, command_of(flow, asked) or "collab run", flow_run)
+    command = command_of(asked.flow, asked.parameters()) or "collab run"
+    begun = Begun(asked.flow, QUARANTINE if asked.flow == RETRY else asked.source, command, flow_run)
     with (
         progress_for_this_terminal(watcher) as progress,
         Night(settings, opening, on_records=progress.advance) as night,
@@ -339,8 +357,8 @@ def with_night(
         finally:
             record.batches = len(summary.outcomes)
             show(summary)
-    if flow == RESCAN and not summary.outcomes:
-        return _all_was_seen(source, rescan_days)
+    if asked.flow == RESCAN and not summary.outcomes:
+        return _all_was_seen(asked.source, asked.rescan_days)
     return summary.line()
 
 
@@ -362,31 +380,3 @@ def _noting(step: Step, record: Record) -> Step:
             raise
 
     return run
-
-
-def opening_of(
-    source: str,
-    until: date | None = None,
-    backfill: tuple[date, date] | None = None,
-    rescan_days: int | None = None,
-) -> Opening:
-    """How to open a source.
-
-    Raises:
-        UsageError: there is none of that name, or the dates belong to another.
-    """
-    if source not in SOURCES:
-        raise UsageError(f"unknown source {source!r}", "known: " + ", ".join(SOURCES))
-    if source == ApiIntake.source:
-        if until:
-            raise UsageError(
-                "--until belongs to a snapshot", "`collab backfill --from ... --to ...` fetches past dates"
-            )
-        return partial(ApiIntake, backfill=backfill, rescan_days=rescan_days)
-    if source == ListIntake.source and until:
-        raise UsageError("--until belongs to a snapshot", "a list is brought whole")
-    if backfill:
-        raise UsageError(f"source {source} has no past dates to be asked for", f"source {ApiIntake.source} has")
-    if source == ListIntake.source:
-        return ListIntake
-    return partial(SnapshotIntake, until=until, is_rescan=rescan_days is not None)

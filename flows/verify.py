@@ -12,7 +12,7 @@ from flows.deployed import load_settings
 from flows.prefect_flow import collab_flow
 from flows.prefect_steps import as_task
 from tasks import verify as tables
-from tasks.again import SOURCE
+from tasks.ledger import WAREHOUSE
 from tasks.runs import Begun, recorded_alone
 from tasks.verify import Finding
 from tasks.warehouse import Warehouse
@@ -22,7 +22,7 @@ from tasks.warehouse import Warehouse
 def verify() -> str:
     """Prove that the tables equal their rebuild and the sum of the ledger. Changes nothing; red on any difference."""
     settings = load_settings()
-    begun = Begun("verify", SOURCE, "collab verify", str(runtime.flow_run.id))
+    begun = Begun("verify", WAREHOUSE, "collab verify", str(runtime.flow_run.id))
     with (
         Warehouse.open(settings, create=False, reads_all=True) as warehouse,
         recorded_alone(warehouse, settings, begun),

@@ -1,4 +1,4 @@
-"""The counting rules (design section 6): what one work adds to each cell of each aggregate, defined once.
+"""The counting rules: what one work adds to each cell of each aggregate, defined once.
 
 Each function takes relations and returns a select with `work_id`, the key of the cell and its measures, one row for
 each work and cell. Over the full tables, summed, it is the full rebuild; over the rows of the changed works only, it is

@@ -142,7 +142,7 @@ class VerifyFailed(CollabError):
 
 
 class AlertFailed(CollabError):
-    """An alert could not be delivered on every way that is set. Mend the setting that the message names."""
+    """An alert could not be delivered through every channel that is set. Mend the setting that the message names."""
 
 
 class DeployFailed(CollabError):

@@ -1,4 +1,4 @@
-"""What one citation adds to the cells of flow_year: who cites whom (design section 6)."""
+"""What one citation adds to the cells of flow_year: who cites whom."""
 
 from __future__ import annotations
 

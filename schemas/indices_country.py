@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from schemas import tables as t
-from schemas.indices_view import CELL, LOW_N, View, cell, count, join, kept, low_n, number, rate, ratio
+from schemas.indices_view import LOW_N, View, cell, count, join, kept, low_n, number, rate, ratio
+from schemas.tables import CELL
 
 WORLD = join("{mart}world_year", "w", "c")
 
@@ -69,7 +70,7 @@ VIEWS = {
                 "the same if every undetermined paper were international",
                 of="papers credited to the territory",
                 caveat="says nothing of papers that no known author links to the territory",
-                source="DESIGN section 6: unknown is never counted as domestic",
+                source="the rule that unknown is never counted as domestic",
             ),
             rate(
                 "world_share",

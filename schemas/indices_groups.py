@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy import String
 
-from schemas.indices_view import CELL, View, ViewColumn, cell, count, double, join, low_n, rate, ratio
+from schemas.indices_view import View, ViewColumn, cell, count, double, join, low_n, rate, ratio
+from schemas.tables import CELL
 
 _WORLD = join("{mart}world_year", "w", "c")
 _MANY = "an author with addresses in several territories counts for each of them"
@@ -99,7 +100,7 @@ VIEWS = {
                         f"papers of the pair with the first author in {end}",
                         of="papers of the pair",
                         caveat="both shares add up to more than 1 where a first author has addresses in both, and to"
-                        " less where he is in a third territory or unknown",
+                        " less where the first author is in a third territory or unknown",
                     ),
                 )
             ),
@@ -217,7 +218,7 @@ VIEWS = {
                 "fractional: each citation split by the shares of both papers; the part that stays in the territory",
                 of="all of the territory's part in citing, cited authors without country included",
                 caveat="a lower bound: cited authors without country may be the territory's own",
-                source="DESIGN section 6: share of citing times share of cited; each citation sums to 1",
+                source="share of citing times share of cited, so that each citation sums to 1",
             ),
             rate(
                 "received_self_share_fractional",

@@ -7,9 +7,10 @@ summed over its papers); T: links of the world. `_intl` takes n and W over inter
 from __future__ import annotations
 
 from schemas import tables as t
-from schemas.indices_view import CELL, View, ViewColumn, cell, count, double, join, kept, low_n, rate, ratio
+from schemas.indices_view import View, ViewColumn, cell, count, double, join, kept, low_n, rate, ratio
+from schemas.tables import CELL
 
-CONFIDENCE = "1.959963984540054"  # of the normal distribution, for 95 %
+Z_95 = 1.959963984540054  # standard deviations on either side of the mean that hold 95 % of a normal distribution
 
 _WORLD = join("{mart}world_year", "w", "p")
 _A = join("{mart}country_year", "a", "p", territory="p.territory_a")
@@ -202,7 +203,7 @@ VIEWS |= {
             ),
             rate(
                 "ric_low",
-                f"{_IS_DEFINED} exp(ln({_RIC}) - {CONFIDENCE} * {_ERROR}) END",
+                f"{_IS_DEFINED} exp(ln({_RIC}) - {Z_95} * {_ERROR}) END",
                 "lower end of the 95 % interval of RIC",
                 of="as ric",
                 unit="index, 1 is neutral",
@@ -211,7 +212,7 @@ VIEWS |= {
             ),
             rate(
                 "ric_high",
-                f"{_IS_DEFINED} exp(ln({_RIC}) + {CONFIDENCE} * {_ERROR}) END",
+                f"{_IS_DEFINED} exp(ln({_RIC}) + {Z_95} * {_ERROR}) END",
                 "upper end of the 95 % interval of RIC",
                 of="as ric",
                 unit="index, 1 is neutral",

@@ -32,7 +32,6 @@ from datetime import date, timedelta
 import sqlalchemy as sa
 
 from schemas.indices_view import (
-    CELL,
     LOW_N,
     LOW_N_TEXT,
     View,
@@ -46,7 +45,7 @@ from schemas.indices_view import (
     number,
     rate,
 )
-from schemas.tables import world_year
+from schemas.tables import CELL, world_year
 
 COMPLETE_SHARE = 0.95  # of the papers that a year of that age turned out to have
 ASSUMED_DAYS = 548  # 18 months

@@ -12,10 +12,10 @@ from sqlalchemy import BigInteger, Boolean, Double, Integer, Table
 from sqlalchemy.types import TypeEngine
 
 from schemas import tables as t
+from schemas.tables import CELL
 
 LOW_N = 25  # below this many papers a rate says little; the row stays (ETO drops such pairs)
 LOW_N_TEXT = f"whether the row rests on fewer than {LOW_N} papers, so that its rates say little; no row is dropped"
-CELL = ("corpus", "policy", "field", "year")
 
 
 @dataclass(frozen=True)

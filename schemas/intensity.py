@@ -8,7 +8,7 @@ from __future__ import annotations
 from math import exp, log, sqrt
 from typing import NamedTuple
 
-from schemas.indices_pair import CONFIDENCE
+from schemas.indices_pair import Z_95
 
 
 class Intensity(NamedTuple):
@@ -35,5 +35,4 @@ def relative_intensity(joint: int, links: int, partner_links: int, world_links: 
         return None
     ric = (joint / links) / (elsewhere / rest)
     error = sqrt(max(0.0, 1 / joint - 1 / links + 1 / elsewhere - 1 / rest))
-    z = float(CONFIDENCE)
-    return Intensity(ric, exp(log(ric) - z * error), exp(log(ric) + z * error))
+    return Intensity(ric, exp(log(ric) - Z_95 * error), exp(log(ric) + Z_95 * error))

@@ -26,7 +26,8 @@ REASONS = (
     "citations",
 )
 
-_CELL = ("corpus", "policy", "field", "year")
+CELL = ("corpus", "policy", "field", "year")
+"""The part of a key that the tables of the mart share; coverage_year, the same under every policy, has no policy."""
 
 
 def _cell_columns(names: tuple[str, ...]) -> list[Column[Any]]:
@@ -44,7 +45,7 @@ def _papers(name: str, text: str) -> Column[Any]:
 
 
 def mart_table(
-    name: str, text: str, keys: list[Column[Any]], *sums: Column[Any], cell: tuple[str, ...] = _CELL
+    name: str, text: str, keys: list[Column[Any]], *sums: Column[Any], cell: tuple[str, ...] = CELL
 ) -> Table:
     """A mart table and its ledger: the ledger row is the delta one batch and reason added to one cell."""
     key = (*cell, *(c.name for c in keys))

@@ -11,20 +11,21 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import date
 from functools import cache
 from typing import NamedTuple
 
 from schemas.errors import UsageError
+from schemas.identifiers import OPENALEX, OPENALEX_NUMBER, ROR
 from schemas.reviewed import read_table
+from schemas.tables import STRING_LIMIT
 from schemas.territories import code_aliases, fold_address, territory_names
 
 COLUMNS = ("kind", "key", "country", "reason", "source", "date")
 KINDS = ("institution", "string")
-LONGEST_KEY = 4_000
 _day = re.compile(r"\d{4}-\d{2}-\d{2}")
-_institution = re.compile(r"(?:https://openalex\.org/)?(I[1-9][0-9]{0,17})|(?:https?://ror\.org/)?(0[a-z0-9]{8})")
+_institution = re.compile(rf"(?:{re.escape(OPENALEX)})?(I{OPENALEX_NUMBER})|(?:https?://ror\.org/)?({ROR})")
 
 
 class Override(NamedTuple):
@@ -38,7 +39,7 @@ class Override(NamedTuple):
     date: date
 
 
-def read_overrides(rows: Iterable[tuple[int, dict[str, str | None]]], name: str) -> list[Override]:
+def read_overrides(rows: Iterable[tuple[int, Mapping[str, str | None]]], name: str) -> list[Override]:
     """Corrections from the numbered lines of a CSV.
 
     Raises:
@@ -99,8 +100,8 @@ def _wrong(values: dict[str, str]) -> str:
         return f"country {values['country'][:10]!r} is not an active ISO 3166-1 code, XK or ZZ" + (
             f"; write {meant}" if meant else ""
         )
-    if len(values["key"]) > LONGEST_KEY:
-        return f"key is longer than {LONGEST_KEY:,} characters, and strings are stored up to there"
+    if len(values["key"]) > STRING_LIMIT:
+        return f"key is longer than {STRING_LIMIT:,} characters, and strings are stored up to there"
     if not values["reason"]:
         return "reason is empty"
     try:
@@ -115,4 +116,4 @@ def _wrong(values: dict[str, str]) -> str:
 @cache
 def shipped_overrides() -> tuple[Override, ...]:
     """The corrections that ship with the package."""
-    return tuple(read_overrides(enumerate(read_table("overrides.csv")), "overrides.csv"))  # type: ignore[arg-type]
+    return tuple(read_overrides(enumerate(read_table("overrides.csv")), "overrides.csv"))

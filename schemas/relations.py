@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Alias, BigInteger, ColumnElement, FromClause, Numeric, and_, case, cast, literal
+from sqlalchemy import BigInteger, ColumnElement, FromClause, Numeric, and_, case, cast, literal
 from sqlalchemy.sql.selectable import NamedFromClause
 
 from schemas.territories import UNKNOWN
@@ -82,8 +82,7 @@ class Pairs:
 
 def pairs_of(rel: Relations) -> Pairs:
     """Join works with themselves on their territories; use `rows` where `condition` holds."""
-    first: Alias = rel.work_territory.alias("first")  # type: ignore[assignment]
-    second: Alias = rel.work_territory.alias("second")  # type: ignore[assignment]
+    first, second = rel.work_territory.alias("first"), rel.work_territory.alias("second")
     is_later = and_(
         second.c.work_id == first.c.work_id,
         second.c.policy == first.c.policy,

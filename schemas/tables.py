@@ -14,8 +14,10 @@ from sqlalchemy import BigInteger, Boolean, Column, Date, DateTime, Double, Inte
 
 from schemas.declare import EVERYWHERE, batch_id, column, key_columns, measures, metadata, table  # noqa: F401
 from schemas.evidence import RULES, SOURCE_TEXTS
+from schemas.identifiers import AUTHOR_SENTINELS, DOI, ROR
 from schemas.mart import (  # noqa: F401  (whoever asks for a table finds it here)
     ALL_EVIDENCE,
+    CELL,
     COUNTRY_SOURCES,
     MART,
     REASONS,
@@ -38,10 +40,17 @@ from schemas.territories import language_codes, territory_names, work_types
 
 WAREHOUSE_VERSION = 8  # the newest step in tasks/migrations/versions
 SHARE_SCALE = 10**9
+TITLE_LIMIT, STRING_LIMIT = 2_000, 4_000  # characters of a title and of an affiliation that are kept
 OF_WORK = 0  # position of affiliations that are tied to no author
 EXCLUDED_REASONS = ("retracted", "type", "duplicate_doi")
 RUN_STATES = ("running", "completed", "budget", "failed", "interrupted")
 SEEN_STATES = ("stored", "out_of_scope", "deleted")
+RECORD_COUNTS = ("new", "updated", "unchanged", "superseded", "out_of_scope", "quarantined")
+"""What becomes of a record that was fetched: exactly one of these, so that they add up to `fetched`."""
+DELETION_COUNTS = ("applied", "absent")
+"""What becomes of a deletion that was listed."""
+COUNTS = ("fetched", *RECORD_COUNTS, "listed", *DELETION_COUNTS)
+CONSERVATION = f"fetched = {' + '.join(RECORD_COUNTS)}; listed = {' + '.join(DELETION_COUNTS)}"
 SECTORS = ("education", "company", "government", "facility", "healthcare", "nonprofit", "archive", "funder", "other")
 UNKNOWN_SECTOR = "unknown"
 SECTOR_BITS = {name: 1 << at for at, name in enumerate((*SECTORS, UNKNOWN_SECTOR))}
@@ -76,8 +85,7 @@ meta = table(
 batch = table(
     "ops",
     "batch",
-    "One load transaction. fetched = new + updated + unchanged + superseded + out_of_scope + quarantined;"
-    " listed = applied + absent.",
+    f"One load transaction. {CONSERVATION}.",
     batch_id(),
     column("landing_id", String, "landed window the batch was read from"),
     column("source", String, "openalex-snapshot, openalex-api, venue-list, quarantine, warehouse"),
@@ -325,7 +333,7 @@ work = table(
         matches(
             "doi_shape",
             "repair",
-            r"^10\.\d{4,9}/\S+$",
+            rf"^{DOI}$",
             "a DOI has a registrant and a suffix; another shape is stored as null",
         ),
         null=True,
@@ -333,7 +341,7 @@ work = table(
     column(
         "title",
         Text,
-        "title, cut at 2,000 characters",
+        f"title, cut at {TITLE_LIMIT:,} characters",
         not_null("title_missing", "warn", "a work without title cannot be classified by it"),
         null=True,
     ),
@@ -431,8 +439,8 @@ authorship = table(
         not_in_set(
             "author_sentinel",
             "repair",
-            [9999999999, 5317838346],
-            "placeholders for a null or deleted author",  # trap T28
+            AUTHOR_SENTINELS,
+            "placeholders for a null or deleted author",
         ),
         null=True,
     ),
@@ -468,7 +476,7 @@ affiliation = table(
         "ror",
         String,
         "ROR id without its address",
-        matches("ror_shape", "warn", r"^0[a-z0-9]{8}$", "not a ROR id"),
+        matches("ror_shape", "warn", rf"^{ROR}$", "not a ROR id"),
         null=True,
     ),
     column(
@@ -478,7 +486,7 @@ affiliation = table(
         in_set("institution_type", "warn", INSTITUTION_TYPES, "not a ROR type"),
         null=True,
     ),
-    column("raw_string", Text, "affiliation as printed, cut at 4,000 characters", null=True),
+    column("raw_string", Text, f"affiliation as printed, cut at {STRING_LIMIT:,} characters", null=True),
     column(
         "institution_country",
         String,
@@ -528,7 +536,7 @@ work_evidence = table(
     "core",
     "work_evidence",
     "What the countries of a work's authors rest on. Each author counts once: under the first source, in their order,"
-    " that gives one of his rows a country, else under none.",
+    " that gives a row of the author a country, else under none.",
     _work_id(),
     column("country_source", String, "source of the country: " + ", ".join(COUNTRY_SOURCES)),
     column("authors", Integer, "authors whose country rests on it", unit="authors"),

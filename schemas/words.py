@@ -37,6 +37,11 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
+def counted(number: int, one: str, many: str = "") -> str:
+    """A number with its noun: `1 batch`, `2,000 batches`; `many` is the plural where it is not `one` with an s."""
+    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
+
+
 def is_utf8(text: str) -> bool:
     """Whether a text can be written as UTF-8: names of files and options of commands may hold any bytes."""
     try:

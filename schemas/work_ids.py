@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from hashlib import blake2b
 
+from schemas.identifiers import OPENALEX
+
 FIRST_OF_LISTS = 2**62  # ids of OpenAlex have at most 18 digits, so they end below
-_OPENALEX = "https://openalex.org/"
 _written = re.compile(r"([WL]?)([1-9][0-9]{0,18})", re.IGNORECASE)
 
 
@@ -30,7 +31,7 @@ def read_id(text: str) -> int:
     Raises:
         ValueError: it is none of these, or its letter belongs to the other range.
     """
-    match = _written.fullmatch(text.strip().removeprefix(_OPENALEX))
+    match = _written.fullmatch(text.strip().removeprefix(OPENALEX))
     if match is None or not 0 < (number := int(match[2])) < 2 * FIRST_OF_LISTS:
         raise ValueError(f"{text[:40]!r} is not the id of a work")
     if match[1] and match[1].upper() != shown_id(number)[0]:

@@ -19,6 +19,7 @@ from sqlalchemy import Connection
 from schemas import tables as t
 from schemas.errors import AlertFailed, UsageError
 from schemas.settings import Settings
+from tasks.quarantine import count_open
 
 SUBJECT = "Collab Atlas"
 WEBHOOK, MAIL = "webhook", "mail"
@@ -52,19 +53,19 @@ def addresses(settings: Settings) -> dict[str, SecretStr]:
 
 
 def send(settings: Settings, message: str) -> list[str]:
-    """Send an alert on every way that is set, and return these ways. One that fails does not keep it from the others.
+    """Send an alert through every channel that is set, and return these. A failing one does not hold up the others.
 
     Raises:
-        UsageError: no way is set.
-        AlertFailed: it could not be delivered on some way.
+        UsageError: no channel is set.
+        AlertFailed: it could not be delivered through one of them.
     """
-    ways = addresses(settings)
-    if not ways:
+    channels = addresses(settings)
+    if not channels:
         raise UsageError("there is nobody to alert", HOW_TO_SET)
-    failed = [f"{name}: {cause}" for name, address in ways.items() if (cause := _deliver(name, address, message))]
+    failed = [f"{name}: {cause}" for name, address in channels.items() if (cause := _deliver(name, address, message))]
     if failed:
         raise AlertFailed("; ".join(failed), "mend COLLAB_ALERT_..., which `collab check` shows, and call again")
-    return list(ways)
+    return list(channels)
 
 
 def quarantine_growth(conn: Connection, since: datetime) -> Growth:
@@ -73,7 +74,7 @@ def quarantine_growth(conn: Connection, since: datetime) -> Growth:
     count = sa.select(sa.func.count()).select_from(t.quarantine)
     was_open = sa.or_(of.resolved_at.is_(None), of.resolved_at >= since)
     before = conn.scalar(count.where(of.quarantined_at < since, was_open))
-    return Growth(before or 0, conn.scalar(count.where(of.resolved_at.is_(None))) or 0)
+    return Growth(before or 0, count_open(conn))
 
 
 def _webhook_address(address: str) -> str:
@@ -109,7 +110,7 @@ def _mail_address(settings: Settings) -> str:
     return f"{scheme}://{login}{settings.alert_smtp_host}:{settings.alert_smtp_port}?{urlencode(more)}"
 
 
-def _deliver(way: str, address: SecretStr, message: str) -> str:
+def _deliver(channel: str, address: SecretStr, message: str) -> str:
     """Deliver a message; returns why not, or nothing.
 
     What Apprise says in detail about a webhook holds its address, which is a secret; about mail it is what the server
@@ -117,7 +118,7 @@ def _deliver(way: str, address: SecretStr, message: str) -> str:
     """
     client = apprise.Apprise()
     client.add(address.get_secret_value())
-    with apprise.LogCapture(level=logging.DEBUG if way == MAIL else logging.WARNING, fmt="%(message)s") as log:
+    with apprise.LogCapture(level=logging.DEBUG if channel == MAIL else logging.WARNING, fmt="%(message)s") as log:
         if client.notify(body=message, title=SUBJECT):
             return ""
         said = [line for line in log.getvalue().splitlines() if line.strip()]

@@ -25,9 +25,9 @@ comment, but for those of `change`, `definition` and `territory`: `SELECT column
 WHERE table_name = 'pair_ric'`. Citations are 0 throughout in a corpus whose source counts none (venue lists).
 
 How to read a number. *Whole counting*: a paper counts 1 for each territory and pair it has, so sums over territories
-exceed the world's papers. *Fractional*: shares of a paper add up to 1, so they do not. Authors have equal parts of a
-paper, and an author's part is split equally by his affiliation strings. Strings are the same if only case, blanks or
-the stops at either end differ; any other punctuation makes two ("Univ X, Lima", "Univ X Lima"), even for one place.
+exceed the world's papers. *Fractional*: shares of a paper add up to 1, so they do not. Each author has an equal part of
+a paper, split equally among the author's affiliation strings. Strings are the same if only case, blanks or the stops at
+either end differ; any other punctuation makes two ("Univ X, Lima", "Univ X Lima"), even for one place.
 |T|: known territories of a paper. A paper whose authors are not all located may have more; hence counts of pairs and of
 international papers are lower bounds, and rates have a lower and an upper one. Views never round, and show null where a
 quotient is undefined.

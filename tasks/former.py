@@ -14,7 +14,6 @@ digest of each; it is whole or not there. Files: the tables of a work, and
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -32,6 +31,7 @@ from schemas.errors import UNREADABLE_JSON, LandingError, UndoRefused
 from schemas.reviewed import counting_digest
 from schemas.settings import Settings
 from schemas.staging import arrow_type
+from tasks.land import file_sha256
 from tasks.registry import rules_in_force
 from tasks.warehouse import export_parquet
 
@@ -93,7 +93,7 @@ class Former(AbstractContextManager["Former"]):
                 be loaded elsewhere, or with COLLAB_UNDO_DAYS at 0, over other rows.
         """
         with _writing(self._folder):
-            digests = {file.name: _sha256(file) for file in sorted(self._aside.iterdir())}
+            digests = {file.name: file_sha256(file) for file in sorted(self._aside.iterdir())}
             manifest = Manifest(finished_at, rules_in_force(self._conn), counting_digest(), digests)
             (self._aside / MANIFEST).write_bytes(msgspec.json.encode(manifest))
             shutil.rmtree(self._folder, ignore_errors=True)
@@ -123,7 +123,7 @@ def read_manifest(folder: Path, batch_id: str, finished_at: datetime, hint: str)
     gone = f"what {batch_id} replaced is not in {folder.parent.parent}"
     try:
         manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
-        damaged = [name for name, digest in manifest.sha256.items() if _sha256(folder / name) != digest]
+        damaged = [name for name, digest in manifest.sha256.items() if file_sha256(folder / name) != digest]
     except FileNotFoundError:
         raise UndoRefused(gone, hint) from None
     except UNREADABLE_JSON as exc:
@@ -143,8 +143,3 @@ def read_former(folder: Path) -> dict[str, pa.Table]:
         file = folder / f"{name}.parquet"
         found[name] = pq.read_table(file).select(schema.names).cast(schema) if file.exists() else schema.empty_table()
     return found
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -45,7 +45,6 @@ USUAL_SIGMAS: float = Settings.model_fields["band_sigmas"].default
 CONFLICTS = "conflict_rate."  # then the country of the institution
 SMALLEST_COUNTRY_WIDTH = 0.03
 FEWEST_AFFILIATIONS = 200  # distinct strings of a country in a batch, below which its rate of conflicts says nothing
-CELL = ("corpus", "policy", "field", "year")  # the part of a key that all tables of the mart share
 LOAD_REASONS_NOT_REWRITING = ("new", "citations", DEFINITION)
 # UTF-8 read as Latin-1: a capital letter with tilde or circumflex, then a sign from the upper half (trap T7).
 MOJIBAKE = r"[ÃÂ][\x{80}-\x{BF}]|â€"
@@ -167,22 +166,37 @@ def measure_gates(
     settings: Settings,
     corpus: str = CORPUS,
 ) -> list[Gate]:
-    """All gates of a batch, measured on the state it would leave behind."""
-    categories = sum(
-        counts[name] for name in ("new", "updated", "unchanged", "superseded", "out_of_scope", "quarantined")
-    )
-    gates = [
-        Gate(
-            "conservation", "stop", counts["fetched"] - categories, 0, 0, "every record fetched must be accounted for"
-        ),
-        Gate(
-            "deletions_conserved",
-            "stop",
-            counts["listed"] - counts["applied"] - counts["absent"],
-            0,
-            0,
-            "every deletion listed must be accounted for",
-        ),
+    """All gates of a batch, measured on the state it would leave behind.
+
+    Args:
+        counts: what became of its records and deletions, by name (COUNTS).
+        metrics: figures of its staged works; empty where it has none.
+    """
+    history = _history(conn, source)
+    works = counts["fetched"] - counts["quarantined"] - counts["out_of_scope"]
+    is_series = corpus == CORPUS
+    is_judged = works >= FEWEST_WORKS and len(history) >= FEWEST_BATCHES and is_series
+    is_rewriting_judged = is_judged if is_series else works >= FEWEST_WORKS
+    gates = [*_count_gates(counts, settings), *_cell_gates(conn, change.cells)]
+    gates += _rewrite_gates(conn, change, settings, corpus, source, is_rewriting_judged)
+    if is_series:
+        gates.append(rewritten_gate(conn, change, settings))
+    if metrics:
+        if_not = Gate.if_not if is_series else "the batches of a venue list are no series"
+        gates += _drift_gates(metrics, history, settings, is_judged, if_not)
+        gates.append(_country_gate(metrics, history, settings))
+    if metrics and is_series:
+        gates += arriving_gates(metrics, history, settings)
+    return gates
+
+
+def _count_gates(counts: dict[str, int], settings: Settings) -> list[Gate]:
+    """Whether every record and every deletion is accounted for, and how many records were refused."""
+    unaccounted = counts["fetched"] - sum(counts[name] for name in t.RECORD_COUNTS)
+    unapplied = counts["listed"] - sum(counts[name] for name in t.DELETION_COUNTS)
+    return [
+        Gate("conservation", "stop", unaccounted, 0, 0, "every record fetched must be accounted for"),
+        Gate("deletions_conserved", "stop", unapplied, 0, 0, "every deletion listed must be accounted for"),
         Gate(
             "quarantined_share",
             "stop",
@@ -192,39 +206,24 @@ def measure_gates(
             "so many bad records mean that the source has changed, not that records are bad",
             counts["fetched"] >= FEWEST_WORKS,
         ),
-        *_cell_gates(conn, change.cells),
     ]
-    history = _history(conn, source)
-    works = counts["fetched"] - counts["quarantined"] - counts["out_of_scope"]
-    is_series = corpus == CORPUS
-    is_judged = works >= FEWEST_WORKS and len(history) >= FEWEST_BATCHES and is_series
-    is_rewriting_judged = is_judged if is_series else works >= FEWEST_WORKS
-    gates += _rewrite_gates(conn, change, settings, corpus, source, is_rewriting_judged)
-    if is_series:
-        gates.append(rewritten_gate(conn, change, settings))
+
+
+def _drift_gates(
+    metrics: dict[str, float], history: list[dict[str, float]], settings: Settings, is_judged: bool, if_not: str
+) -> list[Gate]:
+    """Shares of a batch beside the band of those of the last batches; without any, around its own."""
+    gates = []
     for name, severity, least in DRIFT:
-        earlier = [figures[name] for figures in history if name in figures]
         if name not in metrics:
             continue
+        earlier = [figures[name] for figures in history if name in figures]
         middle = statistics.fmean(earlier) if earlier else metrics[name]
         width = _width(earlier, least, settings) if earlier else least
+        low, high = max(middle - width, 0.0), min(middle + width, 1.0)
         why = f"within {width:.3f} of the mean of the last {len(earlier)} batches"
-        gates.append(
-            Gate(
-                name,
-                severity,
-                metrics[name],
-                max(middle - width, 0.0),
-                min(middle + width, 1.0),
-                why,
-                is_judged and len(earlier) >= FEWEST_BATCHES,
-                *([] if is_series else ["the batches of a venue list are no series"]),
-            )
-        )
-    if metrics:
-        gates.append(_country_gate(metrics, history, settings))
-    if metrics and is_series:
-        gates += arriving_gates(metrics, history, settings)
+        is_evaluated = is_judged and len(earlier) >= FEWEST_BATCHES
+        gates.append(Gate(name, severity, metrics[name], low, high, why, is_evaluated, if_not))
     return gates
 
 
@@ -292,9 +291,9 @@ def _broken(conn: Connection, mart: Table, cells: dict[str, Table]) -> dict[str,
     if mart is world:
         same_cell = sa.exists(sa.select(1).select_from(changed).where(_same_cell(changed, country)))
         shares = (
-            sa.select(*(country.c[name] for name in CELL), sa.func.sum(country.c.fractional).label("total"))
+            sa.select(*(country.c[name] for name in t.CELL), sa.func.sum(country.c.fractional).label("total"))
             .where(same_cell)
-            .group_by(*(country.c[name] for name in CELL))
+            .group_by(*(country.c[name] for name in t.CELL))
             .subquery()
         )
         rows = rows.outerjoin(shares, _same_cell(shares, world))
@@ -314,7 +313,7 @@ def _broken(conn: Connection, mart: Table, cells: dict[str, Table]) -> dict[str,
 
 
 def _same_cell(left: Any, right: Any) -> sa.ColumnElement[bool]:
-    return sa.and_(*(left.c[name] == right.c[name] for name in CELL))
+    return sa.and_(*(left.c[name] == right.c[name] for name in t.CELL))
 
 
 def _rewrite_gates(

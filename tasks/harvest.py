@@ -19,6 +19,8 @@ from filelock import FileLock, Timeout
 from schemas import tables as t
 from schemas.errors import SourceError, SourceUnavailable, UsageError, WarehouseError
 from schemas.fields import load_definitions
+from schemas.identifiers import OPENALEX
+from schemas.words import counted
 from tasks import sightings
 from tasks.intake import Expected, Place
 from tasks.land import DELETIONS, MANIFEST, WORKS, Incoming, Landing, read_landing
@@ -238,7 +240,7 @@ class ApiIntake:
                 sightings.forget_vanished(conn, back)
         if not gone:
             return None
-        content = "".join(f"https://openalex.org/W{work_id},{stored[work_id]:%Y-%m-%d}\n" for work_id in gone).encode()
+        content = "".join(f"{OPENALEX}W{work_id},{stored[work_id]:%Y-%m-%d}\n" for work_id in gone).encode()
         identity = self._place.identify(self.source, f"{VANISHED}-{self._today}", DELETIONS, content)
         return self._place.land_lines(identity, VANISHED, content, len(gone))
 
@@ -271,10 +273,10 @@ class ApiIntake:
         """Months left, and what they will cost."""
         if not self._left:
             return "no months left"
-        months = f"{len(self._left)} {'month' if len(self._left) == 1 else 'months'} left"
         calls = max(self._calls_left, len(self._left) * len(self._queries))
         days = calls / self._place.settings.openalex_daily_credits
-        return f"{months}, about {calls:,} credits" + (f" or {days:.1f} days" if days > 1 else "")
+        cost = f"about {calls:,} credits" + (f" or {days:.1f} days" if days > 1 else "")
+        return f"{counted(len(self._left), 'month')} left, {cost}"
 
     def _wanted(self, window: api.Window, listed: dict[int, datetime | None], folder: Path) -> Sequence[int]:
         """Works of a window to fetch by id: what changed, if it was listed only, and what is stored but not listed

@@ -216,6 +216,12 @@ def read_landing(folder: Path) -> Landing:
         raise LandingError(f"landing {folder} is damaged: {exc}", ANEW) from None
 
 
+def file_sha256(file: Path) -> str:
+    """sha256 of a file's bytes, in hex digits; OSError if it cannot be read."""
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
 def check_landing(folder: Path, landing: Landing) -> None:
     """Compare every part with its sha256.
 
@@ -225,8 +231,7 @@ def check_landing(folder: Path, landing: Landing) -> None:
     for part in landing.parts:
         file = folder / part.name
         try:
-            with file.open("rb") as content:
-                found = hashlib.file_digest(content, "sha256").hexdigest()
+            found = file_sha256(file)
         except OSError as exc:
             raise LandingError(f"landed part {file}: {exc.strerror}", ANEW) from None
         if found != part.sha256:

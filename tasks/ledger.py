@@ -3,7 +3,7 @@ landings left half-way."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -16,10 +16,12 @@ from sqlalchemy import Connection, Select
 
 from schemas import tables as t
 from schemas.errors import WarehouseError
+from schemas.reviewed import code_version, definitions_digest
 from tasks.sources.venue_list import SOURCE as LISTS
 from tasks.warehouse import utc_now
 
-# Kinds of batches that come from the warehouse itself: one takes another back, named in window_name; one counts anew.
+WAREHOUSE = "warehouse"  # source of batches that come from no landing: of stored works, or of none
+# Kinds of them: one takes another batch back, named in window_name; one counts anew.
 UNDO, REBUILD = "undo", "rebuild"
 RELEASED = "/released-"  # in the id of a batch that lets another one in again, after the id of that one
 
@@ -32,6 +34,44 @@ def next_moment(conn: Connection) -> datetime:
     times: tuple[sa.Column[datetime], ...] = (t.batch.c.finished_at, t.release.c.published_at)
     newest = [conn.scalar(sa.select(sa.func.max(of))) for of in times]
     return max([utc_now(), *(moment + timedelta(microseconds=1) for moment in newest if moment is not None)])
+
+
+def note_internal_batch(
+    conn: Connection,
+    batch_id: str,
+    kind: str,
+    cause: str,
+    counts: Mapping[str, int] | None = None,
+    started_at: datetime | None = None,
+) -> None:
+    """Write the row of ops.batch for a batch that comes from the warehouse itself, with no landing behind it.
+
+    Args:
+        cause: what asked for it, in the place of a window's name.
+        counts: those that are not 0; all of them are 0 if None.
+        started_at: UTC; the moment of the row if None.
+    """
+    numbers = [c.name for c in t.batch.columns if isinstance(c.type, sa.BigInteger) and not c.nullable]
+    given = dict(counts or {})
+    now = next_moment(conn)
+    row = {
+        **dict.fromkeys(numbers, 0),
+        **given,
+        "batch_id": batch_id,
+        "landing_id": batch_id,
+        "source": WAREHOUSE,
+        "window_name": cause,
+        "kind": kind,
+        "end_record": given.get("fetched", 0),
+        "window_records": given.get("fetched", 0),
+        "landing_uri": "",
+        "sha256": "",
+        "code_version": code_version(),
+        "definitions": definitions_digest(),
+        "started_at": started_at or now,
+        "finished_at": now,
+    }
+    conn.execute(t.batch.insert(), row)
 
 
 def releases_in(conn: Connection, published: Path) -> list[sa.Row[Any]]:
@@ -47,6 +87,13 @@ def releases_in(conn: Connection, published: Path) -> list[sa.Row[Any]]:
         return [row for row in every if (published / row.release_id).exists()]
     except OSError as exc:
         raise WarehouseError(f"cannot look into {published}: {exc.strerror}", "mend its permissions") from None
+
+
+def standing_releases(conn: Connection, most: int = 1) -> list[sa.Row[Any]]:
+    """Releases of this warehouse that were not withdrawn, wherever their files lie, newest first."""
+    of = t.release.c
+    newest = sa.select(t.release).where(of.withdrawn_at.is_(None)).order_by(of.published_at.desc()).limit(most)
+    return list(conn.execute(newest))
 
 
 def changes_since(since: datetime | None) -> Select[Any]:

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from schemas import tables as t
+from schemas.words import counted
 from schemas.work_ids import FIRST_OF_LISTS
 from tasks.intake import UNBOUNDED, Expected, Place
 from tasks.land import WORKS, Incoming, Landing
@@ -36,7 +37,7 @@ class ListWindow:
     def name(self) -> str:
         """Corpus and what was brought."""
         first = self.files[0][0].name
-        return f"{self.corpus}/{first}" if len(self.files) == 1 else f"{self.corpus}/{len(self.files)} files"
+        return f"{self.corpus}/{first if len(self.files) == 1 else self.why}"
 
     @property
     def records(self) -> int:
@@ -46,7 +47,7 @@ class ListWindow:
     @property
     def why(self) -> str:
         """How many files it is."""
-        return "1 file" if len(self.files) == 1 else f"{len(self.files)} files"
+        return counted(len(self.files), "file")
 
     @property
     def sha256(self) -> str:

@@ -1,6 +1,6 @@
 """Decides the countries of every affiliation of a work, with the proof. Pure functions, no network.
 
-Per address and linked institution the first that applies (design section 5): `override`, `string_over_institution`,
+Per address and linked institution the first that applies: `override`, `string_over_institution`,
 `institution`, `string`, `ror_name`, `none`. What a string names is read by tasks/addresses.py, organisations are found
 by tasks/ror_index.py, and the work is credited by tasks/shares.py.
 
@@ -110,7 +110,7 @@ class Located(NamedTuple):
             counts[0] += 1
             counts[1] += author.conflicts
         found = found or {"none": [0, 0]}  # a work without authors rests on nothing too
-        return [(source, *found[source]) for source in COUNTRY_SOURCES if source in found]  # type: ignore[misc]
+        return [(source, found[source][0], found[source][1]) for source in COUNTRY_SOURCES if source in found]
 
 
 def credited(

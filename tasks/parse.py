@@ -20,27 +20,25 @@ import msgspec
 from isal import isal_zlib
 
 from schemas import openalex
+from schemas.identifiers import AUTHOR_SENTINELS, DOI, INSTITUTION_SENTINEL, OPENALEX, OPENALEX_NUMBER, ROR
+from schemas.tables import STRING_LIMIT, TITLE_LIMIT
 from schemas.territories import work_types
 
 T = TypeVar("T")
 CORPUS = "openalex"
-TITLE_LIMIT = 2_000
-STRING_LIMIT = 4_000
 EVIDENCE_LIMIT = 200
 _CHECKSUM_BITS = 48
 _MOST_LINKS = 2**15 - 1
 CODE_LIMIT = 40
 
-_QUOTED_WORK_PREFIX = b'"https://openalex.org/W'
+_QUOTED_WORK_PREFIX = f'"{OPENALEX}W'.encode()
 _NUMBERS_END = 10**18  # ids have at most 18 digits
-_work_id = re.compile(r"https://openalex\.org/W([1-9][0-9]{0,17})")
-_author_id = re.compile(r"https://openalex\.org/A([1-9][0-9]{0,17})")
-_institution_id = re.compile(r"https://openalex\.org/I([1-9][0-9]{0,17})")
-_doi = re.compile(r"10\.[0-9]{4,9}/\S+")
-_ror = re.compile(r"https://ror\.org/(0[a-z0-9]{8})")
+_work_id, _author_id, _institution_id = (
+    re.compile(f"{re.escape(OPENALEX)}{letter}({OPENALEX_NUMBER})") for letter in "WAI"
+)
+_doi = re.compile(DOI)
+_ror = re.compile(rf"https://ror\.org/({ROR})")
 _control = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-_INSTITUTION_SENTINEL = "https://openalex.org/I-1"
-_author_sentinels = frozenset({9999999999, 5317838346})
 
 
 class BadRecord(Exception):
@@ -311,7 +309,7 @@ def _ordered(institutions: Collection[Institution]) -> tuple[Institution, ...]:
 
 def _parse_author_id(author: openalex.Author, repairs: list[Repair]) -> int | None:
     number = _number(_author_id, author.id or "", "author_id_shape", ".author.id")
-    if number in _author_sentinels:
+    if number in AUTHOR_SENTINELS:
         repairs.append(Repair("authorship.author_id", "author_sentinel", str(number), None))
         return None
     return number
@@ -319,7 +317,7 @@ def _parse_author_id(author: openalex.Author, repairs: list[Repair]) -> int | No
 
 def _parse_institution(raw: openalex.Institution, repairs: list[Repair]) -> Institution:
     number = None
-    if raw.id == _INSTITUTION_SENTINEL:
+    if raw.id == INSTITUTION_SENTINEL:
         repairs.append(Repair("affiliation.institution_id", "institution_sentinel", raw.id, None))
     elif raw.id:
         number = _number(_institution_id, raw.id, "institution_id_shape", ".institutions[...].id")

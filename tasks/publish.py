@@ -38,7 +38,7 @@ from schemas.territories import native_names, policies, territory_names
 from tasks.definitions import PARTIAL, read_definitions
 from tasks.dictionary import render_dictionary
 from tasks.exports import write_exports
-from tasks.land import WORKS
+from tasks.land import WORKS, file_sha256
 from tasks.ledger import changes_since, has_changed, next_moment, releases_in
 from tasks.registry import describe_reference
 from tasks.releases import DATABASE, opened
@@ -137,14 +137,14 @@ def _is_up_to_date(conn: Connection, last: Any, published: Path) -> bool:
 def _damaged(folder: Path, manifest_sha256: str) -> str:
     """The first file of a release that is not as it was written; empty if all are."""
     try:
-        if _sha256(folder / MANIFEST) != manifest_sha256:
+        if file_sha256(folder / MANIFEST) != manifest_sha256:
             return MANIFEST
         files: dict[str, dict[str, Any]] = json.loads((folder / MANIFEST).read_bytes())["files"]
     except OSError:
         return MANIFEST
     for name, about in files.items():
         try:
-            if _sha256(folder / name) != about["sha256"]:
+            if file_sha256(folder / name) != about["sha256"]:
                 return name
         except OSError:
             return name
@@ -176,21 +176,34 @@ def _queries(conn: Connection, since: datetime | None) -> dict[str, Select[Any]]
 def _write(
     conn: Connection, folder: Path, release_id: str, since: datetime | None, now: datetime
 ) -> tuple[dict[str, int], str]:
+    """Write the files of a release; returns the rows of each table, and the sha256 of the manifest."""
     rows = {
         name: export_parquet(conn, query, folder / f"{name}.parquet") for name, query in _queries(conn, since).items()
     }
-    definitions = _definitions()
+    _make_database(folder, list(rows))
+    (folder / DICTIONARY).write_text(render_dictionary(), encoding="utf-8")
+    with opened(folder / DATABASE, release_id) as release:
+        write_exports(release, folder / EXPORTS)
+    raw = json.dumps(_manifest(conn, folder, release_id, now, rows), indent=1).encode()
+    (folder / MANIFEST).write_bytes(raw)
+    for path in _files_in(folder):
+        path.chmod(0o444)
+    return rows, hashlib.sha256(raw).hexdigest()
+
+
+def _make_database(folder: Path, tables: list[str]) -> None:
+    """Make the database of a release from its Parquet files, with views, definitions and comments."""
+    native = native_names()
+    territories = [(code, name, native.get(code)) for code, name in sorted(territory_names().items())]
     with duckdb.connect(str(folder / DATABASE)) as atlas:
         atlas.begin()  # some 420 comments, each a commit of its own otherwise
-        for name in rows:
+        for name in tables:
             source = str(folder / f"{name}.parquet").replace("'", "''")
             atlas.execute(f"CREATE TABLE {name} AS SELECT * FROM read_parquet('{source}')")
         atlas.execute("CREATE TABLE definition (kind VARCHAR, id VARCHAR, name VARCHAR, text VARCHAR)")
-        atlas.executemany("INSERT INTO definition VALUES (?, ?, ?, ?)", definitions)
+        atlas.executemany("INSERT INTO definition VALUES (?, ?, ?, ?)", _definitions())
         atlas.execute("CREATE TABLE territory (code VARCHAR, name VARCHAR, native_name VARCHAR)")
-        native = native_names()
-        named = [(code, name, native.get(code)) for code, name in sorted(territory_names().items())]
-        atlas.executemany("INSERT INTO territory VALUES (?, ?, ?)", named)
+        atlas.executemany("INSERT INTO territory VALUES (?, ?, ?)", territories)
         for table in (*t.MART, *BESIDE_MART):
             _describe(atlas, "TABLE", table.name, table.comment or "", {c.name: c.comment or "" for c in table.columns})
         for name, view in VIEWS.items():
@@ -199,20 +212,18 @@ def _write(
                 atlas.execute(f"CREATE VIEW {name} AS {view.over()}")
             _describe(atlas, kind, name, view.text, {column.name: column.comment for column in view.columns})
         atlas.commit()
-    (folder / DICTIONARY).write_text(render_dictionary(), encoding="utf-8")
-    with opened(folder / DATABASE, release_id) as release:
-        write_exports(release, folder / EXPORTS)
-    files = {
-        path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": _sha256(path)}
-        for path in _files_in(folder)
-    }
+
+
+def _manifest(conn: Connection, folder: Path, release_id: str, now: datetime, rows: dict[str, int]) -> dict[str, Any]:
+    """What a release says of itself: by what it was made, and what each file is."""
+    of = t.validation_result.c
     failed = conn.execute(
-        sa.select(t.validation_result.c.rule, t.validation_result.c.severity, sa.func.count().label("batches"))
-        .where(t.validation_result.c.success.is_(False))
-        .group_by(t.validation_result.c.rule, t.validation_result.c.severity)
-        .order_by(t.validation_result.c.rule)
+        sa.select(of.rule, of.severity, sa.func.count().label("batches"))
+        .where(of.success.is_(False))
+        .group_by(of.rule, of.severity)
+        .order_by(of.rule)
     ).all()
-    manifest = {
+    return {
         "release": release_id,
         "published_at": now.isoformat(timespec="seconds"),
         "code_version": code_version(),
@@ -229,15 +240,13 @@ def _write(
         "countries": describe_reference(conn),
         "warehouse": _warehouse(conn),
         "rows": rows,
-        "files": files,
+        "files": {
+            path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
+            for path in _files_in(folder)
+        },
         "batches": conn.scalar(sa.select(sa.func.count()).select_from(t.batch)),
         "rules_broken": [row._asdict() for row in failed],
     }
-    raw = json.dumps(manifest, indent=1).encode()
-    (folder / MANIFEST).write_bytes(raw)
-    for path in _files_in(folder):
-        path.chmod(0o444)
-    return rows, hashlib.sha256(raw).hexdigest()
 
 
 def _files_in(folder: Path) -> list[Path]:
@@ -303,11 +312,6 @@ def _maker(folder: Path) -> str | None:
         return str(json.loads((folder / MANIFEST).read_bytes())["warehouse"]["id"])
     except (*UNREADABLE_JSON, KeyError, TypeError):
         return None
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _quoted(text: str) -> str:

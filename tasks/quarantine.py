@@ -98,6 +98,12 @@ def close_read(
         conn.execute(sa.update(t.quarantine).where(some, unnamed).values(resolved_at=now, resolution="retried"))
 
 
+def count_open(conn: Connection) -> int:
+    """Number of open records."""
+    held = t.quarantine.c
+    return conn.scalar(sa.select(sa.func.count()).select_from(t.quarantine).where(held.resolved_at.is_(None))) or 0
+
+
 def open_records(conn: Connection) -> list[sa.Row[Any]]:
     """Open records, newest first, without their raw bytes."""
     columns = [c for c in t.quarantine.columns if c.name != "raw"]

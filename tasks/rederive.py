@@ -1,4 +1,4 @@
-"""Decides stored works again by other definitions: fields, mentions, policies, blocs (design section 6).
+"""Decides stored works again by other definitions: fields, mentions, policies, blocs.
 
 Every landed record goes the way of its batch once more, with ledger reason `definition`; which version of a work is
 stored does not change by that. Works whose landed records retention has removed are decided again from what is stored:
@@ -25,7 +25,6 @@ from schemas.errors import LandingError
 from schemas.reviewed import classifying_digest
 from schemas.settings import Settings
 from tasks import batch as batches
-from tasks.again import Again, close_batch
 from tasks.batch import Batch
 from tasks.definitions import (
     CLASSIFIED_BY,
@@ -35,6 +34,7 @@ from tasks.definitions import (
     read_definitions,
 )
 from tasks.derive import Deriver
+from tasks.internal_batches import InternalBatch, close_batch
 from tasks.land import MANIFEST, WORKS, OpenLanding, read_landing
 from tasks.ledger import next_moment
 from tasks.load import DEFINITION, load_works
@@ -179,7 +179,7 @@ class _Replay:
         self._classified.append(np.array(conn.scalars(newest).all(), np.int64))
         held = batches.hold_refused(conn, batch, staged, report, self._settings)
         counts = {**change.counts, "quarantined": held, "fetched": batch.end - batch.first}
-        close_batch(conn, Again(batch.batch_id, KIND, batch.landing.window), counts, change, self._settings)
+        close_batch(conn, InternalBatch(batch.batch_id, KIND, batch.landing.window), counts, change, self._settings)
         detach_arrow(conn, [f"stage_{name}" for name in staged])
         self.records += counts["fetched"]
         self.changed += change.counts["new"] + change.counts["updated"]
@@ -195,6 +195,6 @@ class _Replay:
         for first in range(0, len(left), size):
             batch_id = f"{KIND}/{self._started:%Y-%m-%dT%H:%M:%S.%f}/stored/{first:08d}"
             with self._warehouse.transaction() as conn:
-                again = Again(batch_id, KIND, "stored works")
+                batch = InternalBatch(batch_id, KIND, "stored works")
                 some = left[first : first + size]
-                self.changed += relocate_some(conn, some, locator, again, self._settings, DEFINITION)
+                self.changed += relocate_some(conn, some, locator, batch, self._settings, DEFINITION)

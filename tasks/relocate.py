@@ -24,9 +24,9 @@ from schemas.settings import Settings
 from schemas.staging import STAGED
 from schemas.tables import OF_WORK
 from schemas.territories import fold_address
-from tasks.again import Again, close_batch
 from tasks.derive import Rows, hash_content, hash_places, place_rows, to_arrow
 from tasks.eligibility import counts_otherwise
+from tasks.internal_batches import InternalBatch, close_batch
 from tasks.load import load_works
 from tasks.locate import Located, Locator, credited
 from tasks.parse import Address, Institution, Places
@@ -116,7 +116,7 @@ def relocate(
             with warehouse.transaction() as conn:
                 if in_force(conn) != name:
                     break  # somebody put another state in force and decides by that
-                changed = relocate_some(conn, some, locator, Again(batch_id, KIND, cause), settings)
+                changed = relocate_some(conn, some, locator, InternalBatch(batch_id, KIND, cause), settings)
             done.looked_at += len(some)
             done.changed += changed
             done.batches += bool(changed)
@@ -159,7 +159,7 @@ def relocate_some(
     conn: Connection,
     ids: np.ndarray[Any, np.dtype[np.int64]],
     locator: Locator,
-    again: Again,
+    batch: InternalBatch,
     settings: Settings,
     reason: str | None = None,
 ) -> int:
@@ -179,8 +179,8 @@ def relocate_some(
     staged = {name: pa.Table.from_batches([to_arrow(name, found)]) for name, found in rows.items()}
     staged["rejected"] = pa.table({"stage_id": pa.array([], pa.int64())})
     stage_of = {name: attach_arrow(conn, f"stage_{name}", data) for name, data in staged.items()}
-    change = load_works(conn, stage_of, again.batch_id, reason)
-    close_batch(conn, again, {"fetched": len(rows["work"]), **change.counts}, change, settings)
+    change = load_works(conn, stage_of, batch.batch_id, reason)
+    close_batch(conn, batch, {"fetched": len(rows["work"]), **change.counts}, change, settings)
     detach_arrow(conn, [f"stage_{name}" for name in staged])
     return int(change.counts["updated"])
 
@@ -256,7 +256,7 @@ def _locate(people: Sequence[Sequence[Any]], evidence: list[Sequence[Any]], work
 
 
 def places_of(evidence: Sequence[Sequence[Any]]) -> Places:
-    """Places of one author from his rows of core.affiliation (columns of EVIDENCE, in order).
+    """Places of one author from the author's rows of core.affiliation (columns of EVIDENCE, in order).
 
     A row without institution beside others of the same string stands for a further address in it: it follows from the
     string. An institution for which the string decided several countries has a row for each.

@@ -1,151 +1,26 @@
-"""What a person wants to know of a warehouse: how fresh it is, what the last batches did, what the tables say, what
-changed and why."""
+"""What the tables of a warehouse say: countries and pairs of the last complete year, and what changed and why."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Select
 
 from schemas import tables as t
 from schemas.errors import UsageError
 from schemas.settings import Settings
-from tasks.definitions import PARTIAL, read_definitions
-from tasks.ledger import UNDO, changes_since, has_changed, releases_in, unfinished_landings
+from schemas.territories import UNKNOWN
+from tasks.ledger import changes_since, releases_in, standing_releases
 from tasks.parse import CORPUS
-from tasks.registry import is_located_anew
 from tasks.releases import COMPLETENESS
-from tasks.runs import CLOCKS_DIFFER_BY, Run, last_runs, last_success
-from tasks.sightings import stored_months, sweeps
-from tasks.sources.openalex_api import gaps_between
-from tasks.sources.venue_list import SOURCE as LISTS
-from tasks.stops import open_stops
-from tasks.undecided import Undecided, read_undecided
 
 CHANGES_SHOWN = 6  # cells of countries, and of pairs
 POLICY_SHOWN = "iso"
-FRESH_BY = ("nightly", "backfill", "rescan")  # flows whose success says that the tables are as fresh as the source
-
-
-@dataclass(frozen=True)
-class Status:
-    """State of a warehouse for a maintainer."""
-
-    last_batch: sa.Row[Any] | None
-    """The newest batch that was not undone."""
-    runs: list[Run]
-    """The newest run of each flow and source, newest first."""
-    last_success: datetime | None
-    """When a run that brings works last came to its end, lists left aside."""
-    last_change: datetime | None
-    """When a batch last brought anything new."""
-    undone: list[sa.Row[Any]]
-    """Batches that were undone and of which versions still stay out, with how many."""
-    batches: list[sa.Row[Any]]
-    broken_rules: list[sa.Row[Any]]
-    stopped: list[str]
-    open_quarantine: int
-    unfinished: list[str]
-    fetching: list[tuple[str, bool]]
-    """Windows of which pages are kept, since a fault or an empty budget ended their fetching, and whether they were
-    ever seen whole: a backfill takes only months that were not."""
-    gaps: list[tuple[str, str]]
-    """Months, first and last, between those a live source was asked for, that nobody ever asked for."""
-    release: sa.Row[Any] | None
-    is_stale: bool
-    """Whether no run came to its end lately; somebody brings lists, so that a warehouse of lists alone never is."""
-    is_located_anew: bool
-    """Whether every stored work was decided by the rules, corrections and ROR in force."""
-    partial: int
-    """Works that kept an older classification, because their landed records were gone when definitions changed."""
-    undecided: list[Undecided]
-    """Corpora of which records are still to be decided by the definitions in force."""
-    is_published: bool
-    """Whether the newest release holds everything that was counted."""
-
-    @property
-    def is_good(self) -> bool:
-        """Whether a tired maintainer may go back to bed."""
-        is_fresh = self.last_batch is not None and not self.is_stale and self.is_published
-        is_whole = not self.stopped and not self.unfinished and not self.undecided
-        return is_fresh and is_whole and not any(run.is_wrong for run in self.runs)
-
-
-def read_status(conn: Connection, settings: Settings, now: datetime) -> Status:
-    """Freshness, the last batches, rules they broke, batches that were stopped or are unfinished."""
-    of = t.batch.c
-    batches = list(conn.execute(sa.select(t.batch).order_by(of.finished_at.desc()).limit(10)))
-    stopped = open_stops(conn)
-    ids = [row.batch_id for row in (*batches, *stopped)]
-    result = t.validation_result.c
-    broken = list(
-        conn.execute(
-            sa.select(t.validation_result)
-            .where(result.batch_id.in_(ids), result.success.is_(False))
-            .order_by(result.severity, result.rule)
-        )
-    )
-    good = sa.select(t.batch).where(of.undone_at.is_(None), of.kind != UNDO)
-    last = conn.execute(good.order_by(of.source == LISTS, of.finished_at.desc()).limit(1)).one_or_none()
-    runs = last_runs(conn, settings, now)
-    success = last_success(conn, FRESH_BY, now)
-    goes_stale = any(run.flow in FRESH_BY and run.source != LISTS for run in runs)
-    if last is not None and last.source != LISTS:
-        goes_stale = True
-        if success is None and last.finished_at <= now + CLOCKS_DIFFER_BY:
-            success = last.finished_at  # before version 6 no run was noted
-    swept = sweeps(conn)
-    begun = sorted({entry.name.split(".")[0] for entry in settings.harvest.glob("*/")})
-    here = releases_in(conn, settings.published)
-    release = next(iter(here or _releases(conn)), None)  # a home that never published asks for them all
-    return Status(
-        last_batch=last,
-        batches=batches,
-        broken_rules=broken,
-        stopped=[f"{row.batch_id}: {row.rule} is {row.observed}, limit {row.expected}" for row in stopped],
-        open_quarantine=conn.scalar(
-            sa.select(sa.func.count()).select_from(t.quarantine).where(t.quarantine.c.resolved_at.is_(None))
-        )
-        or 0,
-        unfinished=[f"{row.source}/{row.landing_id}" for row in conn.execute(unfinished_landings())],
-        fetching=[(name, name in swept) for name in begun],
-        gaps=gaps_between({*swept, *stored_months(conn)}, now.strftime("%Y-%m")) if swept else [],
-        release=release,
-        is_published=release is not None
-        and not has_changed(conn, release.published_at)
-        and not _is_left_behind(settings, here),
-        is_located_anew=is_located_anew(conn),
-        partial=int(read_definitions(conn).get(PARTIAL, 0)),
-        undecided=read_undecided(conn),
-        is_stale=goes_stale and (success is None or now - success > timedelta(hours=settings.stale_hours)),
-        runs=runs,
-        last_success=success,
-        last_change=conn.scalar(sa.select(sa.func.max(of.finished_at)).where(of.new + of.updated + of.applied > 0)),
-        undone=_still_out(conn),
-    )
-
-
-def _is_left_behind(settings: Settings, here: list[sa.Row[Any]]) -> bool:
-    """Whether readers are led to a release that was withdrawn: `collab undo` was killed, or called in another home."""
-    current = settings.published / "current"
-    return current.exists() and (not here or current.resolve().name != here[0].release_id)
-
-
-def _still_out(conn: Connection) -> list[sa.Row[Any]]:
-    of = t.blocked.c
-    counts = sa.select(of.batch_id, sa.func.count().label("versions")).group_by(of.batch_id).order_by(of.batch_id)
-    return list(conn.execute(counts))
-
-
-def _releases(conn: Connection) -> list[sa.Row[Any]]:
-    of = t.release.c
-    return list(
-        conn.execute(sa.select(t.release).where(of.withdrawn_at.is_(None)).order_by(of.published_at.desc()).limit(2))
-    )
+ROWS_SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -181,26 +56,61 @@ def read_report(conn: Connection, settings: Settings, field: str, corpus: str | 
     Raises:
         UsageError: there are no works of the corpus.
     """
-    world, country, pair = t.world_year, t.country_year, t.pair_year
-    corpora = list(conn.scalars(sa.select(world.c.corpus).distinct().order_by(world.c.corpus)))
+    corpora = list(conn.scalars(sa.select(t.world_year.c.corpus).distinct().order_by(t.world_year.c.corpus)))
     corpus = corpus or (CORPUS if CORPUS in corpora else next(iter(corpora), CORPUS))
     if corpus not in (CORPUS, *corpora):
         raise UsageError(f"no works of corpus {corpus!r}", "known: " + ", ".join(corpora))
-    done = COMPLETENESS.c
-    is_done = sa.and_(done.corpus == corpus, done.field == field, done.papers > 0, done.is_complete)
-    has_works = sa.and_(world.c.corpus == corpus, world.c.field == field, world.c.papers > 0)
-    complete = conn.scalar(sa.select(sa.func.max(done.year)).where(is_done))
-    year = complete if complete is not None else conn.scalar(sa.select(sa.func.max(world.c.year)).where(has_works))
-
-    def in_cell(mart: sa.Table) -> sa.ColumnElement[bool]:
-        return sa.and_(
-            mart.c.field == field, mart.c.year == year, mart.c.policy == POLICY_SHOWN, mart.c.corpus == corpus
-        )
-
+    year, is_complete = _year_shown(conn, corpus, field)
+    cell = {"corpus": corpus, "policy": POLICY_SHOWN, "field": field, "year": year}
+    country = _of_cell(t.country_year, cell).where(t.country_year.c.territory != UNKNOWN)
+    coverage = _of_cell(t.coverage_year, cell)
+    of = t.coverage_year.c
     releases = releases_in(conn, settings.published)
     if len(releases) < 2:  # the one before was removed already, or this home never published
-        releases = _releases(conn)
+        releases = standing_releases(conn, 2)
     former = releases[1] if len(releases) > 1 else None
+    changes, changes_counted = _changes(conn, corpus, field, former)
+    current = settings.published / "current"
+    return Report(
+        batches=list(reversed(conn.execute(sa.select(t.batch).order_by(t.batch.c.finished_at.desc()).limit(20)).all())),
+        corpus=corpus,
+        year=year,
+        field=field,
+        world=conn.execute(_of_cell(t.world_year, cell)).one_or_none(),
+        coverage=list(conn.execute(coverage.order_by(of.evidence != t.ALL_EVIDENCE, of.authors.desc()))),
+        pairs=_most_papers(conn, _of_cell(t.pair_year, cell), t.pair_year),
+        countries=_most_papers(conn, country, t.country_year),
+        changes=changes,
+        changes_counted=changes_counted,
+        changed_since=f"release {former.release_id}" if former else "the beginning",
+        release=current if current.exists() else None,
+        is_complete=is_complete,
+    )
+
+
+def _year_shown(conn: Connection, corpus: str, field: str) -> tuple[int | None, bool]:
+    """The last complete year, else the newest with works, and whether it is complete; None without works."""
+    done, world = COMPLETENESS.c, t.world_year.c
+    is_done = sa.and_(done.corpus == corpus, done.field == field, done.papers > 0, done.is_complete)
+    complete: int | None = conn.scalar(sa.select(sa.func.max(done.year)).where(is_done))
+    if complete is not None:
+        return complete, True
+    has_works = sa.and_(world.corpus == corpus, world.field == field, world.papers > 0)
+    return conn.scalar(sa.select(sa.func.max(world.year)).where(has_works)), False
+
+
+def _of_cell(mart: sa.Table, cell: Mapping[str, object]) -> Select[Any]:
+    """Rows of a mart table in a cell; coverage_year is the same under every policy and does not ask for one."""
+    return sa.select(mart).where(*(mart.c[name] == value for name, value in cell.items() if name in mart.c))
+
+
+def _most_papers(conn: Connection, rows: Select[Any], mart: sa.Table) -> list[sa.Row[Any]]:
+    ends = [mart.c[name] for name in t.key_columns(mart) if name not in t.CELL]
+    return list(conn.execute(rows.order_by(mart.c.papers.desc(), *ends).limit(ROWS_SHOWN)))
+
+
+def _changes(conn: Connection, corpus: str, field: str, former: sa.Row[Any] | None) -> tuple[list[sa.Row[Any]], int]:
+    """Cells of countries, then of pairs, that moved most since a release, and how many moved in all."""
     moved = changes_since(former.published_at if former else None).order_by(None).subquery()
     changes: list[sa.Row[Any]] = []
     counted = 0
@@ -217,43 +127,4 @@ def read_report(conn: Connection, settings: Settings, field: str, corpus: str | 
         order = [moved.c[name] for name in ("territory_a", "territory_b", "reason")]
         shown = sa.select(moved).where(is_shown).order_by(most, moved.c.year.desc(), *order).limit(CHANGES_SHOWN)
         changes += conn.execute(shown)
-    current = settings.published / "current"
-    return Report(
-        batches=list(reversed(list(conn.execute(sa.select(t.batch).order_by(t.batch.c.finished_at.desc()).limit(20))))),
-        corpus=corpus,
-        year=year,
-        field=field,
-        world=conn.execute(sa.select(world).where(in_cell(world))).one_or_none(),
-        coverage=list(
-            conn.execute(
-                sa.select(t.coverage_year)
-                .where(
-                    t.coverage_year.c.corpus == corpus,
-                    t.coverage_year.c.field == field,
-                    t.coverage_year.c.year == year,
-                )
-                .order_by(t.coverage_year.c.evidence != t.ALL_EVIDENCE, t.coverage_year.c.authors.desc())
-            )
-        ),
-        pairs=list(
-            conn.execute(
-                sa.select(pair)
-                .where(in_cell(pair))
-                .order_by(pair.c.papers.desc(), pair.c.territory_a, pair.c.territory_b)
-                .limit(10)
-            )
-        ),
-        countries=list(
-            conn.execute(
-                sa.select(country)
-                .where(in_cell(country), country.c.territory != "ZZ")
-                .order_by(country.c.papers.desc(), country.c.territory)
-                .limit(10)
-            )
-        ),
-        changes=changes,
-        changes_counted=counted,
-        changed_since=f"release {former.release_id}" if former else "the beginning",
-        release=current if current.exists() else None,
-        is_complete=complete is not None,
-    )
+    return changes, counted

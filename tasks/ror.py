@@ -9,11 +9,12 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from schemas.identifiers import ROR
 from schemas.territories import code_aliases, territory_names
 from tasks.parse import clean
 
 LONGEST_NAME = 1_000
-_ror = re.compile(r"(?:https?://ror\.org/)?(0[a-z0-9]{8})")
+_ror = re.compile(rf"(?:https?://ror\.org/)?({ROR})")
 
 
 class Organization(NamedTuple):

@@ -15,6 +15,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
+from schemas.evidence import Evidence
 from schemas.gazetteer import Kind, Name, is_dense, load_gazetteer
 from schemas.words import LETTERS, fold_word
 
@@ -29,6 +30,8 @@ _invisible = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\x0
 GLUED = re.compile(r"(?<=[a-zà-ÿ0-9])(?=[A-Z][a-zà-ÿ]{3})|(?<=\d)(?=[A-Z]{2,}\b)|(?<=[A-Za-z]{4})(?=\d{1,2}\b)")
 """Where blanks are missing: "LeidenUniversity", "2SSE", and before a footnote's number, "KAIST1"."""
 _split_accent = re.compile(r"(?<=\w) ?[´¨`ˆ˜](?=[a-z])|[´¨ˆ˜]")  # PDFs print an accent apart: "F ´ed´erale"
+ZIP = re.compile(r"\d{5}(?:\d{4})?")
+"""A postal code of the United States, as a word."""
 _mojibake = re.compile("[ÃÂ][\x80-\xbf]|â€")
 _NEXT_ADDRESS = frozenset(
     "and und et y e department dept departement faculty school division laboratory lab institute section unit email tel"
@@ -69,6 +72,20 @@ class Segment(NamedTuple):
 
 
 Address = list[Segment]
+
+
+class Named(NamedTuple):
+    """A country that a string names, by which rule, and the words that decided."""
+
+    country: str
+    rule: Evidence
+    words: str
+
+
+Seen = tuple[int, Hit]
+"""Number of a segment in its address, and a name in it."""
+Said = tuple[int, Named]
+"""Number of a segment, and what it says."""
 
 
 def clean(raw: str) -> str:

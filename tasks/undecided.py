@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Select
 
 from schemas import tables as t
+from schemas.words import counted
 from tasks.definitions import PARTIAL
 from tasks.land import WORKS
 from tasks.parse import CORPUS
@@ -132,12 +133,10 @@ def _look_at(conn: Connection, corpus: str, since: datetime) -> Undecided:
     if sweeps(conn):  # its versions are newer than those of a snapshot, which would not decide them
         # The future alone is not asked for by a rescan; the months in it are.
         windows = undecided_windows(conn) - {api.FUTURE}
-        return Undecided(corpus, since, _counted(len(windows), "month"), f"collab rescan --source {api.SOURCE}")
-    return Undecided(corpus, since, _counted(len(undecided_parts(conn)), "part"), "collab rescan")
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}" if number else ""
+        left = counted(len(windows), "month") if windows else ""
+        return Undecided(corpus, since, left, f"collab rescan --source {api.SOURCE}")
+    parts = undecided_parts(conn)
+    return Undecided(corpus, since, counted(len(parts), "part") if parts else "", "collab rescan")
 
 
 def _loaded_since(conn: Connection, source: str, since: datetime) -> set[str]:

@@ -24,15 +24,16 @@ from schemas.errors import LandingError, UndoRefused, UsageError
 from schemas.reviewed import counting_digest
 from schemas.settings import Settings
 from schemas.staging import arrow_schema
+from schemas.words import counted
 from tasks import batch as batches
 from tasks import quarantine
-from tasks.again import SOURCE, Again, close_batch
-from tasks.batch import OTHER_COUNTS, Batch, Outcome
+from tasks.batch import Batch, Outcome
 from tasks.derive import Deriver
 from tasks.former import Manifest, folder_of, read_former, read_manifest
+from tasks.internal_batches import InternalBatch, close_batch
 from tasks.land import OpenLanding, read_landing
-from tasks.ledger import REBUILD, RELEASED, UNDO, next_moment
-from tasks.load import CATEGORIES, CHILDREN, restore_works
+from tasks.ledger import REBUILD, RELEASED, UNDO, WAREHOUSE, next_moment
+from tasks.load import CHILDREN, restore_works
 from tasks.registry import describe_rors, note_restored, reference_folder
 from tasks.versions import VERSION, Keep, is_blocked, keep_nothing
 from tasks.warehouse import Warehouse, attach_arrow, detach_arrow, utc_now
@@ -94,7 +95,7 @@ def _chain(conn: Connection, batch_id: str, *, with_later: bool) -> list[sa.Row[
     of = t.batch.c
     row = _find(conn, batch_id)
     batch_id = row.batch_id
-    if row.source == SOURCE:
+    if row.source == WAREHOUSE:
         raise UndoRefused(f"{batch_id} decided stored works again; it came from no source", "only loads can be undone")
     if row.undone_at is not None:
         return []
@@ -105,7 +106,7 @@ def _chain(conn: Connection, batch_id: str, *, with_later: bool) -> list[sa.Row[
         )
     is_later = sa.and_(of.finished_at > row.finished_at, of.undone_at.is_(None), of.kind.not_in([UNDO, REBUILD]))
     later = conn.execute(sa.select(t.batch).where(is_later).order_by(of.finished_at.desc())).all()
-    decided = next((one for one in later if one.source == SOURCE), None)
+    decided = next((one for one in later if one.source == WAREHOUSE), None)
     if decided is not None:
         raise UndoRefused(
             f"{decided.batch_id} decided stored works again after {batch_id}",
@@ -113,9 +114,9 @@ def _chain(conn: Connection, batch_id: str, *, with_later: bool) -> list[sa.Row[
         )
     brought = [one for one in later if one.end_record > one.first_record]
     if brought and not with_later:
-        count = f"{len(brought)} {'batch was' if len(brought) == 1 else 'batches were'} loaded"
+        count = counted(len(brought), "batch was", "batches were")
         raise UsageError(
-            f"{count} after {batch_id}, the newest is {brought[0].batch_id}",
+            f"{count} loaded after {batch_id}, the newest is {brought[0].batch_id}",
             f"undo that first, or all of them: `collab undo {batch_id} --with-later`",
         )
     return [*(brought if with_later else ()), row]
@@ -132,14 +133,14 @@ def _find(conn: Connection, name: str) -> sa.Row[tuple[object, ...]]:
     if row is not None:
         return row
     endings = [of.batch_id.endswith(end, autoescape=True) for end in (name, name + FIRST_RECORD)]
-    ending = sa.select(t.batch).where(sa.or_(*endings), of.source != SOURCE)
+    ending = sa.select(t.batch).where(sa.or_(*endings), of.source != WAREHOUSE)
     found = conn.execute(ending.order_by(of.finished_at)).all() if name else []
     if len(found) == 1:
         return found[0]
     if found:
         ids = ", ".join(one.batch_id for one in found)
         raise UsageError(f"{name!r} ends the ids of {len(found)} batches", f"give one whole: {ids}")
-    near = get_close_matches(name, conn.scalars(sa.select(of.batch_id).where(of.source != SOURCE)).all(), n=1)
+    near = get_close_matches(name, conn.scalars(sa.select(of.batch_id).where(of.source != WAREHOUSE)).all(), n=1)
     raise UsageError(f"no batch {name!r}", f"did you mean {near[0]}?" if near else "`collab status` lists them")
 
 
@@ -195,8 +196,8 @@ def _restore(conn: Connection, settings: Settings, batch_id: str, former: dict[s
     """Put works, and with them ledger and mart, back as they were; returns works restored and works removed."""
     staged = {name: _staged(name, former[name]) for name in KEPT_OF_WORKS} | {"arrived": former["arrived"]}
     stage_of = {name: attach_arrow(conn, f"stage_{name}", data) for name, data in staged.items()}
-    again = Again(f"{UNDO}/{batch_id}", UNDO, batch_id)
-    change = restore_works(conn, stage_of, stage_of["arrived"], again.batch_id)
+    batch = InternalBatch(f"{UNDO}/{batch_id}", UNDO, batch_id)
+    change = restore_works(conn, stage_of, stage_of["arrived"], batch.batch_id)
     of = change.affected.c
     tallied = {
         "updated": sa.and_(of.is_stored, of.was_stored, ~of.is_mate),
@@ -207,8 +208,8 @@ def _restore(conn: Connection, settings: Settings, batch_id: str, former: dict[s
     tally = dict(conn.execute(sa.select(*sums)).mappings().one())
     removed = int(tally.pop("removed"))
     restored = sum(tally.values())
-    counts = {**dict.fromkeys(CATEGORIES, 0), **tally, "fetched": restored, "listed": removed, "applied": removed}
-    close_batch(conn, again, counts, change, settings)
+    counts = {**tally, "fetched": restored, "listed": removed, "applied": removed}
+    close_batch(conn, batch, counts, change, settings)
     detach_arrow(conn, [f"stage_{name}" for name in staged])
     return restored, removed
 
@@ -320,12 +321,12 @@ def release(warehouse: Warehouse, settings: Settings, batch_id: str) -> Released
         with warehouse.reading() as conn:
             reference = reference_folder(conn, settings, workspace)
         workers.provide(reference)
-        again = Batch(name, landing, folder, row.first_record, row.end_record, utc_now(), reference)
-        staged = batches.stage(again, landed, Deriver(workers), workspace.folder, settings)
+        batch = Batch(name, landing, folder, row.first_record, row.end_record, utc_now(), reference)
+        staged = batches.stage(batch, landed, Deriver(workers), workspace.folder, settings)
         report = batches.validate(staged)
         command = f"collab undo {batch_id} --release"
         outcome = batches.load_again(
-            warehouse, again, staged, report, settings, lambda conn, keep: _let_in(conn, batch_id, keep), command
+            warehouse, batch, staged, report, settings, lambda conn, keep: _let_in(conn, batch_id, keep), command
         )
     return Released(held, outcome)
 
@@ -350,7 +351,7 @@ def _let_in(conn: Connection, batch_id: str, keep: Keep) -> None:
 
 def _note_release(conn: Connection, row: sa.Row[tuple[object, ...]], name: str) -> None:
     """A batch without records, so that undoing what came later does not block the versions again."""
-    counts = dict.fromkeys((*CATEGORIES, *OTHER_COUNTS, "credits"), 0)
+    counts = dict.fromkeys((*t.COUNTS, "credits"), 0)
     unsaid = dict.fromkeys(("source_records", "source_listed", "run_id", "undone_at"))
     now = next_moment(conn)
     place = {"batch_id": name, "first_record": row.end_record, "started_at": now, "finished_at": now}

@@ -18,13 +18,12 @@ from html.entities import name2codepoint
 import msgspec
 
 from schemas.fields import PaperSubject
+from schemas.tables import STRING_LIMIT, TITLE_LIMIT
 from schemas.venue_list import FRONT_MATTER, NOT_ACCEPTED, PLACEHOLDERS, RETRACTED, Paper, Slot, paper_decoder
 from schemas.words import fold
 from schemas.work_ids import list_id
 from tasks.parse import (
     EVIDENCE_LIMIT,
-    STRING_LIMIT,
-    TITLE_LIMIT,
     Address,
     Author,
     BadRecord,

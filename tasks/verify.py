@@ -7,6 +7,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import reduce
+from operator import add
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -14,10 +16,9 @@ from sqlalchemy import Connection, Select, Table
 
 from schemas import tables as t
 from schemas.errors import VerifyFailed
-from schemas.reviewed import code_version, definitions_digest
 from tasks.aggregate import Years, rebuilt, year_slices
 from tasks.engines import backend_of
-from tasks.ledger import REBUILD, next_moment
+from tasks.ledger import REBUILD, note_internal_batch
 from tasks.warehouse import clear_scratch, scratch, utc_now
 
 
@@ -64,23 +65,12 @@ def rebuild(conn: Connection, marts: Sequence[Table] = t.MART) -> dict[str, int]
 
     It is a batch of its own without records, so that the ledger (reason `definition`) and the next release know it.
     """
-    now = utc_now()
-    batch_id = f"rebuild/{now:%Y-%m-%dT%H:%M:%S.%f}"
+    started_at = utc_now()
+    batch_id = f"{REBUILD}/{started_at:%Y-%m-%dT%H:%M:%S.%f}"
     slices = year_slices(conn)
     with backend_of(conn).joining_whole(conn):
         changed = {mart.name: sum(_rebuild(conn, mart, years, batch_id) for years in slices) for mart in marts}
-    texts = {
-        "batch_id": batch_id,
-        "landing_id": batch_id,
-        "source": "warehouse",
-        "window_name": "all",
-        "kind": REBUILD,
-        "landing_uri": "",
-        "sha256": "",
-    }
-    texts |= {"code_version": code_version(), "definitions": definitions_digest()}
-    zeros = {c.name: 0 for c in t.batch.columns if isinstance(c.type, sa.BigInteger)}
-    conn.execute(t.batch.insert(), {**zeros, **texts, "started_at": now, "finished_at": next_moment(conn)})
+    note_internal_batch(conn, batch_id, REBUILD, "all", started_at=started_at)
     return changed
 
 
@@ -179,12 +169,13 @@ def _remembered(conn: Connection) -> Finding:
 
 def _conservation(conn: Connection) -> Finding:
     of = t.batch.c
-    parts = of.new + of.updated + of.unchanged + of.superseded + of.out_of_scope + of.quarantined
+    whole = {of.fetched: t.RECORD_COUNTS, of.listed: t.DELETION_COUNTS}
+    loses = (total != reduce(add, (of[name] for name in parts)) for total, parts in whole.items())
     return _finding(
         conn,
         "batches conserve records",
         _rows(t.batch),
-        sa.select(of.batch_id).where(sa.or_(of.fetched != parts, of.listed != of.applied + of.absent)),
+        sa.select(of.batch_id).where(sa.or_(*loses)),
     )
 
 

@@ -183,10 +183,10 @@ class Warehouse:
             raise
 
 
-def attach_arrow(conn: Connection, name: str, data: pa.Table) -> Table:
+def attach_arrow(conn: Connection, name: str, data: pa.Table) -> sa.TableClause:
     """Make an Arrow table readable in SQL under `name` until `detach_arrow` or the end of the transaction."""
     backend_of(conn).attach(conn, name, data)
-    return sa.table(name, *(sa.column(field.name, sql_type(field.type)) for field in data.schema))  # type: ignore[return-value]
+    return sa.table(name, *(sa.column(field.name, sql_type(field.type)) for field in data.schema))
 
 
 def detach_arrow(conn: Connection, names: Sequence[str]) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from flows.progress import Lines
-from flows.steps import COUNTS, Summary, directly, run_night
+from flows.steps import Summary, directly, run_night
 from schemas import tables as t
 from schemas.settings import Settings
 from tasks.intake import SnapshotIntake
@@ -135,7 +135,7 @@ def run(settings: Settings, until: date | None = None) -> Summary:
 
 def counts(summary: Summary) -> dict[str, int]:
     """Counts of all batches of a night, zeros left out."""
-    sums = {name: sum(outcome.row[name] for outcome in summary.outcomes) for name in COUNTS}
+    sums = {name: sum(outcome.row[name] for outcome in summary.outcomes) for name in t.COUNTS}
     return {name: value for name, value in sums.items() if value}
 
 

@@ -1,1 +1,1 @@
-"""Ready questions to a release, each a function that returns an Answer."""
+"""Ready-made questions about a release, each a function that returns an Answer."""

@@ -116,7 +116,7 @@ def partners_by_year(release: Release, of: Slice, country: str, top: int = 10) -
         row.territory_b if row.territory_a == code else row.territory_a for row in _pairs_of(release, of, code)[:top]
     ]
     rank, ric = release.table("partner_rank"), release.table("pair_ric")
-    keys = ("corpus", "policy", "field", "year", "territory", "partner")
+    keys = (*t.CELL, "territory", "partner")
     found = release.rows(
         sa.select(rank, ric.c.ric, ric.c.ric_low, ric.c.ric_high)
         .join_from(rank, ric, sa.and_(*(rank.c[name] == ric.c[name] for name in keys)))

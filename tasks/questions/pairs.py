@@ -67,7 +67,7 @@ def _share_of(row: sa.Row[Any]) -> tuple[object, ...]:
 
 def _with_world(of: Slice, ends: tuple[str, str]) -> sa.Select[Any]:
     world, pair = t.world_year, t.pair_year
-    same = (pair.c[name] == world.c[name] for name in ("corpus", "policy", "field", "year"))
+    same = (pair.c[name] == world.c[name] for name in t.CELL)
     is_pair = sa.and_(*same, pair.c.territory_a == ends[0], pair.c.territory_b == ends[1])
     return (
         sa.select(
@@ -90,7 +90,7 @@ def pair_by_field(release: Release, slices: list[Slice], a: str, b: str) -> Answ
     ends = two_countries(a, b, first.policy)
     found = release.table("pair_indices")
     rates = release.table("pair_rates")
-    keys = ("corpus", "policy", "field", "year", "territory_a", "territory_b")
+    keys = (*t.CELL, "territory_a", "territory_b")
     rows: list[tuple[object, ...]] = []
     for of in slices:
         query = (

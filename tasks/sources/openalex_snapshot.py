@@ -18,16 +18,14 @@ import msgspec
 
 from schemas.errors import SourceError, UsageError
 from schemas.settings import Settings
+from schemas.words import counted
 from tasks.sources.files import Root
 
 SOURCE = "openalex-snapshot"
 REPEATED_DATES = 2
 DELETED_IDS = "deleted_ids.csv"
-_PLACES = (
-    "data/jsonl",
-    "jsonl",
-    "",
-)  # below the root: public bucket, dated full snapshots, or the works folder's parent itself
+# Below the root: the public bucket, dated full snapshots, or the parent of the folder of works itself.
+_PLACES = ("data/jsonl", "jsonl", "")
 _PART = re.compile(
     r"(?:s3|https?)://[^/?#]+/(?:[\w=-][\w.=-]*/)*works/(updated_date=(\d{4}-\d{2}-\d{2})/part_\d{1,9}\.gz)"
 )
@@ -72,7 +70,7 @@ class Window:
     @property
     def why(self) -> str:
         """How many files it is."""
-        return f"{len(self.parts)} parts"
+        return counted(len(self.parts), "part")
 
     @property
     def records(self) -> int:
@@ -136,12 +134,13 @@ class Snapshot:
         return "\n".join(kept).encode(), len(kept)
 
     def _parts(self, name: str, raw: bytes) -> list[Part]:
+        entity: _Entity | None
         try:
             if name.endswith("works/manifest.json"):
                 entity = msgspec.json.decode(raw, type=_Entity)
             else:
                 combined = msgspec.json.decode(raw, type=_Combined)
-                entity = next((e for e in combined.entities if e.entity == "works"), None)  # type: ignore[assignment]
+                entity = next((e for e in combined.entities if e.entity == "works"), None)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
             raise SourceError(
                 f"{self.root.address}/{name}: {exc}",

@@ -203,7 +203,7 @@ def note(line: str) -> None:
 
 def sample_snapshot(works: int) -> Path:
     """A snapshot of full-size works in one day, made once; above MADE_AT_ONCE of as many whole copies as fit."""
-    folder = BENCH / f"snapshot-{works}-{digest_of('tasks/sample.py')}"
+    folder = BENCH / f"snapshot-{works}-{digest_of('tasks/sample.py', 'tasks/sample_records.py')}"
     if (folder / WORKS / "manifest.json").exists():
         return folder
     note(f"writing {works:,} works to {folder.relative_to(ROOT)}")

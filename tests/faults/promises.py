@@ -9,8 +9,7 @@ import sqlalchemy as sa
 
 from schemas import tables as t
 from schemas.settings import Settings
-from tasks.again import SOURCE
-from tasks.ledger import RELEASED, has_changed
+from tasks.ledger import RELEASED, WAREHOUSE, has_changed
 from tasks.releases import opened
 from tasks.warehouse import Warehouse
 from tests.factory import contents, prove, rows
@@ -29,7 +28,7 @@ def promises_hold(settings: Settings) -> dict[str, list[tuple]]:
     with Warehouse.open(settings, create=False) as warehouse:
         with warehouse.transaction() as conn:
             prove(conn)
-        batches = rows(warehouse, sa.select(t.batch).where(t.batch.c.source != SOURCE))
+        batches = rows(warehouse, sa.select(t.batch).where(t.batch.c.source != WAREHOUSE))
         for batch in batches:
             assert batch["fetched"] == sum(batch[name] for name in CATEGORIES), batch
             assert batch["listed"] == batch["applied"] + batch["absent"], batch

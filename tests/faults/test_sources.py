@@ -15,7 +15,7 @@ import tasks.volume as volume
 import tasks.warehouse as warehouses
 from schemas import tables as t
 from schemas.errors import GateStopped, SourceError
-from tasks.report import read_status
+from tasks.status import read_status
 from tasks.warehouse import Warehouse, utc_now
 from tests.factory import author, contents, counts, rows, run, work, write_snapshot
 from tests.faults.conftest import of_api

@@ -15,7 +15,7 @@ from schemas import tables as t
 from schemas.errors import GateStopped, SourceError
 from tasks import batch as batches
 from tasks.night import Night
-from tasks.report import read_status
+from tasks.status import read_status
 from tasks.warehouse import Warehouse, utc_now
 from tests.factory import author, contents, rows, run, work, write_snapshot
 
@@ -101,13 +101,13 @@ def test_what_is_wrong_with_the_next_window_waits_until_this_one_is_loaded(setti
 
 
 def test_the_run_is_told_to_have_failed_while_landing(settings, monkeypatch):
-    from flows.steps import with_night
+    from flows.steps import RunRequest, with_night
 
     damage(settings, "2026-01-02")
     for name in ("home", "scope", "workers", "snapshot", "batch_works"):
         monkeypatch.setenv(f"COLLAB_{name.upper()}", str(getattr(settings, name)))
     with pytest.raises(SourceError):
-        with_night(run_night, directly)
+        with_night(run_night, directly, RunRequest())
     with Warehouse.open(settings) as warehouse, warehouse.reading() as conn:
         (failed,) = conn.execute(sa.select(t.run.c.step, t.run.c.batches)).tuples()
         assert failed == ("land 2026-01-02.0000", 1)

@@ -9,7 +9,7 @@ import tasks.batch as batches
 import tasks.land as landings
 from schemas import tables as t
 from schemas.errors import GateStopped
-from tasks.report import read_status
+from tasks.status import read_status
 from tasks.warehouse import Warehouse, utc_now
 from tests.factory import author, counts, proven, rows, run, work, write_snapshot
 

@@ -21,8 +21,9 @@ import schemas.expectations as expectations
 import tasks.engines.postgresql as postgresql
 import tasks.gates
 from flows.progress import Lines
-from flows.steps import COUNTS, Summary, directly, run_night
+from flows.steps import Summary, directly, run_night
 from schemas import tables as t
+from schemas.settings import load_settings
 from tasks.harvest import ApiIntake
 from tasks.night import Night
 from tasks.warehouse import Warehouse
@@ -126,7 +127,7 @@ def live_through_everything(root, monkeypatch) -> None:
 def undo_and_release(collab) -> None:
     """The last two batches with works are taken back and let in again, the older one with all its kinds of change."""
     of = t.batch.c
-    with Warehouse.open(flows.cli.load_settings()) as warehouse:
+    with Warehouse.open(load_settings()) as warehouse:
         loaded = sa.select(of.batch_id).where(
             of.kind == "works", of.source == "openalex-snapshot", of.new + of.updated > 0
         )
@@ -159,7 +160,7 @@ def live_on_the_api() -> None:
     """Four nights in which a work vanishes, is removed, and comes back."""
     works = [work(n, publication_date="2026-11-05", publication_year=2026) for n in (41, 42)]
     with ReplayServer(works) as server:
-        settings = flows.cli.load_settings(
+        settings = load_settings(
             openalex_url=server.url, openalex_api_key="secret-key-of-a-test", openalex_rate=50, openalex_window_days=0
         )
         for day in range(22, 26):
@@ -178,8 +179,8 @@ def test_citus_would_refuse_nothing_that_we_do(tmp_path, statements, monkeypatch
     live_through_everything(tmp_path / "s", monkeypatch)
     reasons = {statement: refused(statement) for statement in sorted(statements)}
     assert {statement: why for statement, why in reasons.items() if why} == {}
-    with Warehouse.open(flows.cli.load_settings()) as warehouse:  # and now: did all of it happen?
-        sums = rows(warehouse, sa.select(*(sa.func.sum(t.batch.c[name]).label(name) for name in COUNTS)))[0]
+    with Warehouse.open(load_settings()) as warehouse:  # and now: did all of it happen?
+        sums = rows(warehouse, sa.select(*(sa.func.sum(t.batch.c[name]).label(name) for name in t.COUNTS)))[0]
         booked = rows(warehouse, sa.select(t.ledger_of(t.pair_year).c.reason).distinct())
     assert [name for name, count in sums.items() if not count] == []
     assert {row["reason"] for row in booked} >= {"new", "corrected", "eligibility", "citations", "deleted"}

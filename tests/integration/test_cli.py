@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-import flows.cli
 from schemas import tables as t
+from schemas.settings import load_settings
 from tasks.warehouse import Warehouse, utc_now
 from tests.commands import error, run
 from tests.factory import rows, work, write_snapshot
@@ -38,7 +38,7 @@ def test_a_whole_visit(collab, snapshot, tmp_path):
     assert "territory_a" in shown.stdout
     code, output = collab("status")
     assert code == 0, output
-    assert "1 open records in quarantine" in output
+    assert "1 open record in quarantine" in output
     code, output = collab("quarantine", "list")
     assert code == 0
     assert "W13" in output
@@ -57,7 +57,7 @@ def test_quarantined_records_come_back_after_a_fix(collab, snapshot, monkeypatch
     run(collab, snapshot)
     code, output = collab("quarantine", "retry", "--no-prefect")
     assert "1 batch," in output  # still broken: held again, listed once
-    assert "1 open records" in collab("status")[1]
+    assert "1 open record" in collab("status")[1]
     import schemas.expectations as expectations
 
     relaxed = [check for check in expectations.record_checks() if check.rule.id != "year_range"]
@@ -65,7 +65,7 @@ def test_quarantined_records_come_back_after_a_fix(collab, snapshot, monkeypatch
     code, output = collab("quarantine", "retry", "--no-prefect")
     assert code == 0, output
     assert "0 open records" in collab("status")[1]
-    with Warehouse.open(flows.cli.load_settings()) as warehouse:
+    with Warehouse.open(load_settings()) as warehouse:
         assert [row["resolution"] for row in rows(warehouse, sa.select(t.quarantine))] == ["retried"]
         assert 13 in {row["work_id"] for row in rows(warehouse, sa.select(t.work.c.work_id))}
     assert "no cell changed" in collab("quarantine", "retry", "--no-prefect")[1]
@@ -83,16 +83,16 @@ def test_records_that_did_not_say_which_work_they_are_come_back_too(collab, tmp_
 
     monkeypatch.setattr("tasks.parse.parse_updated_date", mended)
     assert collab("quarantine", "retry", "--no-prefect")[0] == 0
-    with Warehouse.open(flows.cli.load_settings()) as warehouse:
+    with Warehouse.open(load_settings()) as warehouse:
         held = rows(warehouse, sa.select(t.quarantine.c.raw, t.quarantine.c.resolution))
         assert {bytes(row["raw"]).strip() == b"{}": row["resolution"] for row in held} == {False: "retried", True: None}
         assert 13 in {row["work_id"] for row in rows(warehouse, sa.select(t.work.c.work_id))}
-    assert "1 open records" in collab("status")[1]
+    assert "1 open record" in collab("status")[1]
 
 
 def test_verify_finds_what_is_wrong(collab, snapshot, engine):
     run(collab, snapshot)
-    with Warehouse.open(flows.cli.load_settings()) as warehouse, warehouse.transaction() as conn:
+    with Warehouse.open(load_settings()) as warehouse, warehouse.transaction() as conn:
         conn.execute(sa.update(t.pair_year).values(papers=7).where(t.pair_year.c.policy == "iso"))
         conn.execute(sa.insert(t.work_field).values(work_id=999, field="ai", rule="x"))
         expected = ["pair_year = rebuild", "work_field: every row has its work"]
@@ -108,13 +108,13 @@ def test_verify_finds_what_is_wrong(collab, snapshot, engine):
 
 def test_rebuild_mends_the_mart_and_books_it(collab, snapshot):
     run(collab, snapshot)
-    with Warehouse.open(flows.cli.load_settings()) as warehouse, warehouse.transaction() as conn:
+    with Warehouse.open(load_settings()) as warehouse, warehouse.transaction() as conn:
         conn.execute(sa.delete(t.pair_year))
         conn.execute(sa.delete(t.ledger_of(t.pair_year)))
     assert collab("verify")[0] == 1
     assert collab("rebuild")[0] == 0
     assert collab("verify")[0] == 0
-    with Warehouse.open(flows.cli.load_settings()) as warehouse:
+    with Warehouse.open(load_settings()) as warehouse:
         reasons = rows(warehouse, sa.select(t.ledger_of(t.pair_year).c.reason).distinct())
     assert reasons == [{"reason": "definition"}]
     assert collab("publish")[0] == 0
@@ -123,7 +123,7 @@ def test_rebuild_mends_the_mart_and_books_it(collab, snapshot):
 def test_status_is_red_when_stale_or_stopped(collab, snapshot, monkeypatch):
     run(collab, snapshot)
     assert collab("status")[0] == 0
-    with Warehouse.open(flows.cli.load_settings()) as warehouse, warehouse.transaction() as conn:
+    with Warehouse.open(load_settings()) as warehouse, warehouse.transaction() as conn:
         conn.execute(sa.update(t.run).values(ended_at=utc_now() - timedelta(days=3)))
     code, output = collab("status")
     assert code == 1

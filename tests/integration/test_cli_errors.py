@@ -13,8 +13,8 @@ import duckdb
 import pytest
 import sqlalchemy as sa
 
-import flows.cli
 from schemas import tables as t
+from schemas.settings import load_settings
 from tasks.layout import VERSION
 from tasks.warehouse import Warehouse
 from tests.commands import error, run
@@ -155,7 +155,7 @@ def test_corrections_in_a_pipe_are_refused_and_not_waited_for(collab, tmp_path):
 
 def test_a_warehouse_that_lost_what_it_says_of_itself_is_one_line(collab, snapshot):
     run(collab, snapshot)
-    with Warehouse.open(flows.cli.load_settings()) as warehouse, warehouse.transaction() as conn:
+    with Warehouse.open(load_settings()) as warehouse, warehouse.transaction() as conn:
         conn.execute(sa.delete(t.meta).where(t.meta.c.name.in_(["scope", "definitions"])))
     assert "ops.meta lacks definitions and scope" in error(*run(collab, snapshot))
     assert "ops.meta lacks definitions and scope" in error(*collab("status"))
@@ -163,7 +163,7 @@ def test_a_warehouse_that_lost_what_it_says_of_itself_is_one_line(collab, snapsh
 
 def test_a_newer_warehouse_is_one_line(collab, snapshot):
     run(collab, snapshot)
-    with Warehouse.open(flows.cli.load_settings()) as warehouse, warehouse.transaction() as conn:
+    with Warehouse.open(load_settings()) as warehouse, warehouse.transaction() as conn:
         conn.execute(sa.update(VERSION).values(version_num="0099"))
     assert "upgrade collab-atlas" in error(*run(collab, snapshot))
 
@@ -201,7 +201,7 @@ def test_a_full_disk_is_one_line_and_nothing_is_half_done(collab, snapshot, tmp_
     monkeypatch.undo()
     monkeypatch.setenv("COLLAB_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("COLLAB_SCOPE", "all")
-    with Warehouse.open(flows.cli.load_settings()) as warehouse:
+    with Warehouse.open(load_settings()) as warehouse:
         assert rows(warehouse, sa.select(t.batch)) == []
     assert run(collab, snapshot)[0] == 0
     assert collab("verify")[0] == 0

@@ -7,7 +7,7 @@ import re
 import pytest
 import sqlalchemy as sa
 
-import flows.cli
+from schemas.settings import load_settings
 from tasks.layout import VERSION
 from tasks.warehouse import Warehouse
 from tests.commands import error, run
@@ -96,7 +96,7 @@ def test_check_tries_everything_and_reports_each_failure(collab, snapshot, opena
     for line, says in zip(failures, ("no folder", "refused (401)", "gone.csv"), strict=True):
         assert says in line
     assert "warehouse_id" in output
-    with Warehouse.open(flows.cli.load_settings()) as warehouse, warehouse.transaction() as conn:
+    with Warehouse.open(load_settings()) as warehouse, warehouse.transaction() as conn:
         conn.execute(sa.update(VERSION).values(version_num="0099"))
     code, output = collab("check")
     assert code == 1, output

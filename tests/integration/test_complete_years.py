@@ -8,7 +8,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from flows import show
+from flows import show_report
 from schemas.settings import Settings
 from tasks import gates
 from tasks.releases import open_release
@@ -22,7 +22,7 @@ def report_of(settings: Settings) -> tuple[Report, str]:
     with Warehouse.open(settings, create=True) as warehouse, warehouse.reading() as conn:
         found = read_report(conn, settings, "all")
     printed = StringIO()
-    show.report(Console(file=printed, width=200), found)
+    show_report.report(Console(file=printed, width=200), found)
     return found, printed.getvalue()
 
 

@@ -15,7 +15,6 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 import schemas.sets as sets
-import tasks.again as again
 import tasks.aggregate as aggregate
 import tasks.batch as batches
 import tasks.definitions as definitions
@@ -31,6 +30,7 @@ from schemas.fields import load_definitions
 from schemas.mentions import load_mentions
 from schemas.settings import load_settings
 from schemas.territories import Policy, policies
+from tasks import internal_batches
 from tasks.definitions import is_outdated
 from tasks.derive import Deriver
 from tasks.ledger import changes_since
@@ -236,7 +236,7 @@ def test_any_corpus_under_other_definitions(works, listed, gone, is_kept, tmp_pa
     arrivals = arrange(works, gone, [], [])
     arrivals += [Arrival("works", tuple(listed), datetime(2026, 1, 3))] if listed else []
     old, new = (load_settings(home=home / name, scope="all", workers=1) for name in ("old", "new"))
-    monkeypatch.setattr(again, "check_gates", batches.check_gates)
+    monkeypatch.setattr(internal_batches, "check_gates", batches.check_gates)
     with monkeypatch.context():
         load(arrivals, old)
         other()

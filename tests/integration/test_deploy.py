@@ -33,7 +33,7 @@ from flows.deployed import load_settings as settings_of_a_run
 from flows.past_runs import forget_runs
 from flows.progress import Lines
 from flows.rescan import rescan
-from flows.steps import RESCAN, SOURCES, Summary, directly, run_night, with_night
+from flows.steps import RESCAN, SOURCES, RunRequest, Summary, directly, run_night, with_night
 from flows.verify import verify
 from schemas import tables as t
 from schemas.errors import BudgetExhausted, GateStopped, UsageError
@@ -108,7 +108,7 @@ def test_deploying_twice_leaves_one_automation_of_each_and_what_it_has_seen(depl
         assert all(len(found.actions) == 2 for found in told)
         shown = str([found.model_dump(mode="json") for found in held])
         assert TOKEN not in shown + str(client.read_block_documents(include_secrets=False))
-    assert second.ways == ["webhook", "mail"]
+    assert second.channels == ["webhook", "mail"]
 
 
 def test_an_automation_that_was_changed_or_doubled_is_put_right_and_one_switched_off_stays_off(deployed, monkeypatch):
@@ -128,7 +128,7 @@ def test_an_automation_that_was_changed_or_doubled_is_put_right_and_one_switched
     assert done.automations[f"{PREFIX}of an older release"] == "removed"
     assert not changed.enabled
     assert changed.trigger.within == timedelta(hours=30)
-    assert done.ways == ["webhook", "mail"]
+    assert done.channels == ["webhook", "mail"]
 
 
 def test_the_form_of_a_run_explains_every_parameter_and_refuses_wrong_values(deployed):
@@ -233,7 +233,8 @@ def test_a_rescan_takes_parts_that_nights_leave_alone_and_says_when_there_are_no
     assert [name for name in tasks if name.startswith("load ") and "2026-01-01" in name]
     again = rescan(snapshot=str(root))
     assert again == "nothing to do: every part is loaded as the manifest describes it"
-    assert with_night(run_night, directly, snapshot=str(root), rescan_days=7, flow=RESCAN) == again  # --no-prefect
+    asked = RunRequest(RESCAN, snapshot=str(root), rescan_days=7)
+    assert with_night(run_night, directly, asked) == again  # --no-prefect
 
 
 def test_a_backfill_without_an_end_goes_to_today(home):
@@ -263,7 +264,7 @@ def test_a_run_says_as_events_what_a_maintainer_should_know(tmp_path, home, monk
     days = {"2026-01-01": [work(11), work(12, publication_year=2999)]}
     ((event, message),) = night(days)
     assert event == "collab.quarantine.grows"
-    assert message.startswith("1 open records in quarantine, 1 more than before -> `collab quarantine list`")
+    assert message.startswith("1 open record in quarantine, 1 more than before -> `collab quarantine list`")
     assert night(days) == []
     monkeypatch.setattr("tasks.gates.FEWEST_WORKS", 1)
     ((event, message),) = night({**days, "2026-01-02": [work(13, publication_year=2999)]})

@@ -12,7 +12,8 @@ from schemas import tables as t
 from schemas.errors import UsageError, WarehouseError
 from schemas.settings import load_settings
 from tasks.engines.postgresql import READER, SESSION, WRITER
-from tasks.report import read_report, read_status
+from tasks.report import read_report
+from tasks.status import read_status
 from tasks.verify import rebuild
 from tasks.warehouse import Warehouse, utc_now
 from tests.factory import cell, prove, run, work, write_snapshot

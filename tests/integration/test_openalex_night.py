@@ -13,12 +13,12 @@ import pytest
 import sqlalchemy as sa
 from rich.console import Console
 
-from flows import show
+from flows import show_status
 from schemas import tables as t
 from schemas.errors import BudgetExhausted, PlanRefused, SourceError
 from tasks.harvest import ApiIntake
 from tasks.night import Night
-from tasks.report import read_status
+from tasks.status import read_status
 from tasks.undo import undo
 from tasks.warehouse import Warehouse, utc_now
 from tests.factory import author, counts, proven, rows, run, write_snapshot
@@ -263,7 +263,7 @@ def test_status_names_the_command_that_goes_on_with_kept_pages(api, settings_of)
         found = read_status(conn, settings, utc_now())
     console = Console(width=200)
     with console.capture() as printed:
-        show.status(console, found, settings)
+        show_status.status(console, found, settings)
     assert [line for line in printed.get().splitlines() if line.startswith("PARTLY")] == [
         f"PARTLY FETCHED {window}; the next night or `collab {command}` goes on from there"
         for window, command in (

@@ -9,14 +9,14 @@ import pytest
 import sqlalchemy as sa
 from rich.console import Console
 
-from flows import show
-from flows.steps import directly, run_night, with_night
+from flows import show, show_status
+from flows.steps import RunRequest, directly, run_night, with_night
 from schemas import tables as t
 from schemas.errors import GateStopped, SourceError
 from tasks.publish import publish
-from tasks.report import read_status
 from tasks.runs import Begun, recorded_alone
 from tasks.sources.venue_list import SOURCE as LISTS
+from tasks.status import read_status
 from tasks.undo import undo
 from tasks.warehouse import Warehouse, utc_now
 from tests.factory import author, rows, work, write_snapshot
@@ -33,7 +33,7 @@ def home(tmp_path, monkeypatch, settings_for):
 
 
 def night() -> str:
-    return with_night(run_night, directly)
+    return with_night(run_night, directly, RunRequest())
 
 
 def said(settings, later: timedelta = timedelta()) -> tuple[str, bool]:
@@ -42,7 +42,7 @@ def said(settings, later: timedelta = timedelta()) -> tuple[str, bool]:
         found = read_status(conn, settings, utc_now() + later)
     console = Console(width=200)
     with console.capture() as printed:
-        show.status(console, found, settings)
+        show_status.status(console, found, settings)
     return printed.get(), found.is_good
 
 
@@ -90,7 +90,7 @@ def test_a_stop_is_over_when_the_mended_source_was_taken_in(home, tmp_path, monk
         night()
     text, _ = said(home)
     assert "year_range" in text.split("Rules broken")[1].split("FAILED")[0]  # which rule refused the record
-    with_night(run_night, directly, until=date(2026, 1, 1))  # did not look at what was wrong
+    with_night(run_night, directly, RunRequest(until=date(2026, 1, 1)))  # did not look at what was wrong
     assert "STOPPED" in said(home)[0]
     write_snapshot(tmp_path / "s", {**DAYS, "2026-01-02": [work(13)]})
     night()

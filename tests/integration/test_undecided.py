@@ -19,7 +19,7 @@ import tasks.derive as derive
 import tasks.harvest as harvest
 import tasks.rederive as rederiving
 import tasks.warehouse as warehouses
-from flows import show
+from flows import show, show_status
 from flows.progress import Lines
 from flows.steps import Summary, directly, run_night
 from schemas import tables as t
@@ -30,8 +30,8 @@ from tasks.intake import SnapshotIntake
 from tasks.ledger import REBUILD, changes_since
 from tasks.night import Night
 from tasks.rederive import Rederived, rederive
-from tasks.report import read_status
 from tasks.retention import prune
+from tasks.status import read_status
 from tasks.warehouse import Warehouse, utc_now
 from tests.factory import URL, counts, proven, run, work, write_snapshot
 from tests.lists import bring, paper, write_list
@@ -113,7 +113,7 @@ def said(settings) -> str:
     console = Console(width=400, record=True)
     with Warehouse.open(settings) as warehouse, warehouse.reading() as conn:
         found = read_status(conn, settings, utc_now())
-    show.status(console, found, settings)
+    show_status.status(console, found, settings)
     lines = [line for line in console.export_text().splitlines() if line.startswith("OLDER DEFINITIONS")]
     assert len(lines) == len(found.undecided)
     assert not (lines and found.is_good)

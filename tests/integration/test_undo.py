@@ -14,11 +14,12 @@ import flows.cli
 import flows.recover_commands
 from schemas import tables as t
 from schemas.errors import GateStopped, LandingError, UndoRefused, UsageError
+from tasks.ledger import WAREHOUSE
 from tasks.publish import publish
 from tasks.quarantine import open_records
-from tasks.report import read_status
 from tasks.retention import prune
 from tasks.sample import write_sample
+from tasks.status import read_status
 from tasks.undo import Released, Undone, release, undo
 from tasks.validate import Report, Result
 from tasks.warehouse import Warehouse, utc_now
@@ -40,7 +41,7 @@ def batches(settings) -> list[str]:
     """Batches from sources, oldest first."""
     of = t.batch.c
     with Warehouse.open(settings) as warehouse:
-        query = sa.select(of.batch_id).where(of.source != "warehouse", of.end_record > of.first_record)
+        query = sa.select(of.batch_id).where(of.source != WAREHOUSE, of.end_record > of.first_record)
         return [row["batch_id"] for row in rows(warehouse, query.order_by(of.finished_at))]
 
 

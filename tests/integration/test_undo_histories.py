@@ -24,8 +24,8 @@ from hypothesis import HealthCheck, example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-import tasks.again
 import tasks.batch as batches
+import tasks.internal_batches
 from schemas import tables as t
 from schemas.errors import UndoRefused, UsageError
 from schemas.settings import load_settings
@@ -317,7 +317,7 @@ def rules(is_strict: bool) -> Iterator[None]:
     """The two entry points of Great Expectations replaced by plain Python."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(batches, "validate_staged", reject_by_year if is_strict else lambda folder: Report([], []))
-        for module in (batches, tasks.again):
+        for module in (batches, tasks.internal_batches):
             patched.setattr(module, "check_gates", plain_gates)
         yield
 

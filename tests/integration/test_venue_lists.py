@@ -28,8 +28,9 @@ from tasks.night import Night
 from tasks.parse import BadRecord
 from tasks.quarantine import open_records
 from tasks.relocate import put_in_force, relocate, works_concerned
-from tasks.report import read_report, read_status
+from tasks.report import read_report
 from tasks.sightings import newest_change
+from tasks.status import read_status
 from tasks.venue_papers import ListReader, identify
 from tasks.warehouse import Warehouse, utc_now
 from tests.factory import author, cell, counts, proven, rows, run, work, write_snapshot

@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flows import page
-from flows.again import command_of
 from flows.harmless import as_code, harmless
 from flows.page import Night
-from flows.steps import COUNTS, Summary
+from flows.rerun import command_of
+from flows.steps import Summary
 from schemas.errors import BudgetExhausted, GateStopped, SourceError, SourceUnavailable, UsageError
+from schemas.tables import COUNTS
 from tasks.batch import Outcome
 from tasks.ledger import Moved
 from tasks.publish import Release
