@@ -35,7 +35,7 @@ from tasks.segments import (
 from tasks.subdivisions import subdivision_at_end, subdivision_segments
 
 
-@lru_cache(maxsize=50_000)
+@lru_cache(maxsize=10_000)
 def read_addresses(raw: str) -> tuple[Named, ...]:
     """Countries that a raw affiliation string names, each once, in order of appearance; empty if it names none.
 

@@ -156,7 +156,7 @@ class Locator:
 
     def __init__(self, reference: Reference) -> None:
         self.reference = reference
-        self._undated = lru_cache(maxsize=10_000)(self._locate_undated)
+        self._undated = lru_cache(maxsize=1_000)(self._locate_undated)
 
     def locate(self, work: ParsedWork) -> Located:
         """Countries of every affiliation of a work, and its shares under every policy.

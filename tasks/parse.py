@@ -263,7 +263,7 @@ def _parse_author(item: openalex.Authorship, repairs: list[Repair]) -> Author:
     return Author(author_id, bool(item.is_corresponding), places)
 
 
-@lru_cache(maxsize=10_000)
+@lru_cache(maxsize=1_000)  # co-authors follow each other; ten times as many are seen again no more often
 def _parse_places(raw_institutions: bytes, raw_affiliations: bytes, raw_strings: bytes, single: str | None) -> Places:
     repairs: list[Repair] = []
     institutions: dict[str, Institution] = {}
