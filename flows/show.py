@@ -6,7 +6,7 @@ Text from sources is printed as it is, never as markup, with control characters 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from flows import status_lines
 from flows.harmless import safe
 from flows.steps import COUNTS
 from schemas.settings import PREFIX, Settings
@@ -23,11 +24,7 @@ from tasks.ledger import UNDO
 from tasks.parse import CORPUS
 from tasks.questions.answer import Answer
 from tasks.rederive import Rederived
-from tasks.report import FRESH_BY, Report, Status
-from tasks.runs import FAILED, INTERRUPTED, KILLED, RUNNING, Run
-from tasks.sources.openalex_api import SOURCE, bounds_of
-from tasks.sources.venue_list import SOURCE as LISTS
-from tasks.undecided import Undecided
+from tasks.report import Report, Status
 from tasks.undo import FIRST_RECORD
 from tasks.verify import Finding
 
@@ -208,103 +205,12 @@ def status(console: Console, found: Status, settings: Settings) -> None:
             rows,
             text_columns=6,
         )
-    for line in _red(found, settings):
+    for line in status_lines.red(found, settings):
         console.print(safe(line, LONGEST_LINE), style="bold red", markup=False, soft_wrap=True)
-    for line in _yellow(found):
+    for line in status_lines.yellow(found):
         console.print(safe(line, LONGEST_LINE), style="yellow", markup=False, soft_wrap=True)
-    for line in _plain(found, settings):
+    for line in status_lines.plain(found, settings):
         console.print(safe(line, LONGEST_LINE), markup=False, highlight=False, soft_wrap=True)
-
-
-def _command_that_goes_on(found: Status, of: str = "") -> str:
-    """Of the newest run on the source of a batch or landing, whose id begins with it; without one, of the newest that
-    brings works, lists left aside. Before version 6 no run was noted."""
-    source = of.split("/", maxsplit=1)[0]
-    for run in found.runs:
-        if run.source == source or (not source and run.flow in FRESH_BY and run.source != LISTS):
-            return f"`{run.command}`"
-    is_live = found.last_batch is not None and found.last_batch.source == SOURCE
-    return f"`collab run --source {SOURCE}`" if is_live else "`collab run`"
-
-
-def _red(found: Status, settings: Settings) -> Iterator[str]:
-    """What makes the exit code 1."""
-    for run in found.runs:
-        began = f"{run.flow} on {run.source} of {run.started_at:%Y-%m-%d %H:%M} UTC"
-        if run.state == KILLED:
-            yield f"KILLED {began} on {run.host}: it never came to its end; what was committed stays; `{run.command}`"
-        elif run.state == INTERRUPTED:
-            yield f"INTERRUPTED {began}, in step {run.step or 'none'}; what was committed stays; `{run.command}`"
-        elif run.state == FAILED:
-            yield f"FAILED {began}, in step {_step(run)}: {run.message}{_unless_said(run)}"
-    if found.last_batch is None and found.batches:
-        yield "EMPTY: every batch was undone; `collab undo BATCH --release` lets the versions of one in again"
-    for line in found.stopped:
-        again = _command_that_goes_on(found, line)
-        yield f"STOPPED {line}; the rules above say which records; mend the cause or the limit, then {again}"
-    for landing in found.unfinished:
-        yield f"UNFINISHED {landing}; {_command_that_goes_on(found, landing)} goes on from there"
-    for one in found.undecided:
-        yield f"OLDER DEFINITIONS in {_undecided(one, found.partial)}"
-    if not found.is_published:
-        yield "UNPUBLISHED: the newest release lacks what was counted since; `collab publish`"
-    if found.is_stale:
-        last = f"{found.last_success:%Y-%m-%d %H:%M} UTC" if found.last_success else "never"
-        yield (
-            f"STALE: no run came to its end within {settings.stale_hours} hours (last: {last});"
-            f" {_command_that_goes_on(found)}"
-        )
-
-
-def _undecided(one: Undecided, partial: int) -> str:
-    return (
-        f"{one.corpus}: the records loaded before {one.since:%Y-%m-%d %H:%M} UTC were not all on disk any more when"
-        f" definitions changed; at most {partial:,} works keep older fields and mentions, and works that are admitted"
-        f" now may be missing; `{one.command}` reads {one.left or 'them'} again"
-    )
-
-
-def _step(run: Run) -> str:
-    """The step that failed, without the batch where the message names it."""
-    step, message = run.step or "none", run.message or ""
-    return " ".join(word for word in step.split() if "/" not in word or word not in message)
-
-
-def _unless_said(run: Run) -> str:
-    return "" if f"`{run.command}`" in (run.message or "") else f"; goes on with `{run.command}`"
-
-
-def _yellow(found: Status) -> Iterator[str]:
-    """What somebody should know and can wait."""
-    for run in found.runs:
-        if run.state == RUNNING:
-            yield f"RUNNING {run.flow} on {run.source} since {run.started_at:%Y-%m-%d %H:%M} UTC on {run.host}"
-    for window, was_seen in found.fetching:
-        is_new = window[:1].isdigit() and not was_seen
-        # Its first day for both ends: its last one may be in the future.
-        how = f"backfill --from {window}-01 --to {window}-01" if is_new else f"run --source {SOURCE}"
-        yield f"PARTLY FETCHED {window}; the next night or `collab {how}` goes on from there"
-    for first, last in found.gaps:
-        yield f"NEVER FETCHED {first} to {last}; `collab backfill --from {first}-01 --to {bounds_of(last)[1]}`"
-    if not found.is_located_anew:
-        yield "OLDER RULES: stored works were decided by other rules, corrections or ROR; `collab relocate`"
-    for row in found.undone:
-        yield f"UNDONE {row.batch_id}: {row.versions:,} versions stay out; `collab undo {row.batch_id} --release`"
-
-
-def _plain(found: Status, settings: Settings) -> Iterator[str]:
-    if found.last_batch is not None:
-        never = "" if settings.undo_days else "; COLLAB_UNDO_DAYS is 0: it cannot be undone"
-        yield f"last good batch {found.last_batch.batch_id} at {found.last_batch.finished_at:%Y-%m-%d %H:%M} UTC{never}"
-    if found.last_success:
-        brought = f"; works last changed {found.last_change:%Y-%m-%d %H:%M} UTC" if found.last_change else ""
-        yield f"last run that came to its end: {found.last_success:%Y-%m-%d %H:%M} UTC{brought}"
-    release = found.release.release_id if found.release else "none"
-    yield f"release {release}; {found.open_quarantine} open records in quarantine"
-    if found.is_good:
-        yield "GOOD: what is said above can wait" if any(_yellow(found)) else "GOOD: nothing to do"
-    else:
-        yield "RED: see above; each line names the command that goes on"
 
 
 def plan(console: Console, windows: int, expected: Sequence[Expected], settings: Settings, cost: str) -> None:
@@ -335,7 +241,7 @@ def rederived(console: Console, found: Rederived) -> None:
         f" {found.partial:,} keep an older classification because their landed records are gone"
     )
     for one in found.undecided:
-        console.print(_undecided(one, found.partial), style="yellow", markup=False, soft_wrap=True)
+        console.print(status_lines.undecided(one, found.partial), style="yellow", markup=False, soft_wrap=True)
 
 
 def findings(console: Console, found: Sequence[Finding]) -> None:
