@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from rich.console import Console
 
 from flows import show
 from flows.harmless import safe
+from flows.steps import BACKFILL
 from schemas.settings import Settings
 from schemas.words import counted
-from tasks.runs import FAILED, INTERRUPTED, KILLED, RUNNING, Run
+from tasks.runs import BUDGET, COMPLETED, FAILED, INTERRUPTED, KILLED, RUNNING, Run
 from tasks.sources.openalex_api import SOURCE, bounds_of
+from tasks.sources.openalex_snapshot import SOURCE as SNAPSHOT
 from tasks.sources.venue_list import SOURCE as LISTS
 from tasks.status import FRESH_BY, Status
 
@@ -59,7 +62,7 @@ def _command_that_goes_on(found: Status, of: str = "") -> str:
 def _red(found: Status, settings: Settings) -> Iterator[str]:
     """What makes the exit code 1."""
     for run in found.runs:
-        began = f"{run.flow} on {run.source} of {run.started_at:%Y-%m-%d %H:%M} UTC"
+        began = _began(run)
         if run.state == KILLED:
             yield f"KILLED {began} on {run.host}: it never came to its end; what was committed stays; `{run.command}`"
         elif run.state == INTERRUPTED:
@@ -85,6 +88,10 @@ def _red(found: Status, settings: Settings) -> Iterator[str]:
         )
 
 
+def _began(run: Run) -> str:
+    return f"{run.flow} on {run.source} of {run.started_at:%Y-%m-%d %H:%M} UTC"
+
+
 def _step(run: Run) -> str:
     """The step that failed, without the batch where the message names it."""
     step, message = run.step or "none", run.message or ""
@@ -100,11 +107,19 @@ def _yellow(found: Status) -> Iterator[str]:
     for run in found.runs:
         if run.state == RUNNING:
             yield f"RUNNING {run.flow} on {run.source} since {run.started_at:%Y-%m-%d %H:%M} UTC on {run.host}"
+        elif run.state == BUDGET:
+            yield f"OVER BUDGET {_began(run)}: {run.message}; `{run.command}`"
+    if found.unread:
+        whole = re.sub(r" --until [\d-]+", "", _command_that_goes_on(found, SNAPSHOT))
+        records = counted(found.unread, "record")
+        yield f"NOT READ: {records} of the snapshot, of works of any year: none is complete; {whole}"
+    ended_early = {run.flow: run.command for run in found.runs if run.state not in (COMPLETED, RUNNING)}
     for window, was_seen in found.fetching:
         is_new = window[:1].isdigit() and not was_seen
         # Its first day for both ends: its last one may be in the future.
-        how = f"backfill --from {window}-01 --to {window}-01" if is_new else f"run --source {SOURCE}"
-        yield f"PARTLY FETCHED {window}; the next night or `collab {how}` goes on from there"
+        alone = f"collab backfill --from {window}-01 --to {window}-01"
+        how = ended_early.get(BACKFILL, alone) if is_new else f"collab run --source {SOURCE}"
+        yield f"PARTLY FETCHED {window}; the next night or `{how}` goes on from there"
     for first, last in found.gaps:
         yield f"NEVER FETCHED {first} to {last}; `collab backfill --from {first}-01 --to {bounds_of(last)[1]}`"
     if not found.is_located_anew:

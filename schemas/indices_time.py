@@ -16,7 +16,9 @@ how many papers of a year were counted on any day, so the lag is measured, not a
 
 A corpus that is fetched from the live API alone holds what was asked for: a year of which a month was never fetched
 whole (a backfill that goes on tomorrow, or never reached so far back) is not complete, however long it has been over
-(basis `not fetched`). A snapshot brings every year.
+(basis `not fetched`). A snapshot brings every year, once all its parts were read: it holds each work once, on the date
+of its last change, so parts that were left out (`--until`, a first load that goes on tomorrow) hold works of any year.
+What was undone was not fetched, and neither it nor what undid it tells of lag.
 
 Ages are counted to the newest day of the corpus's own sources, not to the clock: a copy of an old snapshot does not
 grow complete by lying about. Nothing is stored in a cell; a release holds the state of its day as a table.
@@ -59,39 +61,54 @@ def newest_over(as_of: date) -> int:
 
 _OVER = "CAST(make_date({0}.year + 1, 1, 1) AS DATE)"  # the first day on which a year is over
 _API = "openalex-api"  # SOURCE of tasks/sources/openalex_api.py, which fetches month by month; a test holds it to that
+_IS_SNAPSHOT = "right({0}.source, 9) = '-snapshot'"
+_LEFT = "snapshot_left"  # SNAPSHOT_LEFT of tasks/volume.py; the same test
 _NAMED_DAY = "right(split_part(b.window_name, '.', 1), 10)"
-IS_FETCHED = "b.kind = 'works' AND b.source <> 'quarantine'"
+IS_FETCHED = "b.kind = 'works' AND b.source <> 'quarantine' AND b.undone_at IS NULL"
 """Condition on ops.batch b: it brought what its source knew on SOURCE_DAY."""
 SOURCE_DAY = (
-    f"CASE WHEN right(b.source, 9) = '-snapshot' AND {_NAMED_DAY} LIKE '____-__-__' THEN CAST({_NAMED_DAY} AS DATE)"
+    f"CASE WHEN {_IS_SNAPSHOT.format('b')} AND {_NAMED_DAY} LIKE '____-__-__' THEN CAST({_NAMED_DAY} AS DATE)"
     " ELSE CAST(b.finished_at AS DATE) END"
 )
 _LAG = f"""WITH batch_day AS (
-    SELECT b.batch_id, b.source, b.finished_at, {IS_FETCHED} AS is_fetched, {SOURCE_DAY} AS day
-    FROM {{ops}}batch b
+    SELECT b.batch_id, b.source, b.finished_at, {IS_FETCHED} AS is_fetched, {SOURCE_DAY} AS day,
+        b.undone_at IS NULL AND b.kind <> 'undo' AS is_kept,
+        m.value > 0 OR (m.value IS NOT NULL AND b.end_record < b.window_records) AS is_left
+    FROM {{ops}}batch b LEFT JOIN {{ops}}metric m ON m.batch_id = b.batch_id AND m.name = '{_LEFT}'
 ), delta AS (
     SELECT c.corpus, c.field, c.year, b.day, sum(c.papers) AS papers
     FROM {{ops}}world_year_change c JOIN batch_day b ON b.batch_id = c.batch_id
-    WHERE c.policy = 'iso' GROUP BY c.corpus, c.field, c.year, b.day
+    WHERE c.policy = 'iso' AND b.is_kept GROUP BY c.corpus, c.field, c.year, b.day
 ), feed AS (
     SELECT DISTINCT c.corpus, b.source
     FROM {{ops}}world_year_change c JOIN batch_day b ON b.batch_id = c.batch_id WHERE c.policy = 'iso' AND b.is_fetched
 ), fetched AS (
-    SELECT f.corpus, b.day, b.finished_at FROM feed f JOIN batch_day b ON b.source = f.source WHERE b.is_fetched
+    SELECT f.corpus, b.day, b.finished_at, b.is_left
+    FROM feed f JOIN batch_day b ON b.source = f.source WHERE b.is_fetched
 ), begun AS (
     SELECT f.corpus, min(r.published_at) AS released_at
-    FROM (SELECT corpus, min(finished_at) AS first_at FROM fetched GROUP BY corpus) f
+    FROM (SELECT corpus, min(finished_at) AS first_at FROM fetched WHERE is_left IS NOT TRUE GROUP BY corpus) f
     JOIN {{ops}}release r ON r.published_at >= f.first_at GROUP BY f.corpus
 ), watched AS (
     SELECT f.corpus, max(f.day) AS as_of, max(CASE WHEN f.finished_at <= g.released_at THEN f.day END) AS since
     FROM fetched f LEFT JOIN begun g ON g.corpus = f.corpus GROUP BY f.corpus
+), newest AS (
+    SELECT is_left FROM batch_day WHERE is_left IS NOT NULL ORDER BY finished_at DESC LIMIT 1
 ), asked AS (
-    SELECT corpus FROM feed GROUP BY corpus HAVING min(source) = '{_API}' AND max(source) = '{_API}'
-), month AS (
-    SELECT DISTINCT window_name AS name FROM {{ops}}batch
-    WHERE source = '{_API}' AND kind = 'works' AND end_record = window_records AND window_name LIKE '____-__'
+    SELECT corpus FROM feed WHERE source = '{_API}' OR {_IS_SNAPSHOT.format("feed")} GROUP BY corpus
+    HAVING max(source) = '{_API}' OR (SELECT count(*) FROM newest WHERE is_left) > 0
+), slice AS (
+    SELECT window_name, landing_id, end_record, window_records, min(finished_at) AS loaded_at,
+        count(*) > count(undone_at) AS is_kept
+    FROM {{ops}}batch WHERE source = '{_API}' AND kind = 'works' AND window_name LIKE '____-__'
+    GROUP BY window_name, landing_id, end_record, window_records
+), whole AS (
+    SELECT window_name AS name, min(CASE WHEN is_kept THEN 1 ELSE 0 END) AS kept,
+        row_number() OVER (PARTITION BY window_name ORDER BY min(loaded_at)) AS place
+    FROM slice GROUP BY window_name, landing_id HAVING max(end_record) = max(window_records)
 ), fetched_year AS (
-    SELECT CAST(left(name, 4) AS INTEGER) AS year FROM month GROUP BY left(name, 4) HAVING count(*) = 12
+    SELECT CAST(left(name, 4) AS INTEGER) AS year FROM whole WHERE place = 1 AND kept = 1
+    GROUP BY left(name, 4) HAVING count(*) = 12
 ), aged AS (
     SELECT y.corpus, y.field, y.year, y.papers, x.as_of, x.since,
         CAST(x.as_of - {_OVER.format("y")} AS INTEGER) AS days_over,
@@ -152,7 +169,8 @@ VIEWS = {
                 f" THEN s.share_counted >= {COMPLETE_SHARE} ELSE y.days_over >= {ASSUMED_DAYS} END",
                 f"whether the year counts as complete: share_counted is at least {COMPLETE_SHARE}, or, with no earlier"
                 " year to tell, the year has been over for 18 months; never before it is over, nor while a month of it"
-                " was never fetched from the live API that alone feeds the corpus",
+                " was never fetched from the live API that feeds the corpus without a snapshot, or with one of which"
+                " parts were never read",
             ),
             ViewColumn(
                 "basis",

@@ -147,6 +147,7 @@ class SnapshotIntake:
         self._place, self._until, self._is_rescan = place, until, is_rescan
         self._opened: snapshots.Snapshot | None = None
         self._manifest: list[snapshots.Part] = []
+        self._left: dict[str, int] = {}
 
     @property
     def _snapshot(self) -> snapshots.Snapshot:
@@ -161,11 +162,13 @@ class SnapshotIntake:
         with self._place.warehouse.reading() as conn:
             loaded = conn.execute(sa.select(of.path, of.records, of.bytes).where(of.source == self.source))
             known = {path: (records, size_in_bytes) for path, records, size_in_bytes in loaded}
+        records_of = {path: records for path, (records, _) in known.items()}
         if self._is_rescan:
-            return snapshots.plan_rescan(self._manifest, self._decided(known), size)
-        return snapshots.plan_windows(
-            self._manifest, {path: records for path, (records, _) in known.items()}, self._until, size
-        )
+            windows = snapshots.plan_rescan(self._manifest, self._decided(known), size)
+        else:
+            windows = snapshots.plan_windows(self._manifest, records_of, self._until, size)
+        self._left = snapshots.left_after(self._manifest, records_of, windows)
+        return windows
 
     def _decided(self, known: dict[str, tuple[int, int]]) -> dict[str, tuple[int, int]]:
         """Those of the loaded parts that the definitions in force decided. Others that the snapshot does not hold any
@@ -201,7 +204,8 @@ class SnapshotIntake:
                 "wait until it is complete, then run again: loaded windows are kept",
             )
         # Said anew also of a landing that is there already: a manifest that was mended must not be judged as it was.
-        return msgspec.structs.replace(landing, **snapshots.volumes(self._manifest, window)._asdict())
+        said = snapshots.volumes(self._manifest, window)._asdict()
+        return msgspec.structs.replace(landing, **said, snapshot_left=self._left[window.name])
 
     def land_deletions(self) -> Landing | None:
         """Copy the cumulative list of deleted ids up to the night's date."""

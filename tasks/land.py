@@ -51,8 +51,8 @@ class Landing(msgspec.Struct, frozen=True, omit_defaults=True):
     Of a source that was asked: how many works it says the window holds, how many it listed, what that cost in credits,
     how many were left out because their authors could not all be had, and a digest of what was asked and of whom. Of a
     venue list: its corpus, and when it was brought (UTC), which orders the versions of its papers. Of a snapshot, as of
-    this run and not kept on disk: records of all its parts, its newest date, and the records of each date that the
-    landing has a part of.
+    this run and not kept on disk: records of all its parts, its newest date, the records of each date that the landing
+    has a part of, and the records of the parts that are still unread after it.
     """
 
     landing_id: str
@@ -69,6 +69,7 @@ class Landing(msgspec.Struct, frozen=True, omit_defaults=True):
     brought_at: datetime | None = None
     snapshot_records: int | None = None
     snapshot_ends: str = ""
+    snapshot_left: int | None = None
     dates: dict[str, int] = {}
 
     @property

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Select
 from schemas import tables as t
 from schemas.errors import WarehouseError
 from schemas.reviewed import code_version, definitions_digest
+from tasks.sources.openalex_api import SOURCE as LIVE
 from tasks.sources.venue_list import SOURCE as LISTS
 from tasks.warehouse import utc_now
 
@@ -214,13 +215,14 @@ def has_changed(conn: Connection, since: datetime | None) -> bool:
 def unfinished_landings() -> Select[Any]:
     """Id and source of landings that a run left half-way, and that no later landing of their kind has overtaken: with
     another COLLAB_BATCH_WORKS the next run lands the same parts in other windows. A list overtakes those of its own
-    corpus, which its id begins with."""
+    corpus, which its id begins with; a window of the live API, which stands alone, itself."""
     of = t.batch.c
     landing = (
         sa.select(
             of.source,
             of.kind,
             of.landing_id,
+            sa.func.max(of.window_name).label("window"),
             sa.func.max(of.finished_at).label("last"),
             (sa.func.max(of.end_record) >= sa.func.max(of.window_records)).label("is_whole"),
         )
@@ -235,6 +237,7 @@ def unfinished_landings() -> Select[Any]:
             later.c.kind == landing.c.kind,
             later.c.is_whole,
             later.c.last > landing.c.last,
+            sa.or_(landing.c.source != LIVE, later.c.window == landing.c.window),
             sa.or_(landing.c.source != LISTS, _corpus(later.c.landing_id) == _corpus(landing.c.landing_id)),
         )
     )

@@ -21,6 +21,7 @@ from tasks.sources.openalex_api import gaps_between
 from tasks.sources.venue_list import SOURCE as LISTS
 from tasks.stops import open_stops
 from tasks.undecided import Undecided, read_undecided
+from tasks.volume import snapshot_left
 
 FRESH_BY = ("nightly", "backfill", "rescan")  # flows whose success says that the tables are as fresh as the source
 
@@ -49,6 +50,8 @@ class Status:
     ever seen whole: a backfill takes only months that were not."""
     gaps: list[tuple[str, str]]
     """Months, first and last, between those a live source was asked for, that nobody ever asked for."""
+    unread: int
+    """Records of the snapshot in parts that were left out, by `--until` or by a run that ended early."""
     release: sa.Row[Any] | None
     is_stale: bool
     """Whether no run came to its end lately; somebody brings lists, so that a warehouse of lists alone never is."""
@@ -95,6 +98,7 @@ def read_status(conn: Connection, settings: Settings, now: datetime) -> Status:
         unfinished=[f"{row.source}/{row.landing_id}" for row in conn.execute(unfinished_landings())],
         fetching=[(name, name in swept) for name in begun],
         gaps=gaps_between({*swept, *stored_months(conn)}, now.strftime("%Y-%m")) if swept else [],
+        unread=snapshot_left(conn),
         release=release,
         is_published=release is not None
         and not has_changed(conn, release.published_at)

@@ -37,11 +37,14 @@ def _is_overtaken(conn: Connection, batch_id: str) -> bool:
 
 
 def _was_loaded_later(conn: Connection, source: str, landing_id: str) -> bool:
-    """Ids of landings begin with their window and end with how often that was loaded before."""
+    """Ids of landings begin with their window and end with how often that was loaded before. What was loaded of the
+    landing itself, before the batch that was stopped, overtakes nothing."""
     of = t.batch.c
     window = landing_id.split(".", maxsplit=1)[0]
     loaded = sa.select(of.landing_id).where(
-        of.source == source, of.landing_id.startswith(f"{window}.", autoescape=True)
+        of.source == source,
+        of.landing_id.startswith(f"{window}.", autoescape=True),
+        of.landing_id != landing_id,
     )
     return any(_times_loaded(found) >= _times_loaded(landing_id) for found in conn.scalars(loaded))
 

@@ -30,6 +30,7 @@ FEWEST_DATES = 10
 FEWEST_RECORDS = 1_000  # of a usual volume; what is smaller halves by chance
 FEWEST_OF_WINDOW = 100  # works that a window held before; the same
 SNAPSHOT_RECORDS = "snapshot_records"  # metric: records of all parts of the snapshot that a batch was read from
+SNAPSHOT_LEFT = "snapshot_left"  # metric: records of its parts that were unread when the batch's window was taken in
 _DATE = "updated_date=%"
 _BEFORE_DATE = len(_DATE)  # position of the date in the path of a part, counted from 1
 
@@ -57,20 +58,33 @@ def volume_gates(conn: Connection, landing: Landing, settings: Settings) -> list
 
 def landing_metrics(landing: Landing) -> dict[str, float]:
     """Figures of a landing that are kept with its batches."""
-    known = landing.kind == WORKS and landing.snapshot_records is not None
-    return {SNAPSHOT_RECORDS: float(landing.snapshot_records or 0)} if known else {}
+    if landing.kind != WORKS:
+        return {}
+    said = {SNAPSHOT_RECORDS: landing.snapshot_records, SNAPSHOT_LEFT: landing.snapshot_left}
+    return {name: float(records) for name, records in said.items() if records is not None}
+
+
+def snapshot_left(conn: Connection) -> int:
+    """Records of the snapshot that was read last in parts that nobody has read."""
+    return int(_last_said(conn, SNAPSHOT_LEFT) or 0)
+
+
+def _last_said(conn: Connection, name: str) -> float | None:
+    """A figure of the newest batch of a snapshot that has it."""
+    of = t.metric.c
+    newest: float | None = conn.scalar(
+        sa.select(of.value)
+        .join_from(t.metric, t.batch, t.batch.c.batch_id == of.batch_id)
+        .where(of.name == name, t.batch.c.source == snapshots.SOURCE)
+        .order_by(t.batch.c.finished_at.desc())
+        .limit(1)
+    )
+    return newest
 
 
 def _total_gate(conn: Connection, landing: Landing, settings: Settings) -> Gate:
     """All records of the snapshot beside those of the snapshot that was read last."""
-    of = t.metric.c
-    last = conn.scalar(
-        sa.select(of.value)
-        .join_from(t.metric, t.batch, t.batch.c.batch_id == of.batch_id)
-        .where(of.name == SNAPSHOT_RECORDS, t.batch.c.source == landing.source)
-        .order_by(t.batch.c.finished_at.desc())
-        .limit(1)
-    )
+    last = _last_said(conn, SNAPSHOT_RECORDS)
     total = landing.snapshot_records
     why = (
         f"the manifest lists {total or 0:,} records in all, that of the snapshot before {last or 0:,.0f}: a part of the"

@@ -233,6 +233,22 @@ def _grouped(wanted: Sequence[Part], batch_works: int) -> list[Window]:
     return windows
 
 
+def left_after(parts: Sequence[Part], known: dict[str, int], windows: Sequence[Window]) -> dict[str, int]:
+    """Records of the parts that are still unread when each window was taken in, by its name: works that changed since
+    lie there alone, because a snapshot holds each work once, on the date of its last change.
+
+    Args:
+        known: records of the loaded parts, by path.
+        windows: in the order in which they are taken in.
+    """
+    unread = {part for part in parts if _is_unseen(part, known.get(part.path))}
+    left, found = sum(part.records for part in unread), {}
+    for window in windows:
+        left -= sum(part.records for part in window.parts if part in unread)
+        found[window.name] = left
+    return found
+
+
 def volumes(parts: Sequence[Part], window: Window) -> Volumes:
     """What the gates hold a window against."""
     days = {part.day for part in window.parts}

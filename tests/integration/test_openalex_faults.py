@@ -18,7 +18,8 @@ import tasks.sources.openalex_client as clients
 from flows.steps import Summary
 from schemas import tables as t
 from schemas.errors import BudgetExhausted, GateStopped, SourceError
-from tasks.warehouse import Warehouse
+from tasks.status import read_status
+from tasks.warehouse import Warehouse, utc_now
 from tests.factory import author, counts, proven, rows
 from tests.nights import AUTHORS, FEW, KEY, LISTED, NIGHT, TODAY, WORKS, calls_of, dated, night, stored
 from tests.replay import ALL_KINDS, Faults
@@ -312,6 +313,30 @@ def test_a_gate_stops_its_window_alone(api, settings_of, monkeypatch):
     monkeypatch.setattr(batches, "window_gates", real)
     night(settings)
     assert len(stored(settings)) == 30
+
+
+def test_a_window_stopped_half_way_is_named_whatever_was_loaded_after_it(api, settings_of, monkeypatch):
+    server = api(FEW)
+    settings, real = settings_of(server, batch_works=6), gates.window_gates
+    of = t.batch.c
+
+    def doubt(conn, landing, settings):
+        is_second = conn.scalar(sa.select(sa.func.count()).where(of.window_name == "2026-09"))
+        return [
+            replace(gate, observed=1.0)
+            if is_second and landing.window == "2026-09" and gate.severity == "stop"
+            else gate
+            for gate in real(conn, landing, settings)
+        ]
+
+    monkeypatch.setattr(batches, "window_gates", doubt)
+    with pytest.raises(GateStopped) as caught:
+        night(settings)
+    assert len(stored(settings)) == 26
+    with Warehouse.open(settings) as warehouse, warehouse.reading() as conn:
+        found = read_status(conn, settings, utc_now())
+    assert [line.partition(":")[0] for line in found.stopped] == [caught.value.batch_id]
+    assert found.unfinished == [caught.value.batch_id.rpartition("/")[0]]
 
 
 def test_a_night_that_a_gate_stopped_names_all_else_that_is_missing(api, settings_of, monkeypatch):

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from rich.console import Console
 
 from flows import show_status
+from flows.steps import RunRequest, directly, run_night, with_night
 from schemas import tables as t
 from schemas.errors import BudgetExhausted, PlanRefused, SourceError
 from tasks.harvest import ApiIntake
@@ -22,7 +23,7 @@ from tasks.status import read_status
 from tasks.undo import undo
 from tasks.warehouse import Warehouse, utc_now
 from tests.factory import author, counts, proven, rows, run, write_snapshot
-from tests.nights import FEW, LISTED, NIGHT, TODAY, WORKS, calls_of, dated, night, stored
+from tests.nights import FEW, KEY, LISTED, NIGHT, TODAY, WORKS, calls_of, dated, night, stored
 
 pytestmark = pytest.mark.usefixtures("unpublished")
 
@@ -253,18 +254,23 @@ def test_a_backfill_goes_on_where_it_was_stopped(api, settings_of, caplog):
     assert asked == []
 
 
+def said(settings) -> list[str]:
+    """What status prints."""
+    with Warehouse.open(settings) as warehouse, warehouse.reading() as conn:
+        found = read_status(conn, settings, utc_now())
+    console = Console(width=200)
+    with console.capture() as printed:
+        show_status.status(console, found, settings)
+    return printed.get().splitlines()
+
+
 def test_status_names_the_command_that_goes_on_with_kept_pages(api, settings_of):
     server = api()
     settings = settings_of(server)
     night(settings)
     for kept in ("2014-03.2026-11-22.r0", "2026-11.2026-11-22.r1", "future.2026-11-22.r1"):
         (settings.harvest / kept).mkdir()
-    with Warehouse.open(settings) as warehouse, warehouse.reading() as conn:
-        found = read_status(conn, settings, utc_now())
-    console = Console(width=200)
-    with console.capture() as printed:
-        show_status.status(console, found, settings)
-    assert [line for line in printed.get().splitlines() if line.startswith("PARTLY")] == [
+    assert [line for line in said(settings) if line.startswith("PARTLY")] == [
         f"PARTLY FETCHED {window}; the next night or `collab {command}` goes on from there"
         for window, command in (
             ("2014-03", "backfill --from 2014-03-01 --to 2014-03-01"),
@@ -276,6 +282,29 @@ def test_status_names_the_command_that_goes_on_with_kept_pages(api, settings_of)
     for more, windows in (({"backfill": (date(2014, 3, 1),) * 2}, ["2014-03"]), ({}, ["2026-11", "future"])):
         with Night(settings, partial(ApiIntake, today=lambda: tomorrow, **more)) as opened:
             assert [window.name for window in opened.plan()][: len(windows)] == windows
+
+
+def test_status_names_a_backfill_whose_credits_ended_until_it_is_done(api, settings_of, monkeypatch):
+    """Between two months no pages are kept, and months before the first that was fetched are no gap."""
+    server = api([dated(100 + month, f"2025-{month:02}-01") for month in range(9, 13)])
+    settings = settings_of(server, openalex_daily_credits=4)
+    for name in ("home", "openalex_url", "openalex_daily_credits", "openalex_rate", "workers"):
+        monkeypatch.setenv(f"COLLAB_{name.upper()}", str(getattr(settings, name)))
+    monkeypatch.setenv("COLLAB_OPENALEX_API_KEY", KEY)
+    asked = RunRequest("backfill", "openalex-api", backfill=(date(2025, 10, 1), date(2025, 12, 31)))
+    with pytest.raises(BudgetExhausted):
+        with_night(run_night, directly, asked)
+    lines = said(settings)
+    (over,) = [line for line in lines if line.startswith("OVER BUDGET")]
+    again = "`collab backfill --from 2025-10-01 --to 2025-12-31`"
+    assert over.startswith("OVER BUDGET backfill on openalex-api of ")
+    assert over.endswith(f"; {again}")
+    assert [line for line in lines if line.startswith("PARTLY")] == [
+        f"PARTLY FETCHED 2025-11; the next night or {again} goes on from there"
+    ]
+    monkeypatch.setenv("COLLAB_OPENALEX_DAILY_CREDITS", "100")
+    with_night(run_night, directly, asked)
+    assert "BUDGET" not in " ".join(said(settings))
 
 
 def test_two_runs_at_once_one_leaves_with_a_message(api, settings_of):

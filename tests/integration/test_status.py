@@ -14,6 +14,7 @@ from flows.steps import RunRequest, directly, run_night, with_night
 from schemas import tables as t
 from schemas.errors import GateStopped, SourceError
 from tasks.publish import publish
+from tasks.releases import COMPLETENESS
 from tasks.runs import Begun, recorded_alone
 from tasks.sources.venue_list import SOURCE as LISTS
 from tasks.status import read_status
@@ -98,6 +99,22 @@ def test_a_stop_is_over_when_the_mended_source_was_taken_in(home, tmp_path, monk
     assert is_good, text
     assert "STOPPED" not in text
     assert "GOOD: nothing to do" in text
+
+
+@pytest.mark.usefixtures("unpublished")
+def test_parts_that_were_left_out_are_named_until_they_are_read(home, tmp_path):
+    """The snapshot holds a work on the date of its last change alone: of what `--until` brings, nothing is complete."""
+    write_snapshot(tmp_path / "s", DAYS | {"2026-02-01": [work(13, updated="2026-02-01")]})
+    with_night(run_night, directly, RunRequest(until=date(2026, 1, 31)))
+    assert "NOT READ: 1 record of the snapshot" in said(home)[0]
+    assert "none is complete; `collab run --source openalex-snapshot`\n" in said(home)[0]
+    with Warehouse.open(home) as warehouse:
+        complete = sa.select(COMPLETENESS.c.is_complete, COMPLETENESS.c.basis).where(COMPLETENESS.c.field == "ai")
+        assert rows(warehouse, complete) == [{"is_complete": False, "basis": "not fetched"}]
+        night_of_february = with_night(run_night, directly, RunRequest())
+        assert rows(warehouse, complete) == [{"is_complete": True, "basis": "assumed"}]
+    assert "NOT READ" not in said(home)[0]
+    assert "1 batch" in night_of_february
 
 
 def test_a_source_that_is_gone_and_a_run_that_was_killed_are_told_apart(home, tmp_path):

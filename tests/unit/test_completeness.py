@@ -11,6 +11,7 @@ from schemas import tables as t
 from schemas.indices import VIEWS
 from schemas.indices_time import newest_over
 from tasks.sources import openalex_api
+from tasks.volume import SNAPSHOT_LEFT
 from tests.marts import read, sql_type
 
 
@@ -20,7 +21,7 @@ def ledger():
     with duckdb.connect() as conn:
         conn.execute("CREATE SCHEMA ops")
         conn.execute("CREATE SCHEMA mart")
-        for table in (t.batch, t.release, t.ledger_of(t.world_year), t.world_year):
+        for table in (t.batch, t.metric, t.release, t.ledger_of(t.world_year), t.world_year):
             columns = ", ".join(f"{c.name} {sql_type(c.type)}" for c in table.columns)
             conn.execute(f"CREATE TABLE {table.schema}.{table.name} ({columns})")
         conn.execute(f"CREATE VIEW mart.completeness AS {VIEWS['completeness'].over('mart')}")
@@ -50,13 +51,19 @@ def load(ledger, window: str, papers: dict[int, int], source: str = "openalex-sn
         ledger.execute(f"INSERT INTO ops.release VALUES ({', '.join('?' * len(names))})", [row[n] for n in names])
 
 
-def sweep(ledger, *months: str, records: int = 5):
+def sweep(ledger, *months: str, records: int = 5, day: int = 1):
     """Months of publication of which a night from the live API loaded 5 of so many records."""
     for month in months:
         batch = {"batch_id": f"{month}-{records}", "source": openalex_api.SOURCE, "window_name": month, "kind": "works"}
-        batch |= {"finished_at": datetime.datetime(2026, 7, 1), "end_record": 5, "window_records": records}
+        batch |= {"finished_at": datetime.datetime(2026, 7, day), "end_record": 5, "window_records": records}
+        batch |= {"landing_id": f"{month}.{day}.{records}"}
         columns = {c.name: None for c in t.batch.columns} | batch
         ledger.execute(f"INSERT INTO ops.batch VALUES ({', '.join('?' * len(columns))})", list(columns.values()))
+
+
+def leave(ledger, window: str, records: int):
+    """When a window of a snapshot was taken in, so many records of its other parts were still unread."""
+    ledger.execute("INSERT INTO ops.metric VALUES (?, ?, ?, 0)", [window, SNAPSHOT_LEFT, records])
 
 
 def completeness(ledger) -> dict[int, tuple]:
@@ -161,6 +168,39 @@ def test_a_snapshot_brings_every_year_whatever_the_api_was_asked_for(ledger):
     load(ledger, "2026-07-01", {2023: 1}, source=openalex_api.SOURCE)
     sweep(ledger, "2023-12")
     assert completeness(ledger)[2023][:2] == (True, "assumed")
+
+
+def test_a_snapshot_of_which_parts_were_not_read_makes_no_year_complete(ledger):
+    """A work lies on the date of its last change alone, so later parts hold works of any year; their coming is a first
+    load, and no lag."""
+    load(ledger, "2024-06-01.0000", {2021: 30, 2022: 30})
+    leave(ledger, "2024-06-01.0000", 240)
+    assert completeness(ledger) == {2021: (False, "not fetched", 0), 2022: (False, "not fetched", 0)}
+    sweep(ledger, *(f"2021-{month:02d}" for month in range(1, 13)))  # the API may bring a year whole
+    assert [row[:2] for row in completeness(ledger).values()] == [(True, "assumed"), (False, "not fetched")]
+    load(ledger, "2024-08-01.0000", {2021: 70, 2022: 70, 2023: 100})
+    leave(ledger, "2024-08-01.0000", 0)
+    assert completeness(ledger) == {year: (year < 2023, "assumed", 0) for year in (2021, 2022, 2023)}
+
+
+def test_what_was_undone_was_not_fetched_and_tells_of_no_lag(ledger):
+    three_years(ledger, 100)
+    before = completeness(ledger)
+    load(ledger, "2024-03-01.0000", {2023: -40})
+    ledger.execute("UPDATE ops.batch SET undone_at = finished_at WHERE batch_id = '2024-03-01.0000'")
+    load(ledger, "2026-11-22", {2023: 40}, source="warehouse")
+    ledger.execute("UPDATE ops.batch SET kind = 'undo' WHERE batch_id = '2026-11-22'")
+    assert completeness(ledger) == before
+
+
+def test_a_month_of_which_the_first_load_was_undone_was_not_fetched(ledger):
+    load(ledger, "2026-07-01", {2022: 100}, source=openalex_api.SOURCE)
+    sweep(ledger, *(f"2022-{month:02d}" for month in range(1, 13)))
+    ledger.execute("UPDATE ops.batch SET undone_at = finished_at WHERE window_name = '2022-03'")
+    sweep(ledger, "2022-03", day=2)  # a later night lists what is blocked, and asks for none of it
+    assert completeness(ledger)[2022][:2] == (False, "not fetched")
+    sweep(ledger, "2022-03")  # released
+    assert completeness(ledger)[2022][:2] == (True, "assumed")
 
 
 def test_lag_is_counted_to_the_newest_day_of_the_corpus_own_sources(ledger):
