@@ -30,7 +30,7 @@ from tasks.former import Former, folder_of
 from tasks.gates import measure_gates, staged_metrics, stop_of, window_gates
 from tasks.land import DELETIONS, WORKS, Landing, OpenLanding, read_lines
 from tasks.ledger import next_moment
-from tasks.load import CATEGORIES, Change, load_deletions, load_works
+from tasks.load import Change, load_deletions, load_works
 from tasks.parse import CORPUS, BadRecord, parse_work_id, tie_hash
 from tasks.readers import reader_of
 from tasks.registry import in_force
@@ -41,8 +41,6 @@ from tasks.warehouse import Warehouse, attach_arrow, detach_arrow, utc_now
 
 DELETIONS_PER_BATCH = 1_000_000
 CLOCKS_DIFFER_BY = timedelta(days=1)  # a date later than this from now is an error of the source
-DELETION_COUNTS = ("listed", "applied", "absent")
-OTHER_COUNTS = ("quarantined", "fetched", *DELETION_COUNTS)
 REJECTED = pa.schema([("stage_id", pa.int64())])
 
 
@@ -243,7 +241,7 @@ def _put_in(
     if batch.landing.kind == DELETIONS:
         staged["deletion"] = read_staged(folder, "deletion")
     stage_of = {name: attach_arrow(conn, f"stage_{name}", data) for name, data in staged.items()}
-    counts = dict.fromkeys((*CATEGORIES, *DELETION_COUNTS), 0)
+    counts = dict.fromkeys(t.COUNTS, 0)
     if batch.landing.kind == DELETIONS:
         change = load_deletions(conn, stage_of["deletion"], stage_of, batch.batch_id, keep)
     else:
@@ -279,7 +277,7 @@ def _note_empty(conn: Connection, batch: Batch, report: Report, settings: Settin
     findings = check_gates(window_gates(conn, batch.landing, settings))
     results = [*report.results, *findings.results]
     store_results(conn, batch.batch_id, results)
-    row = _batch_row(batch, dict.fromkeys((*CATEGORIES, *OTHER_COUNTS), 0), next_moment(conn))
+    row = _batch_row(batch, dict.fromkeys(t.COUNTS, 0), next_moment(conn))
     conn.execute(t.batch.insert(), row)
     _store_metrics(conn, batch, {}, 0)
     if batch.landing.parts:
