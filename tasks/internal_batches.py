@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from schemas.errors import GateStopped
 from schemas.settings import Settings
 from schemas.tables import COUNTS
-from tasks.batch import store_results
+from tasks.findings import store_results
 from tasks.gates import accounting_gates
 from tasks.ledger import note_internal_batch
 from tasks.load import Change
