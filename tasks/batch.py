@@ -34,7 +34,7 @@ from tasks.gates import measure_gates, staged_metrics, stop_of, window_gates
 from tasks.land import DELETIONS, WORKS, Landing, OpenLanding, read_lines
 from tasks.ledger import next_moment
 from tasks.load import load_deletions, load_works
-from tasks.parse import CORPUS
+from tasks.parsed import CORPUS
 from tasks.readers import reader_of
 from tasks.registry import in_force
 from tasks.validate import Report, Result, check_gates, read_staged, validate_staged

@@ -10,7 +10,8 @@ from typing import Any
 import pyarrow as pa
 
 from schemas.staging import STAGED, arrow_schema
-from tasks.parse import BadRecord, parse_work_id, tie_hash
+from tasks.parse import parse_work_id
+from tasks.parsed import BadRecord, tie_hash
 from tasks.records import Line, unread_key
 from tasks.versions import LAST_TIE
 

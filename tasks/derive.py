@@ -28,7 +28,7 @@ from schemas.tables import OF_WORK
 from schemas.work_ids import shown_id
 from tasks.locate import Located, Locator
 from tasks.memory import no_collections
-from tasks.parse import BadRecord, ParsedWork, Version, hash64
+from tasks.parsed import BadRecord, ParsedWork, Version, hash64
 from tasks.records import Line, Reader, Record, unread_digest, unread_key
 from tasks.reference import load_reference
 from tasks.workers import Workers

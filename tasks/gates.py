@@ -33,7 +33,7 @@ from schemas.settings import Settings
 from schemas.territories import UNKNOWN
 from tasks.land import Landing
 from tasks.load import DEFINITION, Change
-from tasks.parse import CORPUS
+from tasks.parsed import CORPUS
 from tasks.publishers import arriving_gates, publisher_metrics, rewritten_gate
 from tasks.validate import Result, read_staged
 from tasks.volume import volume_gates

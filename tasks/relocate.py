@@ -29,7 +29,7 @@ from tasks.eligibility import counts_otherwise
 from tasks.internal_batches import InternalBatch, close_batch
 from tasks.load import load_works
 from tasks.locate import Located, Locator, credited
-from tasks.parse import Address, Institution, Places
+from tasks.parsed import Address, Institution, Places
 from tasks.reference import load_reference
 from tasks.registry import in_force, is_located_anew, note_located, reference_folder
 from tasks.warehouse import Warehouse, attach_arrow, detach_arrow, utc_now
