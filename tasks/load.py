@@ -78,19 +78,24 @@ class _Loading:
     """What a batch brings, and how its changes are written down."""
 
     stage: Mapping[str, FromClause]
+    """Readable staged tables by name."""
     batch_id: str
     reasons: Reasons
     keep: Keep = keep_nothing
+    """Told what is replaced."""
 
 
 class _Tally(NamedTuple):
-    """How many works of D come, go or are replaced, and change by another work with their DOI alone; of those that were
-    stored, how many differ in each part."""
+    """How many works of D there are of each kind."""
 
     arrived: int
+    """Named by the batch and stored now."""
     replaced: int
+    """Named by the batch and stored before."""
     flips: int
+    """Of which another work with their DOI changed the standing, and the batch nothing else."""
     parts: dict[str, int]
+    """By part: stored before, and differing in it."""
 
     @property
     def of_stored(self) -> int:
@@ -244,8 +249,8 @@ def _tally(conn: Connection, affected: Table, flips: int) -> _Tally:
 def _parts(
     conn: Connection, loading: _Loading, change: Change, tally: _Tally
 ) -> tuple[dict[str, FromClause], dict[str, FromClause]]:
-    """Parts of the works of D that contribute to a cell, by name, before and after the batch; none
-    where none of the works is stored."""
+    """Parts of the works of D that contribute to a cell, by name, before and after the batch; none where none of the
+    works is stored."""
     of = change.affected.c
     was: dict[str, FromClause] = {}
     now: dict[str, FromClause] = {}
