@@ -64,7 +64,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A committed batch: its row in ops.batch, what the rules saw, and the largest changes of cells."""
+    """A committed batch: its row in ops.batch, and what the rules saw."""
 
     row: dict[str, Any]
     results: list[Result]
