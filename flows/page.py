@@ -19,7 +19,7 @@ from schemas.tables import CONSERVATION, COUNTS, DELETION_COUNTS, RECORD_COUNTS
 from schemas.territories import territory_names
 from schemas.words import counted
 from tasks.ledger import Moved
-from tasks.parse import CORPUS
+from tasks.parsed import CORPUS
 from tasks.publish import Release
 from tasks.validate import Result
 

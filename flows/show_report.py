@@ -9,7 +9,7 @@ from rich.console import Console
 
 from flows import show
 from schemas.territories import territory_names
-from tasks.parse import CORPUS
+from tasks.parsed import CORPUS
 from tasks.report import POLICY_SHOWN, Report
 
 

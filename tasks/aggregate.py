@@ -6,8 +6,9 @@ All sums are integers or decimals, so increment, rebuild and ledger agree exactl
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -23,6 +24,8 @@ from tasks.engines import backend_of
 from tasks.warehouse import Recipe, clear_scratch, make_scratch, recipe, scratch
 
 WORKS_PER_SLICE = 2_000_000
+CONTRIBUTING = (t.work_policy, t.work_territory, t.work_field, t.work_evidence, t.work_mention)
+"""Parts of a work that contribute to a cell: the tables that Relations stands for, in its order."""
 
 
 @dataclass(frozen=True)
@@ -32,17 +35,14 @@ class Side:
     works: Relations | None
     citations: Citations | None
 
-    def has(self, mart: Table) -> bool:
-        """Whether there is anything that can contribute to a mart table."""
-        return (self.citations if mart is t.flow_year else self.works) is not None
+    def contributing(self, mart: Table) -> Callable[[], Select[Any]] | None:
+        """What selects the rows of (work_id, key, measures) for a mart table; None if there is nothing to select from.
 
-    def contributions(self, mart: Table) -> Select[Any]:
-        """Rows of (work_id, key, measures) for a mart table that `has` holds of."""
+        Making the select takes time that a batch whose steps are made already need not spend.
+        """
         if mart is t.flow_year:
-            assert self.citations is not None
-            return flow_contributions(self.citations)
-        assert self.works is not None
-        return CONTRIBUTIONS[mart](self.works)
+            return None if self.citations is None else partial(flow_contributions, self.citations)
+        return None if self.works is None else partial(CONTRIBUTIONS[mart], self.works)
 
 
 def apply_increment(
@@ -87,7 +87,7 @@ class _Steps(NamedTuple):
     remove: sa.Delete
 
 
-_made: dict[tuple[str, str, bool, bool], _Steps] = {}  # compiling them takes longer than a small batch does
+_made: dict[tuple[str, str, tuple[int, ...]], _Steps] = {}  # compiling them takes longer than a small batch does
 
 
 def _steps(conn: Connection, mart: Table, before: Side, after: Side, reasons: FromClause) -> _Steps | None:
@@ -95,18 +95,18 @@ def _steps(conn: Connection, mart: Table, before: Side, after: Side, reasons: Fr
 
     Both sides consist of temporary tables that have the same names in every batch, so the steps are made once.
     """
-    sides = [(side, sign) for side, sign in ((after, 1), (before, -1)) if side.has(mart)]
+    sides = {sign: select for sign, side in ((1, after), (-1, before)) if (select := side.contributing(mart))}
     if not sides:
         return None
-    known = conn.dialect.name, mart.name, after.has(mart), before.has(mart)
+    known = conn.dialect.name, mart.name, tuple(sides)
     if known not in _made:
-        _made[known] = _make_steps(conn, mart, sides, reasons)
+        _made[known] = _make_steps(conn, mart, {sign: select() for sign, select in sides.items()}, reasons)
     return _made[known]
 
 
-def _make_steps(conn: Connection, mart: Table, sides: Sequence[tuple[Side, int]], reasons: FromClause) -> _Steps:
+def _make_steps(conn: Connection, mart: Table, sides: Mapping[int, Select[Any]], reasons: FromClause) -> _Steps:
     key, sums = key_columns(mart), measures(mart)
-    signed = sa.union_all(*(_signed(side.contributions(mart), mart, sign) for side, sign in sides)).subquery()
+    signed = sa.union_all(*(_signed(side, mart, sign) for sign, side in sides.items())).subquery()
     cell = ["reason", *key]
     rows: FromClause = (
         sa.select(reasons.c.reason, *(signed.c[name] for name in (*key, *sums)))
@@ -169,8 +169,7 @@ def rebuilt(conn: Connection, mart: Table, years: Years) -> Select[Any]:
         every = flow_contributions(_citations_from(conn, years)).subquery()
     else:
         some = sa.select(t.work).where(years.hold(t.work.c.year)).subquery("work")
-        children = (t.work_policy, t.work_territory, t.work_field, t.work_evidence, t.work_mention)
-        every = CONTRIBUTIONS[mart](Relations(some, *children)).subquery()
+        every = CONTRIBUTIONS[mart](Relations(some, *CONTRIBUTING)).subquery()
     key = key_columns(mart)
     return sa.select(*(every.c[name] for name in key), *_sums(every, mart)).group_by(*(every.c[name] for name in key))
 

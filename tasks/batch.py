@@ -9,9 +9,9 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,29 +20,30 @@ from sqlalchemy import Connection
 
 from schemas import tables as t
 from schemas.errors import GateStopped, LandingError, WarehouseError
+from schemas.expectations import Gate
 from schemas.reviewed import code_version, definitions_digest
 from schemas.settings import Settings
-from schemas.staging import STAGED, arrow_schema
+from schemas.staging import STAGED
 from schemas.work_ids import shown_id
 from tasks import quarantine
+from tasks.deletions import stage_deletions
 from tasks.derive import Deriver, Reading
+from tasks.findings import read_results, store_metrics, store_parts, store_repairs, store_results
 from tasks.former import Former, folder_of
 from tasks.gates import measure_gates, staged_metrics, stop_of, window_gates
 from tasks.land import DELETIONS, WORKS, Landing, OpenLanding, read_lines
 from tasks.ledger import next_moment
-from tasks.load import CATEGORIES, Change, load_deletions, load_works
-from tasks.parse import CORPUS, BadRecord, parse_work_id, tie_hash
+from tasks.load import load_deletions, load_works
+from tasks.parsed import CORPUS
 from tasks.readers import reader_of
 from tasks.registry import in_force
 from tasks.validate import Report, Result, check_gates, read_staged, validate_staged
-from tasks.versions import LAST_TIE, Keep, keep_nothing
+from tasks.versions import Keep, keep_nothing
 from tasks.volume import landing_metrics
 from tasks.warehouse import Warehouse, attach_arrow, detach_arrow, utc_now
 
 DELETIONS_PER_BATCH = 1_000_000
-CLOCKS_DIFFER_BY = timedelta(days=1)  # a date later than this from now is an error of the source
-DELETION_COUNTS = ("listed", "applied", "absent")
-OTHER_COUNTS = ("quarantined", "fetched", *DELETION_COUNTS)
+MOST_AHEAD = timedelta(days=1)  # a date later than this from now is an error of the source
 REJECTED = pa.schema([("stage_id", pa.int64())])
 
 
@@ -63,7 +64,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A committed batch: its row in ops.batch, what the rules saw, and the largest changes of cells."""
+    """A committed batch: its row in ops.batch, and what the rules saw."""
 
     row: dict[str, Any]
     results: list[Result]
@@ -96,13 +97,12 @@ def stage(batch: Batch, landed: OpenLanding, deriver: Deriver, workspace: Path, 
         LandingError: a landed part is damaged, or the disk is full.
     """
     folder = workspace / batch.batch_id
-    lines = landed.lines(batch.first, batch.end)
+    lines, newest = landed.lines(batch.first, batch.end), batch.started_at + MOST_AHEAD
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if batch.landing.kind == DELETIONS:
-            _stage_deletions([line.raw or b"" for line in lines], batch, folder)
+            stage_deletions(lines, newest, folder)
         else:
-            newest = batch.started_at + CLOCKS_DIFFER_BY
             reader = reader_of(batch.landing)
             reading = Reading(reader, settings.scope, settings.max_record_bytes, newest, batch.reference)
             deriver.derive(lines, reading, folder)
@@ -209,10 +209,16 @@ def _committed(conn: Connection, batch: Batch) -> Outcome | None:
     ).one_or_none()
     if row is None:
         return None
-    of = t.validation_result
-    columns = [of.c[name] for name in Result._fields]
-    found = conn.execute(sa.select(*columns).where(of.c.batch_id == batch.batch_id))
-    return Outcome(dict(row._mapping), [Result(*values) for values in found])
+    return Outcome(dict(row._mapping), read_results(conn, batch.batch_id))
+
+
+class _Measured(NamedTuple):
+    """What became of the records of a batch, its gates, and the figures of so many staged works."""
+
+    counts: dict[str, int]
+    gates: list[Gate]
+    metrics: dict[str, float]
+    works: int
 
 
 def _load_in(
@@ -223,8 +229,8 @@ def _load_in(
     settings: Settings,
     prepare: Callable[[Connection, Keep], None] = lambda _, __: None,
 ) -> tuple[Outcome, Report]:
-    if batch.first == batch.end:
-        return _note_empty(conn, batch, report, settings)
+    if batch.first == batch.end:  # a window that was looked at and holds nothing new
+        return _note(conn, batch, _Measured(dict.fromkeys(t.COUNTS, 0), [], {}, 0), report, settings)
     if not settings.undo_days:
         prepare(conn, keep_nothing)
         return _put_in(conn, batch, folder, report, settings, keep_nothing)
@@ -239,51 +245,53 @@ def _load_in(
 def _put_in(
     conn: Connection, batch: Batch, folder: Path, report: Report, settings: Settings, keep: Keep
 ) -> tuple[Outcome, Report]:
-    staged = read_batch(folder, report)
-    if batch.landing.kind == DELETIONS:
+    """Load what is staged, settle the quarantine, and measure what that makes of the tables."""
+    landing, staged = batch.landing, read_batch(folder, report)
+    if landing.kind == DELETIONS:
         staged["deletion"] = read_staged(folder, "deletion")
     stage_of = {name: attach_arrow(conn, f"stage_{name}", data) for name, data in staged.items()}
-    counts = dict.fromkeys((*CATEGORIES, *DELETION_COUNTS), 0)
-    if batch.landing.kind == DELETIONS:
+    if landing.kind == DELETIONS:
         change = load_deletions(conn, stage_of["deletion"], stage_of, batch.batch_id, keep)
     else:
         change = load_works(conn, stage_of, batch.batch_id, keep=keep)
-    counts |= change.counts
-    counts["quarantined"] = hold_refused(conn, batch, staged, report, settings)
+    held = _settle_quarantine(conn, batch, staged, report, settings)
+    fetched = batch.end - batch.first if landing.kind == WORKS else held
+    counts = dict.fromkeys(t.COUNTS, 0) | change.counts | {"quarantined": held, "fetched": fetched}
+    store_repairs(conn, stage_of["repair"], change)
+    metrics = staged_metrics(folder)
+    gates = measure_gates(conn, counts, change, metrics, landing.source, settings, landing.corpus or CORPUS)
+    noted = _note(conn, batch, _Measured(counts, gates, metrics, len(staged["work"])), report, settings)
+    detach_arrow(conn, [f"stage_{name}" for name in staged])
+    return noted
+
+
+def _settle_quarantine(
+    conn: Connection, batch: Batch, staged: dict[str, pa.Table], report: Report, settings: Settings
+) -> int:
+    """Hold what was refused, and close what a retry could read or a newer version has overtaken; returns how many were
+    refused."""
+    held = hold_refused(conn, batch, staged, report, settings)
     if batch.landing.source == quarantine.SOURCE:
         lines = read_lines(batch.folder, batch.landing, batch.first, batch.end, settings.max_record_bytes)
         refused = staged["problem"]["source_key"].to_pylist()
         quarantine.close_read(conn, lines, reader_of(batch.landing), refused, utc_now())
     quarantine.close_overtaken(conn, utc_now())
-    counts["fetched"] = batch.end - batch.first if batch.landing.kind == WORKS else counts["quarantined"]
-    _store_repairs(conn, stage_of["repair"], change)
-    metrics = staged_metrics(folder)
-    source, corpus = batch.landing.source, batch.landing.corpus or CORPUS
-    gates = measure_gates(conn, counts, change, metrics, source, settings, corpus)
-    gates += window_gates(conn, batch.landing, settings)
-    findings = check_gates(gates)
-    results = [*report.results, *findings.results]
-    store_results(conn, batch.batch_id, results)
-    row = _batch_row(batch, counts, next_moment(conn))
-    conn.execute(t.batch.insert(), row)
-    works = len(staged["work"])
-    _store_metrics(conn, batch, metrics, works)
-    if batch.end == batch.landing.records and batch.landing.parts:
-        _store_parts(conn, batch)
-    detach_arrow(conn, [f"stage_{name}" for name in staged])
-    return Outcome(row, results), findings
+    return held
 
 
-def _note_empty(conn: Connection, batch: Batch, report: Report, settings: Settings) -> tuple[Outcome, Report]:
-    """A window that was looked at and holds nothing new: its batch row is all that is written."""
-    findings = check_gates(window_gates(conn, batch.landing, settings))
+def _note(
+    conn: Connection, batch: Batch, measured: _Measured, report: Report, settings: Settings
+) -> tuple[Outcome, Report]:
+    """Check the gates of a batch and of its window, and write down its row and what was seen of it; returns what the
+    gates found beside the outcome."""
+    findings = check_gates([*measured.gates, *window_gates(conn, batch.landing, settings)])
     results = [*report.results, *findings.results]
     store_results(conn, batch.batch_id, results)
-    row = _batch_row(batch, dict.fromkeys((*CATEGORIES, *OTHER_COUNTS), 0), next_moment(conn))
+    row = _batch_row(batch, measured.counts, next_moment(conn))
     conn.execute(t.batch.insert(), row)
-    _store_metrics(conn, batch, {}, 0)
-    if batch.landing.parts:
-        _store_parts(conn, batch)
+    store_metrics(conn, batch.batch_id, measured.metrics | landing_metrics(batch.landing), measured.works)
+    if batch.end == batch.landing.records:
+        store_parts(conn, batch.batch_id, batch.landing)
     return Outcome(row, results), findings
 
 
@@ -361,87 +369,3 @@ def _refused(
                 raw = line.raw and reader.keep(line.stage_id, line.raw)
                 rows[line.stage_id] |= {"raw": raw, "landed_at": line.landed_at}
     return list(rows.values())
-
-
-def _stage_deletions(lines: list[bytes], batch: Batch, folder: Path) -> None:
-    """Staged deletions, one per work (the last date counts); a line of another shape is a problem like any other
-    record."""
-    newest: dict[int, datetime] = {}
-    problems = []
-    for offset, raw in enumerate(lines):
-        text = raw.decode("utf-8", "replace").strip()
-        try:
-            identifier, day = text.split(",")
-            work_id = parse_work_id(identifier)
-            ends_at = datetime.combine(date.fromisoformat(day), time.max)
-            if ends_at > datetime.combine(batch.started_at + CLOCKS_DIFFER_BY, time.max):
-                raise BadRecord("read", "deletion_future", f"{ends_at:%Y-%m-%d} lies in the future")
-        except (BadRecord, ValueError) as exc:
-            bad = exc if isinstance(exc, BadRecord) else None
-            reason = bad.reason if bad else "expected a work id and a date"
-            rule = bad.rule if bad else "deletion_shape"
-            landed_at = f"{batch.landing.source}/{batch.landing.landing_id}:{batch.first + offset + 1}"
-            tie = tie_hash(raw)
-            key = f"record-{tie:016x}"
-            problems.append((batch.first + offset, key, tie, None, None, "read", rule, reason, None, landed_at))
-            continue
-        newest[work_id] = max(ends_at, newest.get(work_id, ends_at))
-    for name in STAGED:
-        rows = problems if name == "problem" else []
-        _write(folder, name, _columns(rows, arrow_schema(name)))
-    schema = pa.schema([("work_id", pa.int64()), ("source_updated_at", pa.timestamp("us")), ("tie_hash", pa.int64())])
-    _write(folder, "deletion", _columns([(work_id, ends_at, LAST_TIE) for work_id, ends_at in newest.items()], schema))
-
-
-def _columns(rows: list[tuple[Any, ...]], schema: pa.Schema) -> pa.Table:
-    columns = list(zip(*rows, strict=True)) if rows else [()] * len(schema)
-    return pa.table(
-        [pa.array(values, field.type) for values, field in zip(columns, schema, strict=True)], schema=schema
-    )
-
-
-def _write(folder: Path, name: str, data: pa.Table) -> None:
-    with pa.OSFile(str(folder / f"{name}.arrow"), "wb") as sink, pa.ipc.new_file(sink, data.schema) as writer:
-        writer.write_table(data)
-
-
-def store_results(conn: Connection, batch_id: str, results: list[Result]) -> None:
-    """Keep what the rules saw of a batch."""
-    conn.execute(
-        sa.delete(t.validation_result).where(t.validation_result.c.batch_id == batch_id)
-    )  # of an attempt that was stopped
-    if results:
-        conn.execute(t.validation_result.insert(), [{"batch_id": batch_id, **r._asdict()} for r in results])
-
-
-def _store_repairs(conn: Connection, repair: Any, change: Change) -> None:
-    """Keep repairs of the versions that are stored now; those of unchanged versions are known already."""
-    values = [sa.literal(change.batch_id) if c.name == "batch_id" else repair.c[c.name] for c in t.repair.columns]
-    rows = sa.select(*values).distinct().where(repair.c.stage_id.in_(sa.select(change.arriving.c.stage_id)))
-    conn.execute(sa.insert(t.repair).from_select(t.repair.columns.keys(), rows))
-
-
-def _store_metrics(conn: Connection, batch: Batch, metrics: dict[str, float], works: int) -> None:
-    """Keep the figures that later batches are held against."""
-    kept = metrics | landing_metrics(batch.landing)
-    rows = [{"batch_id": batch.batch_id, "name": n, "value": v, "works": works} for n, v in kept.items()]
-    if rows:
-        conn.execute(t.metric.insert(), rows)
-
-
-def _store_parts(conn: Connection, batch: Batch) -> None:
-    landing = batch.landing
-    paths = [part.path for part in landing.parts]
-    conn.execute(sa.delete(t.part).where(t.part.c.source == landing.source, t.part.c.path.in_(paths)))
-    rows = [
-        {
-            "source": landing.source,
-            "path": p.path,
-            "records": p.records,
-            "bytes": p.bytes,
-            "sha256": p.sha256,
-            "batch_id": batch.batch_id,
-        }
-        for p in landing.parts
-    ]
-    conn.execute(t.part.insert(), rows)

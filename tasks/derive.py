@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -28,7 +28,7 @@ from schemas.tables import OF_WORK
 from schemas.work_ids import shown_id
 from tasks.locate import Located, Locator
 from tasks.memory import no_collections
-from tasks.parse import BadRecord, ParsedWork, Version, hash64
+from tasks.parsed import BadRecord, ParsedWork, Version, hash64
 from tasks.records import Line, Reader, Record, unread_digest, unread_key
 from tasks.reference import load_reference
 from tasks.workers import Workers
@@ -49,6 +49,26 @@ class Outline:
     fields: Sequence[tuple[str, str]] = ()
     mentions: Sequence[str] = ()
     bad: BadRecord | None = None
+
+
+class Facts(NamedTuple):
+    """What is stored of a work as such, in the order of core.work; its content hash is taken over this and the hashes
+    of its parts."""
+
+    corpus: str
+    doi: str | None
+    title: str | None
+    publication_date: date | None
+    year: int | None
+    type: str
+    language: str | None
+    venue: str | None
+    is_retracted: bool
+    cited_by_count: int
+    authors_count: int
+    authors_located: int
+    authors_truncated: bool
+    references_count: int
 
 
 @dataclass(frozen=True)
@@ -146,9 +166,9 @@ def hash_places(year: int | None, authorships: Sequence[tuple[Any, ...]], locate
     return hash64(_encode((year, authorships, evidence, located.credit.territories)))
 
 
-def hash_content(facts: Sequence[Any], place_hash: int, field_hash: int, reference_hash: int) -> int:
+def hash_content(facts: Facts, place_hash: int, field_hash: int, reference_hash: int) -> int:
     """Digest of all columns we store of a work."""
-    return hash64(_encode((tuple(facts), place_hash, field_hash, reference_hash)))
+    return hash64(_encode((facts, place_hash, field_hash, reference_hash)))
 
 
 def place_rows(stage_id: int, work_id: int, located: Located, rows: Rows) -> None:
@@ -177,18 +197,22 @@ def _add_work(stage_id: int, work: ParsedWork, locator: Locator, outline: Outlin
     place_hash = hash_places(work.year, authorships, located)
     field_hash = hash_classes(outline.fields, outline.mentions)
     reference_hash = hash64(_encode(work.references))
-    bibliographic = (
-        work.corpus,
-        work.doi,
-        work.title,
-        work.publication_date,
-        work.year,
-        work.type,
-        work.language,
-        work.venue,
+    facts = Facts(
+        corpus=work.corpus,
+        doi=work.doi,
+        title=work.title,
+        publication_date=work.publication_date,
+        year=work.year,
+        type=work.type,
+        language=work.language,
+        venue=work.venue,
+        is_retracted=work.is_retracted,
+        cited_by_count=work.cited_by_count,
+        authors_count=len(work.authors),
+        authors_located=located.credit.authors_located,
+        authors_truncated=work.authors_truncated,
+        references_count=work.references_count,
     )
-    counted = (work.is_retracted, work.cited_by_count, len(work.authors), located.credit.authors_located)
-    facts = (*bibliographic, *counted, work.authors_truncated, work.references_count)
     content_hash = hash_content(facts, place_hash, field_hash, reference_hash)
 
     rows["work"].append(
@@ -223,9 +247,8 @@ def to_arrow(name: str, rows: Sequence[tuple[Any, ...]]) -> pa.RecordBatch:
 def _array(values: Sequence[Any], type_: pa.DataType) -> pa.Array:
     if not pa.types.is_decimal(type_):
         return pa.array(values, type_)
-    low = np.fromiter(
-        values, np.int64, len(values)
-    )  # shares are integers of 1e-9: a decimal128 is that integer in 16 bytes
+    # Shares are integers of 1e-9; a decimal128 is that integer in 16 bytes.
+    low = np.fromiter(values, np.int64, len(values))
     return pa.Array.from_buffers(type_, len(values), [None, pa.py_buffer(np.column_stack((low, low >> 63)).tobytes())])
 
 

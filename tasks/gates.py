@@ -33,7 +33,7 @@ from schemas.settings import Settings
 from schemas.territories import UNKNOWN
 from tasks.land import Landing
 from tasks.load import DEFINITION, Change
-from tasks.parse import CORPUS
+from tasks.parsed import CORPUS
 from tasks.publishers import arriving_gates, publisher_metrics, rewritten_gate
 from tasks.validate import Result, read_staged
 from tasks.volume import volume_gates
@@ -166,7 +166,7 @@ def measure_gates(
     settings: Settings,
     corpus: str = CORPUS,
 ) -> list[Gate]:
-    """All gates of a batch, measured on the state it would leave behind.
+    """All gates of a batch that a source brought, measured on the state it would leave behind.
 
     Args:
         counts: what became of its records and deletions, by name (COUNTS).
@@ -177,7 +177,7 @@ def measure_gates(
     is_series = corpus == CORPUS
     is_judged = works >= FEWEST_WORKS and len(history) >= FEWEST_BATCHES and is_series
     is_rewriting_judged = is_judged if is_series else works >= FEWEST_WORKS
-    gates = [*_count_gates(counts, settings), *_cell_gates(conn, change.cells)]
+    gates = accounting_gates(conn, counts, change, settings)
     gates += _rewrite_gates(conn, change, settings, corpus, source, is_rewriting_judged)
     if is_series:
         gates.append(rewritten_gate(conn, change, settings))
@@ -188,6 +188,15 @@ def measure_gates(
     if metrics and is_series:
         gates += arriving_gates(metrics, history, settings)
     return gates
+
+
+def accounting_gates(conn: Connection, counts: dict[str, int], change: Change, settings: Settings) -> list[Gate]:
+    """The gates of every batch, whoever asked for it: nothing is lost on the way, and the cells agree with each other.
+
+    Args:
+        counts: see measure_gates.
+    """
+    return [*_count_gates(counts, settings), *_cell_gates(conn, change.cells)]
 
 
 def _count_gates(counts: dict[str, int], settings: Settings) -> list[Gate]:

@@ -24,7 +24,7 @@ from schemas.words import counted
 from tasks import sightings
 from tasks.intake import Expected, Place
 from tasks.land import DELETIONS, MANIFEST, WORKS, Incoming, Landing, read_landing
-from tasks.parse import CORPUS
+from tasks.parsed import CORPUS
 from tasks.sightings import sweeps
 from tasks.sources import openalex_api as api
 from tasks.sources.openalex_client import RUN_AGAIN, OpenAlex

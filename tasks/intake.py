@@ -95,7 +95,7 @@ class Intake(Protocol):
     windows_stand_alone: bool
     """Whether a window that fails leaves the others loadable, and what was deleted is asked for after them."""
 
-    def plan(self) -> list[Any]:
+    def plan(self) -> Sequence[Window]:
         """Windows of works that are still to be landed."""
 
     def estimate(self, windows: Sequence[Any]) -> list[Expected]:

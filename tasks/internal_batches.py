@@ -9,14 +9,11 @@ from sqlalchemy import Connection
 from schemas.errors import GateStopped
 from schemas.settings import Settings
 from schemas.tables import COUNTS
-from tasks.batch import store_results
-from tasks.gates import measure_gates
-from tasks.ledger import WAREHOUSE, note_internal_batch
+from tasks.findings import store_results
+from tasks.gates import accounting_gates
+from tasks.ledger import note_internal_batch
 from tasks.load import Change
 from tasks.validate import check_gates
-
-# Gates that watch sources; these batches are what somebody asked for.
-_OF_SOURCES = frozenset({"rewritten_share", "year_change", "publisher_unlocated"})
 
 
 class InternalBatch(NamedTuple):
@@ -30,14 +27,13 @@ class InternalBatch(NamedTuple):
 def close_batch(
     conn: Connection, batch: InternalBatch, counts: dict[str, int], change: Change, settings: Settings
 ) -> None:
-    """Check the gates of a loaded batch and note it.
+    """Check the gates of a loaded batch and note it. Those that watch sources are left out: somebody asked for it.
 
     Raises:
         GateStopped: a stop rule failed; the caller's transaction must not be committed.
     """
     counts = {**dict.fromkeys(COUNTS, 0), **counts}
-    gates = measure_gates(conn, counts, change, {}, WAREHOUSE, settings)
-    findings = check_gates([gate for gate in gates if gate.name not in _OF_SOURCES])
+    findings = check_gates(accounting_gates(conn, counts, change, settings))
     if findings.stopped_by:
         broken = "; ".join(f"{r.rule} is {r.observed}, limit {r.expected}" for r in findings.stopped_by)
         hint = "nothing of it was loaded; figures contradict each other, a defect: `collab verify`, and report it"

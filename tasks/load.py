@@ -15,7 +15,7 @@ night costs is the scan of these columns.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -24,7 +24,7 @@ from sqlalchemy import Connection, FromClause, Select, Table
 from schemas import tables as t
 from schemas.relations import Relations
 from schemas.sets import by_fields, by_policies
-from tasks.aggregate import Side, apply_increment
+from tasks.aggregate import CONTRIBUTING, Side, apply_increment
 from tasks.citations import Citing
 from tasks.definitions import is_outdated
 from tasks.duplicates import settle_dois
@@ -54,7 +54,6 @@ CHILDREN = (  # children of a work, the column that ties them to it, and the par
     (t.reference, "citing_work_id", "reference"),
 )
 PARTS = ("place", "field", "reference")  # each has its hash in core.work
-CONTRIBUTING = (t.work_policy, t.work_territory, t.work_field, t.work_evidence, t.work_mention)
 STANDING = ("is_counted", "excluded_reason")
 # What of a work is compared or contributes to a cell.
 COMPARED = (
@@ -62,7 +61,6 @@ COMPARED = (
     *("authors_count", "authors_located", "references_count", "content_hash"),
     *(f"{part}_hash" for part in PARTS),
 )
-CATEGORIES = ("new", "updated", "unchanged", "superseded", "out_of_scope")
 UNDONE, DEFINITION = "undone", "definition"
 
 
@@ -73,6 +71,36 @@ class Reasons(NamedTuple):
     leaving: str
     every: str | None = None
     same: FromClause | None = None
+
+
+@dataclass(frozen=True)
+class _Loading:
+    """What a batch brings, and how its changes are written down."""
+
+    stage: Mapping[str, FromClause]
+    """Readable staged tables by name."""
+    batch_id: str
+    reasons: Reasons
+    keep: Keep = keep_nothing
+    """Told what is replaced."""
+
+
+class _Tally(NamedTuple):
+    """How many works of D there are of each kind."""
+
+    arrived: int
+    """Named by the batch and stored now."""
+    replaced: int
+    """Named by the batch and stored before."""
+    flips: int
+    """Of which another work with their DOI changed the standing, and the batch nothing else."""
+    parts: dict[str, int]
+    """By part: stored before, and differing in it."""
+
+    @property
+    def of_stored(self) -> int:
+        """Works of D that were stored before."""
+        return self.replaced + self.flips
 
 
 @dataclass(frozen=True)
@@ -112,7 +140,7 @@ def load_works(
     known = scratch(conn, "known", sa.select(t.seen).where(t.seen.c.work_id.in_(named)))
     stored = _stored(conn, named)
     picked = scratch(conn, "picked", pick(stage, known, stored))
-    counts = dict.fromkeys(CATEGORIES, 0)
+    counts = dict.fromkeys(t.RECORD_COUNTS, 0)
     counts |= conn.execute(sa.select(picked.c.action, sa.func.count()).group_by(picked.c.action)).tuples().all()
     counts["out_of_scope"] += counts.pop("removed", 0)
     counts["superseded"] += count_blocked(conn, stage)
@@ -121,7 +149,7 @@ def load_works(
     leaving = sa.select(picked.c.work_id).where(picked.c.action == "removed")
     is_again = sa.and_(picked.c.action.in_(["new", "updated", "removed"]), ~picked.c.is_later)
     reasons = Reasons("out_of_scope", reason, sa.select(picked.c.work_id).where(is_again).subquery())
-    change = _replace(conn, stage, stored, arriving, leaving, reasons, counts, batch_id, keep)
+    change = _replace(conn, _Loading(stage, batch_id, reasons, keep), stored, arriving, leaving, counts)
     remember(conn, picked)
     _describe_institutions(conn, stage, keep)
     return change
@@ -149,7 +177,7 @@ def load_deletions(
     counts = {"listed": all_listed, "applied": applied, "absent": all_listed - applied}
     names: list[Any] = [sa.cast(sa.null(), sa.BigInteger).label(name) for name in ("work_id", "stage_id")]
     none = sa.select(*names).where(sa.false())
-    change = _replace(conn, stage, stored, none, leaving, Reasons("deleted"), counts, batch_id, keep)
+    change = _replace(conn, _Loading(stage, batch_id, Reasons("deleted"), keep), stored, none, leaving, counts)
     conn.execute(sa.delete(t.seen).where(t.seen.c.work_id.in_(sa.select(judged.c.work_id))))
     now_deleted = sa.select(judged.c.work_id, judged.c.source_updated_at, judged.c.tie_hash, sa.literal("deleted"))
     conn.execute(sa.insert(t.seen).from_select(["work_id", "source_updated_at", "tie_hash", "state"], now_deleted))
@@ -167,7 +195,7 @@ def restore_works(conn: Connection, stage: Mapping[str, FromClause], arrived: Fr
     named = sa.union(sa.select(work.work_id), sa.select(arrived.c.work_id)).subquery()
     stored = _stored(conn, sa.select(named.c.work_id))
     arriving, leaving = sa.select(work.work_id, work.stage_id), sa.select(arrived.c.work_id)
-    return _replace(conn, stage, stored, arriving, leaving, Reasons(UNDONE, UNDONE), {}, batch_id, keep_nothing)
+    return _replace(conn, _Loading(stage, batch_id, Reasons(UNDONE, UNDONE)), stored, arriving, leaving, {})
 
 
 def _stored(conn: Connection, ids: Select[Any]) -> Table:
@@ -177,22 +205,36 @@ def _stored(conn: Connection, ids: Select[Any]) -> Table:
 
 def _replace(
     conn: Connection,
-    stage: Mapping[str, FromClause],
+    loading: _Loading,
     stored: Table,
     arrivals: Select[Any],
     leaving: Select[Any],
-    reasons: Reasons,
     counts: dict[str, int],
-    batch_id: str,
-    keep: Keep,
 ) -> Change:
     """Replace the rows of D in core and carry the difference into ledger and mart."""
     arriving = scratch(conn, "arriving", arrivals)
     changing = sa.union_all(sa.select(arriving.c.work_id), leaving).subquery()
     old_work = scratch(conn, "old_work", sa.select(stored).where(stored.c.work_id.in_(sa.select(changing.c.work_id))))
-    new_work = scratch(conn, "new_work", _with_standing(stage["work"], arriving))
+    new_work = scratch(conn, "new_work", _with_standing(loading.stage["work"], arriving))
     flips = settle_dois(conn, old_work, new_work)
-    affected = scratch(conn, "affected", _compare(old_work, new_work, arriving, reasons))
+    affected = scratch(conn, "affected", _compare(old_work, new_work, arriving, loading.reasons))
+    change = Change(counts, {}, affected, arriving, old_work, new_work, loading.batch_id)
+    tally = _tally(conn, affected, flips)
+    if not tally.arrived + tally.replaced:
+        return change
+    _keep_works(loading.keep, affected, tally)
+    was, now = _parts(conn, loading, change, tally)
+    arrived = _arrived(loading.stage["reference"], arriving, t.reference)
+    in_sets = not is_outdated(conn)  # what other definitions stored follows policies that are not known here
+    citing = Citing.find(conn, affected, arrived, in_sets=in_sets)
+    before = _side(conn, "old", old_work, was, in_sets=in_sets)
+    after = _side(conn, "new", new_work, now, in_sets=in_sets)
+    _rewrite_core(conn, loading, change, tally)
+    sides = Side(before, citing.before(conn, before)), Side(after, citing.after(conn, after))
+    return replace(change, cells=apply_increment(conn, *sides, affected, loading.batch_id))
+
+
+def _tally(conn: Connection, affected: Table, flips: int) -> _Tally:
     of = affected.c
     tallied = {
         "arrived": ~of.is_mate & of.is_stored,
@@ -200,36 +242,29 @@ def _replace(
         **{part: of.was_stored & of[f"{part}_changed"] for part in PARTS},
     }
     sums = [sa.func.count().filter(condition).label(name) for name, condition in tallied.items()]
-    tally = conn.execute(sa.select(*sums)).mappings().one()
-    if not tally["arrived"] + tally["replaced"]:
-        return Change(counts, {}, affected, arriving, old_work, new_work, batch_id)
-    keep("arrived", sa.select(of.work_id).where(of.is_stored, ~of.was_stored))
+    row = conn.execute(sa.select(*sums)).mappings().one()
+    return _Tally(row["arrived"], row["replaced"], flips, {part: row[part] for part in PARTS})
 
+
+def _parts(
+    conn: Connection, loading: _Loading, change: Change, tally: _Tally
+) -> tuple[dict[str, FromClause], dict[str, FromClause]]:
+    """Parts of the works of D that contribute to a cell, by name, before and after the batch; none where none of the
+    works is stored."""
+    of = change.affected.c
     was: dict[str, FromClause] = {}
     now: dict[str, FromClause] = {}
     for child in CONTRIBUTING:
-        if tally["replaced"] + flips:
+        if tally.of_stored:
             held = sa.select(child).where(child.c.work_id.in_(sa.select(of.work_id).where(of.was_stored)))
             was[child.name] = old = scratch(conn, f"was_{child.name}", held)
-            keep(child.name, sa.select(old))
-        rows = [_arrived(stage[child.name], arriving, child)] if tally["arrived"] else []
-        if flips:
+            loading.keep(child.name, sa.select(old))
+        rows = [_arrived(loading.stage[child.name], change.arriving, child)] if tally.arrived else []
+        if tally.flips:
             rows.append(sa.select(old).where(old.c.work_id.in_(sa.select(of.work_id).where(of.is_mate))))
         if rows:
             now[child.name] = sa.union_all(*rows).subquery(f"now_{child.name}")
-
-    if tally["replaced"] + flips:
-        _keep_works(keep, affected)
-    arrived = _arrived(stage["reference"], arriving, t.reference)
-    in_sets = not is_outdated(conn)  # what other definitions stored follows policies that are not known here
-    citing = Citing.find(conn, affected, arrived, in_sets=in_sets)
-    before = _side(conn, "old", old_work, was, in_sets=in_sets)
-    after = _side(conn, "new", new_work, now, in_sets=in_sets)
-    _rewrite_core(conn, stage, new_work, affected, arriving, tally, flips, batch_id)
-    cells = apply_increment(
-        conn, Side(before, citing.before(conn, before)), Side(after, citing.after(conn, after)), affected, batch_id
-    )
-    return Change(counts, cells, affected, arriving, old_work, new_work, batch_id)
+    return was, now
 
 
 def _side(
@@ -247,9 +282,13 @@ def _side(
     return Relations(work, **{name: scratch(conn, f"{side}_{name}", query) for name, query in queries.items()})
 
 
-def _keep_works(keep: Keep, affected: Table) -> None:
-    """Keep the works that a batch changes or removes, and those of their parts that do not contribute to a cell."""
+def _keep_works(keep: Keep, affected: Table, tally: _Tally) -> None:
+    """Keep which works a batch brings, the works that it changes or removes, and those of their parts that do not
+    contribute to a cell."""
     of = affected.c
+    keep("arrived", sa.select(of.work_id).where(of.is_stored, ~of.was_stored))
+    if not tally.of_stored:
+        return
     keep("work", sa.select(t.work).where(t.work.c.work_id.in_(sa.select(of.work_id).where(of.was_stored))))
     for child, owner, part in CHILDREN:
         if child not in CONTRIBUTING:
@@ -257,25 +296,17 @@ def _keep_works(keep: Keep, affected: Table) -> None:
             keep(child.name, sa.select(child).where(child.c[owner].in_(changed)))
 
 
-def _rewrite_core(
-    conn: Connection,
-    stage: Mapping[str, FromClause],
-    new_work: Table,
-    affected: Table,
-    arriving: Table,
-    tally: Mapping[Any, int],
-    flips: int,
-    batch_id: str,
-) -> None:
+def _rewrite_core(conn: Connection, loading: _Loading, change: Change, tally: _Tally) -> None:
     """Delete and insert the works of the batch and those of their parts that differ; works whose standing alone
     changed are updated."""
-    of = affected.c
-    if tally["replaced"]:
+    stage, arriving, new_work, of = loading.stage, change.arriving, change.after, change.affected.c
+    if tally.replaced:
         gone = sa.select(of.work_id).where(of.was_stored, ~of.is_mate)
         conn.execute(sa.delete(t.work).where(t.work.c.work_id.in_(gone)))
-    if tally["arrived"]:
+    if tally.arrived:
         staged = stage["work"].c
-        decided: dict[str, Any] = {"batch_id": sa.literal(batch_id)} | {name: new_work.c[name] for name in STANDING}
+        decided: dict[str, Any] = {"batch_id": sa.literal(loading.batch_id)}
+        decided |= {name: new_work.c[name] for name in STANDING}
         works = (
             sa.select(*(decided[c.name] if c.name in decided else staged[c.name] for c in t.work.columns))
             .join_from(stage["work"], arriving, staged.stage_id == arriving.c.stage_id)
@@ -283,17 +314,17 @@ def _rewrite_core(
             .order_by(arriving.c.work_id)
         )
         conn.execute(sa.insert(t.work).from_select(t.work.columns.keys(), works))
-    if flips:
-        settled = {"batch_id": batch_id} | {name: new_work.c[name] for name in STANDING}
+    if tally.flips:
+        settled = {"batch_id": loading.batch_id} | {name: new_work.c[name] for name in STANDING}
         is_mate = t.work.c.work_id.in_(sa.select(of.work_id).where(of.is_mate))
         conn.execute(sa.update(t.work).values(settled).where(t.work.c.work_id == new_work.c.work_id, is_mate))
     for child, owner, part in CHILDREN:
         changed = of[f"{part}_changed"]
-        if tally[part]:
+        if tally.parts[part]:
             conn.execute(
                 sa.delete(child).where(child.c[owner].in_(sa.select(of.work_id).where(of.was_stored, changed)))
             )
-        if tally["arrived"]:
+        if tally.arrived:
             rewritten = arriving.c.work_id.in_(sa.select(of.work_id).where(changed))
             rows = _arrived(stage[child.name], arriving, child).where(rewritten)
             conn.execute(sa.insert(child).from_select(child.columns.keys(), rows))

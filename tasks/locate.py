@@ -33,7 +33,7 @@ from schemas.territories import (
     territory_names,
 )
 from tasks.addresses import Named, countries_in, places_in, read_addresses
-from tasks.parse import Address, BadRecord, Institution, ParsedWork, Places, Repair, hash64
+from tasks.parsed import Address, BadRecord, Institution, ParsedWork, Places, Repair, hash64
 from tasks.reference import Reference
 from tasks.shares import Credit, Part, credit, weights_of
 

@@ -1,18 +1,17 @@
 """The steps of one night, as plain methods: plan, land, parse and locate, validate, load, publish.
 
-`flows/nightly.py` says in which order; each method also works alone, without Prefect. What a night has to do follows
-from the warehouse: state lives nowhere else.
+`run_night` in flows/steps.py says in which order; each method also works alone, without Prefect. What a night has to do
+follows from the warehouse: state lives nowhere else.
 """
 
 from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, ExitStack, closing
 from pathlib import Path
-from typing import Any
 
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
@@ -105,7 +104,7 @@ class Night(AbstractContextManager["Night"]):
         return self._intake
 
     @reconnecting
-    def plan(self) -> list[Any]:
+    def plan(self) -> Sequence[Window]:
         """Windows of works that are still to be landed."""
         return self.intake.plan()
 

@@ -1,8 +1,6 @@
-"""Turns one raw record into a typed work, or says exactly why it cannot.
+"""Turns one raw record of OpenAlex into a typed work (tasks/parsed.py), or says exactly why it cannot.
 
-Pure functions. `read_work` decodes the outline (enough to decide the scope), `parse_work` the rest. Values that can be
-mended are mended and listed as repairs; what cannot be used raises `BadRecord` with the path inside the record, and the
-record goes to quarantine.
+Pure functions. `read_work` decodes the outline (enough to decide the scope), `parse_work` the rest.
 """
 
 from __future__ import annotations
@@ -10,25 +8,32 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import lru_cache
-from hashlib import blake2b
-from typing import NamedTuple, TypeVar
 
 import msgspec
-from isal import isal_zlib
 
 from schemas import openalex
-from schemas.identifiers import AUTHOR_SENTINELS, DOI, INSTITUTION_SENTINEL, OPENALEX, OPENALEX_NUMBER, ROR
+from schemas.identifiers import AUTHOR_SENTINELS, INSTITUTION_SENTINEL, OPENALEX, OPENALEX_NUMBER, ROR
 from schemas.tables import STRING_LIMIT, TITLE_LIMIT
 from schemas.territories import work_types
+from tasks.parsed import (
+    EVIDENCE_LIMIT,
+    Address,
+    Author,
+    BadRecord,
+    Institution,
+    ParsedWork,
+    Places,
+    Repair,
+    Version,
+    bounded,
+    clean,
+    decode,
+    parse_doi,
+    tie_hash,
+)
 
-T = TypeVar("T")
-CORPUS = "openalex"
-EVIDENCE_LIMIT = 200
-_CHECKSUM_BITS = 48
-_MOST_LINKS = 2**15 - 1
 CODE_LIMIT = 40
 
 _QUOTED_WORK_PREFIX = f'"{OPENALEX}W'.encode()
@@ -36,126 +41,7 @@ _NUMBERS_END = 10**18  # ids have at most 18 digits
 _work_id, _author_id, _institution_id = (
     re.compile(f"{re.escape(OPENALEX)}{letter}({OPENALEX_NUMBER})") for letter in "WAI"
 )
-_doi = re.compile(DOI)
 _ror = re.compile(rf"https://ror\.org/({ROR})")
-_control = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-
-
-class BadRecord(Exception):
-    """The record cannot be used: `rule` names what it broke, `path` where, `version` what it is if that can be told."""
-
-    def __init__(
-        self, stage: str, rule: str, reason: str, path: str | None = None, version: Version | None = None
-    ) -> None:
-        super().__init__(reason)
-        self.stage, self.rule, self.reason, self.path, self.version = stage, rule, reason, path, version
-
-
-class Repair(NamedTuple):
-    """A value that was mended."""
-
-    column: str
-    rule: str
-    before: str | None
-    after: str | None
-
-
-class Version(NamedTuple):
-    """Identity and order of one version of a work."""
-
-    work_id: int
-    updated_at: datetime
-    tie_hash: int
-
-
-class Institution(NamedTuple):
-    """A linked institution; `id` is null for institutions known by name only."""
-
-    id: int | None
-    ror: str | None
-    name: str | None
-    country: str | None
-    type: str | None
-
-    @property
-    def is_known(self) -> bool:
-        """Whether anything but a name is known of it; if not, it says no more than the string does."""
-        return any((self.id, self.ror, self.country, self.type))
-
-
-class Address(NamedTuple):
-    """One raw affiliation string with the institutions linked to it; None: an institution that no string is tied to."""
-
-    raw_string: str | None
-    institutions: tuple[Institution, ...]
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Places:
-    """Where an author works: addresses as printed, and institutions that no address is tied to.
-
-    Authors whose record says so in the same bytes share one object, compared by identity: it is located once.
-    """
-
-    addresses: tuple[Address, ...]
-    loose_institutions: tuple[Institution, ...]
-    repairs: tuple[Repair, ...] = ()
-
-    @property
-    def is_linked(self) -> bool:
-        """Whether an address has an institution: then loose institutions are evidence only."""
-        return any(address.institutions for address in self.addresses)
-
-
-class Author(msgspec.Struct, frozen=True, gc=False):
-    """One author of a work."""
-
-    author_id: int | None
-    is_corresponding: bool
-    places: Places
-
-
-class ParsedWork(msgspec.Struct, gc=False):
-    """A work in our terms, countries not yet decided."""
-
-    version: Version
-    doi: str | None
-    title: str | None
-    publication_date: date | None
-    year: int | None
-    type: str
-    language: str | None
-    venue: str | None
-    is_retracted: bool
-    cited_by_count: int
-    authors: list[Author]
-    authors_truncated: bool
-    references: list[int]
-    references_count: int
-    repairs: list[Repair] = []
-    corpus: str = CORPUS
-    common: Places | None = None
-    """Affiliations that could not be tied to authors: those of the work as a whole."""
-
-
-def hash64(data: bytes) -> int:
-    """BLAKE2b-64 as a signed integer, as the warehouse stores it."""
-    return int.from_bytes(blake2b(data, digest_size=8).digest(), "little", signed=True)
-
-
-def tie_hash(line: bytes) -> int:
-    """Orders records of one `updated_date`, whatever their order of arrival: the one that links more institutions, then
-    a checksum. Of two real records of one date one can hold all institutions and the other none.
-    """
-    line = line.strip()
-    links = min(line.count(b"openalex.org/I"), _MOST_LINKS)
-    return links << _CHECKSUM_BITS | (len(line) & 0xFFFF) << 32 | isal_zlib.crc32(line)
-
-
-def clean(text: str, limit: int) -> str:
-    """Text without control characters (PostgreSQL refuses NUL, terminals obey escapes), cut at `limit` characters."""
-    text = text[:limit]
-    return text if text.isprintable() else _control.sub(" ", text)
 
 
 def read_work(line: bytes) -> openalex.Work:
@@ -326,19 +212,6 @@ def _parse_institution(raw: openalex.Institution, repairs: list[Repair]) -> Inst
     return Institution(number, ror[1] if ror else _code(raw.ror), name, _code(raw.country_code), _code(raw.type))
 
 
-def parse_doi(raw: str | None, repairs: list[Repair]) -> str | None:
-    """DOI in lower case without the resolver's address; one of another shape is null, and a repair."""
-    if not raw:
-        return None
-    doi = raw.strip().lower()
-    for prefix in ("https://doi.org/", "http://doi.org/", "https://dx.doi.org/", "http://dx.doi.org/", "doi:"):
-        doi = doi.removeprefix(prefix)
-    if _doi.fullmatch(doi) and _control.search(doi) is None:
-        return doi
-    repairs.append(Repair("work.doi", "doi_shape", clean(raw, EVIDENCE_LIMIT), None))
-    return None
-
-
 def _parse_date(raw: str | None, repairs: list[Repair]) -> date | None:
     if raw is None:
         return None
@@ -370,20 +243,6 @@ def _code(raw: str | None) -> str | None:
     return clean(raw, CODE_LIMIT) if raw else None
 
 
-def bounded(text: str, limit: int, column: str, repairs: list[Repair]) -> str:
-    """Text as `clean` makes it; a cut is a repair."""
-    if len(text) > limit:
-        repairs.append(
-            Repair(
-                column,
-                "text_too_long",
-                f"{clean(text, EVIDENCE_LIMIT)}... ({len(text)} characters)",
-                f"first {limit} characters",
-            )
-        )
-    return clean(text, limit)
-
-
 def _number(shape: re.Pattern[str], identifier: str, rule: str, path: str) -> int:
     match = shape.fullmatch(identifier)
     if match is None:
@@ -404,23 +263,3 @@ def parse_updated_date(text: str) -> datetime:
     except (ValueError, OverflowError):
         reason = f"{clean(text, EVIDENCE_LIMIT)!r} is not a date"
         raise BadRecord("parse", "updated_date_shape", reason, "$.updated_date") from None
-
-
-def decode(decoder: msgspec.json.Decoder[T], raw: msgspec.Raw | bytes, path: str) -> T:
-    """Decode a part of a record.
-
-    Raises:
-        BadRecord: not JSON, nested too deeply, or a value of another type than the contract says.
-    """
-    try:
-        return decoder.decode(raw)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
-        raise _bad("parse", exc, path) from None
-    except RecursionError:
-        raise BadRecord("parse", "json_depth", "nested too deeply", path) from None
-
-
-def _bad(stage: str, exc: Exception, root: str = "$") -> BadRecord:
-    reason, _, path = str(exc).partition(" - at `")
-    rule = "contract" if isinstance(exc, msgspec.ValidationError) else "json"
-    return BadRecord(stage, rule, reason, root + path.rstrip("`").removeprefix("$") if path else root)

@@ -10,7 +10,8 @@ from schemas.errors import LandingError
 from schemas.fields import WorkSubject
 from tasks import quarantine
 from tasks.land import Landing
-from tasks.parse import ParsedWork, Version, parse_work, read_version, read_work, tie_hash
+from tasks.parse import parse_work, read_version, read_work
+from tasks.parsed import ParsedWork, Version, tie_hash
 from tasks.records import Reader, Record
 from tasks.sources import venue_list
 from tasks.venue_papers import ListReader, is_kept_paper, unwrapped

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple, Protocol
 
 from schemas.fields import Subject
-from tasks.parse import ParsedWork, Version, hash64
+from tasks.parsed import ParsedWork, Version, hash64
 
 
 class Line(NamedTuple):

@@ -24,12 +24,12 @@ from schemas.settings import Settings
 from schemas.staging import STAGED
 from schemas.tables import OF_WORK
 from schemas.territories import fold_address
-from tasks.derive import Rows, hash_content, hash_places, place_rows, to_arrow
+from tasks.derive import Facts, Rows, hash_content, hash_places, place_rows, to_arrow
 from tasks.eligibility import counts_otherwise
 from tasks.internal_batches import InternalBatch, close_batch
 from tasks.load import load_works
 from tasks.locate import Located, Locator, credited
-from tasks.parse import Address, Institution, Places
+from tasks.parsed import Address, Institution, Places
 from tasks.reference import load_reference
 from tasks.registry import in_force, is_located_anew, note_located, reference_folder
 from tasks.warehouse import Warehouse, attach_arrow, detach_arrow, utc_now
@@ -37,10 +37,6 @@ from tasks.workspace import Workspace
 
 KIND = "corrections"
 WEAKEST = ("none", "ror_name")
-FACTS = (
-    *("corpus", "doi", "title", "publication_date", "year", "type", "language", "venue", "is_retracted"),
-    *("cited_by_count", "authors_count", "authors_located", "authors_truncated", "references_count"),
-)
 KEPT = ("is_unassigned", "field_hash", "reference_hash")
 EVIDENCE = (*("position", "institution_id", "ror", "institution_type", "raw_string", "institution_country", "country"),)
 
@@ -189,7 +185,7 @@ def _rows_that_change(conn: Connection, wanted: Any, locator: Locator) -> Rows:
     """Staged rows of the works whose places are decided otherwise now."""
     authors = _by_work(conn, t.authorship, ("position", "author_id", "is_corresponding"), wanted)
     evidence = _by_work(conn, t.affiliation, EVIDENCE, wanted, "seq")
-    stored = [t.work.c[name] for name in ("work_id", "place_hash", *KEPT, *FACTS)]
+    stored = [t.work.c[name] for name in ("work_id", "place_hash", *KEPT, *Facts._fields)]
     columns = (*stored, counts_otherwise().label("counts_otherwise"))
     works = conn.execute(sa.select(*columns).join_from(t.work, wanted, t.work.c.work_id == wanted.c.work_id)).all()
     rows: Rows = {name: [] for name in STAGED}
@@ -199,8 +195,8 @@ def _rows_that_change(conn: Connection, wanted: Any, locator: Locator) -> Rows:
         place_hash = hash_places(work.year, [tuple(person) for person in people], located)
         if place_hash == work.place_hash and not work.counts_otherwise:
             continue
-        facts = [getattr(work, name) for name in FACTS]
-        facts[FACTS.index("authors_located")] = located.credit.authors_located
+        facts = Facts(*(getattr(work, name) for name in Facts._fields))
+        facts = facts._replace(authors_located=located.credit.authors_located)
         content_hash = hash_content(facts, place_hash, work.field_hash, work.reference_hash)
         rows["work"].append(
             (

@@ -15,7 +15,7 @@ from schemas.errors import UsageError
 from schemas.settings import Settings
 from schemas.territories import UNKNOWN
 from tasks.ledger import changes_since, releases_in, standing_releases
-from tasks.parse import CORPUS
+from tasks.parsed import CORPUS
 from tasks.releases import COMPLETENESS
 
 CHANGES_SHOWN = 6  # cells of countries, and of pairs

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from schemas.identifiers import ROR
 from schemas.territories import code_aliases, territory_names
-from tasks.parse import clean
+from tasks.parsed import clean
 
 LONGEST_NAME = 1_000
 _ror = re.compile(rf"(?:https?://ror\.org/)?({ROR})")

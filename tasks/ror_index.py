@@ -19,7 +19,7 @@ import numpy.typing as npt
 from rapidfuzz import fuzz
 
 from schemas.words import words_of
-from tasks.parse import hash64
+from tasks.parsed import hash64
 from tasks.ror import Organization, countries_of
 
 SIMILAR = 92.0

@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 from schemas import tables as t
 from schemas.work_ids import FIRST_OF_LISTS
 from tasks.land import WORKS
-from tasks.parse import CORPUS
+from tasks.parsed import CORPUS
 from tasks.sources import openalex_api as api
 from tasks.versions import LAST_TIE
 

@@ -20,7 +20,7 @@ from schemas import tables as t
 from schemas.words import counted
 from tasks.definitions import PARTIAL
 from tasks.land import WORKS
-from tasks.parse import CORPUS
+from tasks.parsed import CORPUS
 from tasks.quarantine import SOURCE as QUARANTINE
 from tasks.sightings import stored_months, sweeps
 from tasks.sources import openalex_api as api

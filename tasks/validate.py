@@ -8,7 +8,7 @@ rows themselves, for figures and samples (SUMMARY) or, if their failures are qua
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -167,25 +167,25 @@ def _run(suite: str, staged: pa.Table, checks: Sequence[Check]) -> tuple[list[Re
     frame = pd.DataFrame() if all(holds) else _frame(staged)
     results: dict[Check, Result] = {}
     rejections: list[Rejection] = []
-    refusing = [
-        check for check, success in zip(checks, holds, strict=True) if not success and check.rule.severity == "reject"
-    ]
-    broken = [
-        check for check, success in zip(checks, holds, strict=True) if not success and check.rule.severity != "reject"
-    ]
+    broken: dict[str, list[Check]] = {"SUMMARY": [], "COMPLETE": []}  # by what is to be known of their failures
     for check, success in zip(checks, holds, strict=True):
         if success:
             results[check] = _result(check, {}, len(staged), frame)
-    for group, result_format in ((broken, "SUMMARY"), (refusing, "COMPLETE")):
-        for check, one in zip(group, _validate(suite, frame, group, result_format) if group else (), strict=True):
+        else:
+            broken["COMPLETE" if check.rule.severity == "reject" else "SUMMARY"].append(check)
+    for detail, group in broken.items():
+        for check, one in zip(group, _validate(suite, frame, group, detail) if group else (), strict=True):
             results[check] = _result(check, one["result"], len(staged), frame)
-            for at in one["result"].get("unexpected_index_list") or ():
-                if check.rule.severity == "reject":
-                    value = _shown(_cell(frame, at, check.column))
-                    reason = f"{check.rule.why}: {check.column} is {value}, expected {check.expected}"
-                    stage_id = int(_cell(frame, at, "stage_id"))
-                    rejections.append(Rejection(stage_id, check.rule.id, reason, f"{suite}.{check.column}"))
+            if detail == "COMPLETE":
+                rejections += _rejections(check, one["result"], frame)
     return [results[check] for check in checks], rejections
+
+
+def _rejections(check: Check, found: dict[str, Any], frame: pd.DataFrame) -> Iterator[Rejection]:
+    for at in found.get("unexpected_index_list") or ():
+        value = _shown(_cell(frame, at, check.column))
+        reason = f"{check.rule.why}: {check.column} is {value}, expected {check.expected}"
+        yield Rejection(int(_cell(frame, at, "stage_id")), check.rule.id, reason, f"{check.suite}.{check.column}")
 
 
 def _validate(suite: str, frame: pd.DataFrame, checks: Sequence[Check], detail: str) -> list[dict[str, Any]]:

@@ -22,7 +22,7 @@ from schemas.tables import STRING_LIMIT, TITLE_LIMIT
 from schemas.venue_list import FRONT_MATTER, NOT_ACCEPTED, PLACEHOLDERS, RETRACTED, Paper, Slot, paper_decoder
 from schemas.words import fold
 from schemas.work_ids import list_id
-from tasks.parse import (
+from tasks.parsed import (
     EVIDENCE_LIMIT,
     Address,
     Author,

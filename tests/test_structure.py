@@ -20,7 +20,7 @@ MODULES = sorted(
     path.relative_to(ROOT) for package in ("schemas", "tasks", "flows") for path in (ROOT / package).rglob("*.py")
 )
 LAYERS = {"schemas": {"schemas"}, "tasks": {"schemas", "tasks"}, "flows": {"schemas", "tasks", "flows"}}
-PURE = [path for path in MODULES if path.parts[0] == "schemas"] + [Path("tasks/parse.py"), Path("tasks/locate.py")]
+PURE = [path for path in MODULES if path.parts[0] == "schemas" or path.stem in ("parse", "parsed", "locate")]
 CLIENTS = {"requests", "httpx", "urllib", "http", "socket", "aiohttp", "fsspec", "s3fs", "boto3", "apprise"}
 REACH_OUT = {Path("tasks/alerts.py")}  # so that somebody hears of a night that failed
 DIALECTS = re.compile(r"""["'](?:duckdb|postgresql|postgres|sqlite|citus)["':/+]""")

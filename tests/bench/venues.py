@@ -21,7 +21,7 @@ from schemas.territories import UNKNOWN
 from schemas.words import fold
 from tasks.addresses import read_addresses
 from tasks.locate import Located, Locator
-from tasks.parse import BadRecord
+from tasks.parsed import BadRecord
 from tasks.reference import Reference
 from tasks.ror_index import RorIndex
 from tasks.venue_papers import ListReader

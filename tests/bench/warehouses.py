@@ -94,7 +94,7 @@ def base_warehouse(works: int) -> Path:
     """DuckDB file of a warehouse that holds so many small works, built once the whole way and kept in .bench."""
     name = f"base-{works}"
     schemas = [f"schemas/{name}" for name in ("data", "tables.py", "fields.py", "territories.py")]
-    made = digest_of(*schemas, "tasks/parse.py", "tasks/locate.py")  # what decides the rows
+    made = digest_of(*schemas, "tasks/parse.py", "tasks/parsed.py", "tasks/locate.py")  # what decides the rows
     file = BENCH / f"{name}-{GENERATOR}-{made}.duckdb"
     if file.exists():
         return file

@@ -116,7 +116,11 @@ def test_rebuild_mends_the_mart_and_books_it(collab, snapshot):
     assert collab("verify")[0] == 0
     with Warehouse.open(load_settings()) as warehouse:
         reasons = rows(warehouse, sa.select(t.ledger_of(t.pair_year).c.reason).distinct())
+        of = t.batch.c
+        of_sources = sa.select(of.source_records, of.source_listed, of.credits, of.run_id).where(of.kind == "rebuild")
+        (said,) = rows(warehouse, of_sources)
     assert reasons == [{"reason": "definition"}]
+    assert set(said.values()) == {None}  # no source was asked
     assert collab("publish")[0] == 0
 
 

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 import tasks.batch as batches
 from schemas import tables as t
 from schemas.settings import Settings
-from tasks.parse import tie_hash
+from tasks.parsed import tie_hash
 from tasks.sources.openalex_snapshot import open_snapshot
 from tasks.validate import Report
 from tasks.warehouse import Warehouse

@@ -146,7 +146,7 @@ def cut_connections(settings, function: str = "pg_terminate_backend") -> None:
         )
 
 
-@pytest.mark.parametrize("moment", ["check_gates", pytest.param("_store_parts", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("moment", ["check_gates", pytest.param("store_parts", marks=pytest.mark.slow)])
 def test_a_connection_lost_while_loading_is_made_good(tmp_path, settings_for, monkeypatch, moment):
     root = write_snapshot(tmp_path / "s", DAYS)
     settings, real, cuts = settings_for(root, batch_works=10), getattr(batches, moment), []

@@ -25,7 +25,7 @@ from tasks.batch import load
 from tasks.explain import read_explanation
 from tasks.ledger import unfinished_landings
 from tasks.night import Night
-from tasks.parse import BadRecord
+from tasks.parsed import BadRecord
 from tasks.quarantine import open_records
 from tasks.relocate import put_in_force, relocate, works_concerned
 from tasks.report import read_report

@@ -15,7 +15,7 @@ from schemas.overrides import Override
 from schemas.tables import SHARE_SCALE
 from schemas.territories import UNKNOWN, policies
 from tasks.locate import Locator, country_of_code
-from tasks.parse import Address, Author, BadRecord, Institution, ParsedWork, Places, Version
+from tasks.parsed import Address, Author, BadRecord, Institution, ParsedWork, Places, Version
 from tasks.reference import Reference
 
 LOCATOR = Locator(Reference())

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.derive import Line, Reading, derive_lines
-from tasks.parse import BadRecord, clean, parse_work, read_version, read_work, tie_hash
+from tasks.parse import parse_work, read_version, read_work
+from tasks.parsed import BadRecord, clean, tie_hash
 from tasks.readers import OpenAlexReader
 from tests.factory import URL, author, institution, line, work
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from schemas.fields import load_definitions
 from schemas.work_ids import FIRST_OF_LISTS, list_id, read_id, shown_id
 from tasks.derive import Line, Reading, derive_lines
-from tasks.parse import BadRecord
+from tasks.parsed import BadRecord
 from tasks.readers import KeptReader, OpenAlexReader
 from tasks.records import Reader
 from tasks.venue_papers import ListReader
