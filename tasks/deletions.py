@@ -11,8 +11,9 @@ import pyarrow as pa
 
 from schemas.staging import STAGED, arrow_schema
 from tasks.parse import parse_work_id
-from tasks.parsed import BadRecord, tie_hash
-from tasks.records import Line, unread_key
+from tasks.parsed import BadRecord
+from tasks.readers import OpenAlexReader
+from tasks.records import Line, unread_digest, unread_key
 from tasks.versions import LAST_TIE
 
 DELETION = pa.schema([("work_id", pa.int64()), ("source_updated_at", pa.timestamp("us")), ("tie_hash", pa.int64())])
@@ -28,11 +29,10 @@ def stage_deletions(lines: Iterable[Line], newest: datetime, folder: Path) -> No
     last: dict[int, datetime] = {}
     problems = []
     for line in lines:
-        raw = line.raw or b""
         try:
-            work_id, ends_at = _read(raw, newest)
+            work_id, ends_at = _read(line.raw, newest)
         except BadRecord as bad:
-            tie = tie_hash(raw)
+            tie = unread_digest(line, OpenAlexReader())
             identity = (line.stage_id, unread_key(tie), tie, None, None)
             problems.append((*identity, "read", bad.rule, bad.reason, None, line.landed_at))
         else:
@@ -42,12 +42,14 @@ def stage_deletions(lines: Iterable[Line], newest: datetime, folder: Path) -> No
     _write(folder, "deletion", [(work_id, ends_at, LAST_TIE) for work_id, ends_at in last.items()], DELETION)
 
 
-def _read(raw: bytes, newest: datetime) -> tuple[int, datetime]:
+def _read(raw: bytes | None, newest: datetime) -> tuple[int, datetime]:
     """Work and end of the day of a deletion.
 
     Raises:
-        BadRecord: it is none, or lies in the future.
+        BadRecord: it is none, was too long to be read, or lies in the future.
     """
+    if raw is None:
+        raise BadRecord("read", "record_too_large", "longer than a record may be")
     try:
         identifier, day = raw.decode("utf-8", "replace").strip().split(",")
         work_id, ends_at = parse_work_id(identifier), datetime.combine(date.fromisoformat(day), time.max)

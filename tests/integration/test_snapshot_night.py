@@ -101,17 +101,19 @@ def test_every_line_of_the_deletions_is_applied_or_held(tmp_path, settings_for):
         f"{URL}W14,2999-01-01",
         f"{URL}W15",
         '"' + "x" * 200_000,
+        '"' + "y" * 200_000,
         "A15,2026-01-03",
         f"{URL}W15,2026\r-01-03",
     ]
     (root / "data" / "jsonl" / "works" / "deleted_ids.csv").write_text("\ufeff" + "\r\n".join(lines), newline="")
-    settings = settings_for(root, max_quarantined_share=1)
+    settings = settings_for(root, max_quarantined_share=1, max_record_bytes=100_000)
     found = counts(run(settings))
-    assert (found["listed"], found["applied"], found["quarantined"]) == (1, 1, 7)
+    assert (found["listed"], found["applied"], found["quarantined"]) == (1, 1, 8)
     with Warehouse.open(settings) as warehouse:
         held = rows(warehouse, sa.select(t.quarantine.c.rule, t.quarantine.c.stage))
-        assert len(held) == 7
-        assert {row["rule"] for row in held} == {"deletion_shape", "deletion_future", "work_id_shape"}
+        assert len(held) == 8
+        rules = {"deletion_shape", "deletion_future", "work_id_shape", "record_too_large"}
+        assert {row["rule"] for row in held} == rules
 
 
 def test_deletions_that_repeat_themselves_are_no_bomb(tmp_path, settings_for):
