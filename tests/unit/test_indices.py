@@ -20,7 +20,7 @@ from schemas.indices import VIEWS
 from schemas.intensity import relative_intensity
 from tasks.dictionary import render_dictionary
 from tasks.questions import pairs
-from tests.marts import make_mart, put, read, sql_type
+from tests.marts import CELL, make_mart, put, read, sql_type
 
 
 @pytest.fixture
@@ -144,7 +144,11 @@ def test_undefined_is_null(atlas):
 def test_partners_are_ranked_with_ties(atlas):
     fill(atlas)
     put(atlas, "pair_year", [pair("A", "D", 7)])
-    rows = read(atlas, "FROM partner_rank WHERE territory = 'A' ORDER BY rank, partner")
+    for other in ({"year": 2021}, {"policy": "greater-china"}, {"field": "all"}, {"corpus": "venues"}):
+        put(atlas, "pair_year", [pair("A", "E", 99, **other)])  # ranks of a cell of its own
+        put(atlas, "country_year", [{**one, **other} for one in SMALL["country_year"]])
+    mine = " AND ".join(f"{name} = '{value}'" for name, value in CELL.items())
+    rows = read(atlas, f"FROM partner_rank WHERE territory = 'A' AND {mine} ORDER BY rank, partner")
     assert [(row["partner"], row["rank"]) for row in rows] == [("B", 1), ("C", 2), ("D", 2)]
     assert rows[0]["share_of_international"] == pytest.approx(32 / 37)
 
@@ -156,8 +160,16 @@ def test_growth_is_between_complete_years_only(atlas):
         put(atlas, "pair_year", [pair("A", "B", papers, year=year)])
         done = {"year": year, "is_complete": year < 2021, "as_of": datetime.date(2022, 1, 1), "basis": "assumed"}
         put(atlas, "completeness", [done])
+        others = [{"policy": "greater-china"}, {"field": "all"}, {"corpus": "venues"}]
+        put(atlas, "country_year", [{"territory": "A", "year": year, "papers": 7, **other} for other in others])
+        put(atlas, "country_year", [{"territory": "ZZ", "year": year, "papers": papers}])  # is no territory
+        put(atlas, "pair_year", [pair("A", "B", 7, year=year, **other) for other in others])
+        put(atlas, "completeness", [{**done, **other, "is_complete": True} for other in others[1:]])
+    mine = " AND ".join(f"{name} = '{CELL[name]}'" for name in ("corpus", "policy", "field"))
     for view in ("country_growth", "pair_growth"):
-        rows = {row["year"]: row for row in read(atlas, f"FROM {view}")}
+        listed = read(atlas, f"FROM {view} WHERE {mine}")
+        rows = {row["year"]: row for row in listed}
+        assert len(rows) == len(listed) == 4
         assert rows[2020]["growth"] == pytest.approx(0.2)
         assert rows[2020]["compound_growth_5"] == pytest.approx(1.8 ** (1 / 5) - 1)
         assert rows[2020]["compound_growth_10"] is None
