@@ -85,6 +85,8 @@ def test_a_new_date_is_held_against_the_dates_before_it(conn, settings_for):
     add_dates(conn, *[2_000] * 12)
     assert judged(conn, settings_for(), half)["date_volume"] is False
     assert judged(conn, settings_for(), whole)["date_volume"] is True
+    both = landing(dates={"2026-01-13": 5_000, "2026-01-14": 900})
+    assert judged(conn, settings_for(), both)["date_volume"] is False  # by the smaller one
     assert judged(conn, settings_for(), landing(dates={"2026-01-12": 10}))["date_volume"] is None  # loaded before
     assert judged(conn, settings_for(min_volume_share=0.45), half)["date_volume"] is True
     text = why(conn, settings_for(), half, "date_volume")
@@ -94,7 +96,12 @@ def test_a_new_date_is_held_against_the_dates_before_it(conn, settings_for):
     assert judged(conn, settings_for(), half)["date_volume"] is None  # a first load is no series
 
 
-@pytest.mark.parametrize("usual", [[2_000] * 11 + [850], [3] * 12, [9_000, 1] * 6])
+def test_a_new_date_is_held_against_the_last_30(conn, settings_for):
+    add_dates(conn, *[9_000] * 30, *[2_000] * 30)
+    assert judged(conn, settings_for(), landing(dates={"2026-06-01": 1_300}))["date_volume"] is True
+
+
+@pytest.mark.parametrize("usual", [[2_000] * 11 + [850], [1_000] * 11 + [99_000], [3] * 12, [9_000, 1] * 6])
 def test_small_dates_where_they_are_usual_are_no_stop(conn, settings_for, usual):
     add_dates(conn, *usual)
     assert judged(conn, settings_for(), landing(dates={"2026-01-13": 900 if max(usual) > 3 else 0}))["date_volume"] in (
@@ -104,12 +111,20 @@ def test_small_dates_where_they_are_usual_are_no_stop(conn, settings_for, usual)
 
 
 def test_all_records_of_a_snapshot_are_held_against_those_of_the_last(conn, settings_for):
-    one = landing(snapshot_records=50_000)
-    assert judged(conn, settings_for(), one)["snapshot_volume"] is None
-    for number, records in ((1, 30_000), (2, 100_000)):
-        batch_id = add_batch(conn, number)
+    def read(number: int, records: int, **more) -> None:
+        batch_id = add_batch(conn, number, **more)
         (metric,) = volume.landing_metrics(landing(snapshot_records=records)).items()
         conn.execute(t.metric.insert(), {"batch_id": batch_id, "name": metric[0], "value": metric[1], "works": 0})
+
+    one, none = landing(snapshot_records=50_000), landing(snapshot_records=0)
+    assert judged(conn, settings_for(), one)["snapshot_volume"] is None
+    read(1, 999)
+    assert judged(conn, settings_for(), none)["snapshot_volume"] is None  # what is small halves by chance
+    read(2, 1_000)
+    assert judged(conn, settings_for(), none)["snapshot_volume"] is False
+    read(3, 200_000)
+    read(4, 100_000)
+    read(5, 30_000, source="another")
     assert judged(conn, settings_for(), one)["snapshot_volume"] is False
     assert judged(conn, settings_for(), landing(snapshot_records=60_000))["snapshot_volume"] is True
     assert judged(conn, settings_for(min_volume_share=0), landing(snapshot_records=0))["snapshot_volume"] is True
@@ -138,6 +153,13 @@ def test_a_window_of_a_live_source_is_held_against_itself(conn, settings_for):
     assert judged(conn, settings_for(), landing(**month, source_records=601))["window_volume"] is True
     first = landing("openalex-api", "2026-11", source_records=1)
     assert judged(conn, settings_for(), first)["window_volume"] is None
+    add_batch(conn, 5, **month, source_records=5, undone_at=STARTED)
+    add_batch(conn, 6, **month, source_records=5, kind=DELETIONS)
+    assert judged(conn, settings_for(), landing(**month, source_records=590))["window_volume"] is False
+    for number, said, expected in ((7, 99, None), (8, 100, False)):
+        add_batch(conn, number, "openalex-api", "2026-12", source_records=said)
+        least = landing("openalex-api", "2026-12", source_records=1)
+        assert judged(conn, settings_for(), least)["window_volume"] is expected
     text = why(conn, settings_for(), landing(**month, source_records=590), "window_volume")
     assert text.startswith("OpenAlex says 2026-10 holds 590 works, 1,000 when it was last looked at")
     assert text.endswith("COLLAB_MIN_VOLUME_SHARE=0.59")
