@@ -135,7 +135,8 @@ def test_all_records_of_a_snapshot_are_held_against_those_of_the_last(conn, sett
 
 def test_an_older_copy_is_a_warning(conn, settings_for):
     add_dates(conn, 5, 5, 5)
-    assert judged(conn, settings_for(), landing(snapshot_ends="2026-01-03"))["snapshot_age_days"] is True
+    for newer in ("2026-01-03", "2026-01-09"):
+        assert judged(conn, settings_for(), landing(snapshot_ends=newer))["snapshot_age_days"] is True
     assert judged(conn, settings_for(), landing(snapshot_ends="2026-01-02"))["snapshot_age_days"] is False
     assert "ends on 2026-01-02, 2026-01-03 was loaded before: it is an older copy" in why(
         conn, settings_for(), landing(snapshot_ends="2026-01-02"), "snapshot_age_days"
@@ -257,7 +258,8 @@ def test_rewritten_works_of_a_publisher_that_lose_their_countries_stop(conn, set
     other = [(1000 + n, f"10.1007/{n}", 1) for n in range(900)]
     never = [(3000 + n, "10.1109/x", 0) for n in range(500)]  # had no country before
     lost = [(n, doi, 0 if n < 30 else 1) for n, doi, _ in ieee]
-    gate = rewritten(conn, settings_for(), ieee + other + never, lost + other + never)
+    more = [(n, doi, 0 if n < 1040 else 1) for n, doi, _ in other]  # of a larger publisher, so fewer in a hundred
+    gate = rewritten(conn, settings_for(), ieee + other + never, lost + more + never)
     assert gate.observed == 0.25
     assert gate.excess > 0
     assert "30 of 120 rewritten works of publisher 10.1109 had a country and have none now" in gate.why
@@ -277,6 +279,8 @@ def test_arriving_works_are_held_against_the_last_batches_of_their_publisher(set
     )
     found = publishers.publisher_metrics(None)
     assert found == {"publisher_with_country.10.1109": 0.1, "publisher_with_country.no doi": 1}
+    work_of, located = work_of.slice(0, 200), located.slice(0, 200)
+    assert publishers.publisher_metrics(None) == {"publisher_with_country.10.1109": 0.15}  # the fewest that are judged
     usual = [
         {"publisher_with_country.10.1109": 0.9 + n / 100, "publisher_with_country.no doi": 0.98} for n in range(10)
     ]
@@ -284,10 +288,16 @@ def test_arriving_works_are_held_against_the_last_batches_of_their_publisher(set
     assert [name for name, gate in gates.items() if gate.excess] == ["publisher_with_country", "publisher_lost"]
     assert "works of publisher 10.1109 with a country" in gates["publisher_lost"].why
     assert gates["publisher_lost"].severity == "stop"
-    less = {**found, "publisher_with_country.10.1109": 0.5}
+    less = {**found, "publisher_with_country.10.1109": 0.23}  # more than a quarter of the smallest share
     assert [g.name for g in publishers.arriving_gates(less, usual, settings_for()) if g.excess] == [
         "publisher_with_country"
     ]
     assert not any(gate.is_evaluated for gate in publishers.arriving_gates(found, usual[:9], settings_for()))
+    little = {"publisher_with_country.no doi": 0.89}  # a share that never moved may move by a tenth
+    assert [(g.is_evaluated, g.excess) for g in publishers.arriving_gates(little, usual, settings_for())] == [
+        (True, 0)
+    ] * 2
+    worst = {"publisher_with_country.no doi": 0.8, "publisher_with_country.10.1109": 0.1}
+    assert "publisher 10.1109 " in publishers.arriving_gates(worst, usual, settings_for())[0].why
     passed = publishers.arriving_gates(found, usual, settings_for(max_unlocated_share=1))
     assert [gate.name for gate in passed if gate.excess] == ["publisher_with_country"]
