@@ -57,8 +57,8 @@ def volume_gates(conn: Connection, landing: Landing, settings: Settings) -> list
 
 def landing_metrics(landing: Landing) -> dict[str, float]:
     """Figures of a landing that are kept with its batches."""
-    known = landing.kind == WORKS and landing.snapshot_records is not None
-    return {SNAPSHOT_RECORDS: float(landing.snapshot_records or 0)} if known else {}
+    records = landing.snapshot_records
+    return {} if records is None else {SNAPSHOT_RECORDS: float(records)}
 
 
 def _total_gate(conn: Connection, landing: Landing, settings: Settings) -> Gate:
