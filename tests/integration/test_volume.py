@@ -16,7 +16,7 @@ from schemas import tables as t
 from schemas.errors import GateStopped
 from schemas.reviewed import definitions_digest
 from schemas.settings import load_settings
-from tasks.gates import stop_of
+from tasks.gates import _rewrite_gates, lifting, stop_of, window_gates
 from tasks.land import DELETIONS, WORKS, Landing
 from tasks.sources.openalex_snapshot import Part, Window, volumes
 from tasks.validate import Result
@@ -193,6 +193,35 @@ def test_only_sources_with_a_usual_volume_are_judged(settings_for):
     assert volume.volume_gates(None, landing("openalex-api", "future"), settings_for()) == []
 
 
+def test_a_window_that_lists_less_than_it_holds_is_not_complete(settings_for):
+    for said, listed, missing in ((7, 5, 2), (5, 7, 0)):
+        found = window_gates(None, landing("venue-list", source_records=said, source_listed=listed), settings_for())
+        assert {gate.name: gate.observed for gate in found} == {"window_complete": missing, "works_left_out": 0}
+    for one in ({"source_records": 7}, {"source_listed": 7}):  # a source that says only one of them
+        assert window_gates(None, landing("venue-list", **one), settings_for()) == []
+
+
+def test_what_a_batch_rewrites_is_held_against_what_was_stored_and_large(conn, settings_for):
+    """Of its own changes, only those that are corrections, and of years that are over and not small."""
+    years = {2020: 2_000, 2021: 10, 2025: 2_000}
+    world = {c.name: 0 for c in t.world_year.columns} | {"corpus": "openalex", "policy": "iso", "field": "ai"}
+    conn.execute(t.world_year.insert(), [world | {"year": year, "papers": papers} for year, papers in years.items()])
+    moved = [("b", "corrected", 2020, -60), ("b", "deleted", 2020, -40), ("b", "new", 2020, 500)]
+    moved += [("a", "corrected", 2020, -900), ("b", "corrected", 2021, 9), ("b", "corrected", 2025, 900)]
+    named = ("batch_id", "reason", "year", "papers")
+    rows_of = [world | dict(zip(named, one, strict=True)) for one in moved]
+    conn.execute(t.ledger_of(t.world_year).insert(), rows_of)
+    add_batch(conn, 1, window="2026-01-01.0000")
+    works = [(True, "corrected"), (True, "deleted"), (True, "citations"), (True, "definition"), (False, "new")]
+    values = " UNION ALL ".join(f"SELECT {was} AS was_stored, '{reason}' AS reason" for was, reason in works)
+    conn.exec_driver_sql(f"CREATE TEMPORARY TABLE affected_works AS {values}")
+    affected = sa.table("affected_works", sa.column("was_stored", sa.Boolean), sa.column("reason"))
+    change = SimpleNamespace(affected=affected, batch_id="b")
+    found = _rewrite_gates(conn, change, settings_for(), "openalex", "openalex-snapshot", True)
+    conn.exec_driver_sql("DROP TABLE affected_works")
+    assert {gate.name: gate.observed for gate in found} == {"rewritten_share": 1, "year_change": 0.05}
+
+
 def test_a_date_is_as_large_as_all_its_parts():
     parts = [Part(f"{n}", date(2026, 1, n // 2 + 1), 10, 1) for n in range(6)]
     assert volumes(parts, Window("w", tuple(parts[1:3]))) == (60, "2026-01-03", {"2026-01-01": 20, "2026-01-02": 20})
@@ -235,6 +264,8 @@ def test_a_setting_that_stopped_two_rules_is_lifted_far_enough_for_both():
     ]
     said = str(stop_of("b", rules, rules, "collab run"))
     assert "`COLLAB_MIN_VOLUME_SHARE=0.30 COLLAB_MAX_UNLOCATED_SHARE=1 collab run` lets it pass once" in said
+    assert lifting(broken("year_change", "1.5")) == "COLLAB_MAX_YEAR_CHANGE=1.51"  # a year can more than double
+    assert lifting(broken("rewritten_share", "0.995")) == "COLLAB_MAX_REWRITTEN_SHARE=1"
 
 
 def rewritten(conn, settings, before: list[tuple], after: list[tuple]):
