@@ -62,12 +62,14 @@ def test_first_night_counts_pairs_with_unknown_part(tmp_path, settings_for):
 
 
 def test_every_kind_of_change_has_its_reason(tmp_path, settings_for):
+    alone = {"publication_year": 2019}
     days = {
-        "2026-01-01": [work(11), work(12), work(13, doi="https://doi.org/10.1234/a"), work(14), work(15)],
+        "2026-01-01": [work(11), work(12), work(13, doi="https://doi.org/10.1234/a"), work(14, **alone), work(15)],
         "2026-01-02": [
             work(11, [author("US"), author("DE")], updated="2026-01-02"),  # corrected
             work(12, cited_by_count=7, updated="2026-01-02"),  # citations
-            work(14, is_retracted=True, updated="2026-01-02"),  # eligibility
+            # eligibility: retracted, before all that can be said of its type
+            work(14, is_retracted=True, type="dataset", updated="2026-01-02", **alone),
             work(15, updated="2026-01-02"),  # unchanged
             work(
                 16, [author("US"), author("CN"), author("FR")], doi="https://doi.org/10.1234/A", updated="2026-01-02"
@@ -102,14 +104,16 @@ def test_every_kind_of_change_has_its_reason(tmp_path, settings_for):
             {"work_id": 14, "excluded_reason": "retracted"},
         ]
         world = cell(warehouse, t.world_year)
-        assert (world["papers"], world["excluded_retracted"], world["excluded_duplicate_doi"]) == (4, 1, 1)
+        assert (world["papers"], world["excluded_retracted"], world["excluded_duplicate_doi"]) == (4, 0, 1)
+        world = cell(warehouse, t.world_year, year=2019)  # a cell without papers says why
+        assert (world["papers"], world["excluded_retracted"]) == (0, 1)
     assert counts(run(settings)) == {"fetched": 11, "unchanged": 6, "superseded": 5}
     assert proven(settings) == found
 
 
 def test_the_duplicate_counts_again_when_the_other_goes(tmp_path, settings_for):
     doi = "https://doi.org/10.1234/a"
-    days = {"2026-01-01": [work(11, doi=doi), work(12, doi=doi), work(13, [author(), author("US")], doi=doi)]}
+    days = {"2026-01-01": [work(11, doi=doi), work(12, doi=doi), work(10, [author(), author("US")], doi=doi)]}
     root = write_snapshot(tmp_path / "s", days)
     settings = settings_for(root)
     run(settings)
@@ -121,7 +125,9 @@ def test_the_duplicate_counts_again_when_the_other_goes(tmp_path, settings_for):
     write_snapshot(root, days, deleted={11: "2026-01-01"})
     run(settings)
     with Warehouse.open(settings) as warehouse:
-        assert rows(warehouse, sa.select(t.work.c.work_id).where(t.work.c.is_counted)) == [{"work_id": 12}]
+        assert rows(warehouse, sa.select(t.work.c.work_id).where(t.work.c.excluded_reason.is_(None))) == [
+            {"work_id": 12}
+        ]
     proven(settings)
     assert reasons(settings) == {"new": 1, "deleted": -1, "eligibility": 1}
 
