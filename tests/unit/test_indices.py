@@ -231,7 +231,8 @@ def test_a_territory_has_its_shares_of_the_world_and_the_unknown_is_none(atlas):
 
 
 def test_a_pair_says_what_it_was_counted_from(atlas):
-    put(atlas, "world_year", [{"papers": 200, "papers_international": 80, "papers_with_unknown": 30}])
+    world = {"papers": 200, "papers_international": 80, "papers_with_unknown": 30}
+    put(atlas, "world_year", [world, world | {"field": "all"}])
     put(atlas, "country_year", countries(A=(64, 36, 40), B=(50, 25, 30)))
     made_of = {"papers_bilateral": 12, "papers_dual_only": 3, "papers_with_unknown": 6}
     put(atlas, "pair_year", [pair("A", "B", 15, **made_of)])
@@ -252,12 +253,13 @@ def test_a_pair_says_what_it_was_counted_from(atlas):
 def test_coverage_is_of_the_works_and_authors_of_its_field_and_year(atlas):
     located = {"papers_all_located": 12, "papers_some_located": 5, "papers_none_located": 3}
     every = {"evidence": "all", "papers": 20, "authors": 80} | located
-    put(atlas, "coverage_year", [every, {"evidence": "string", "papers": 8, "papers_all_located": 6, "authors": 20}])
+    nowhere = {"evidence": "none", "papers": 8, "authors": 20, "papers_some_located": 5, "papers_none_located": 3}
+    put(atlas, "coverage_year", [every, nowhere])
     put(atlas, "coverage_year", [every | more for more in ({"field": "all"}, {"year": 2021}, {"corpus": "venues"})])
     shares = "share_all_located, share_some_located, share_none_located, share_of_authors"
     of = "FROM coverage_rates WHERE corpus = 'openalex' AND field = 'ai' AND year = 2020 ORDER BY evidence"
     rows = [tuple(row.values()) for row in read(atlas, f"SELECT {shares} {of}")]
-    assert rows == [(12 / 20, 5 / 20, 3 / 20, 1), (6 / 8, 0, 0, 20 / 80)]
+    assert rows == [(12 / 20, 5 / 20, 3 / 20, 1), (0, 5 / 8, 3 / 8, 20 / 80)]
 
 
 def test_sums_reconcile(atlas):
@@ -267,6 +269,8 @@ def test_sums_reconcile(atlas):
     row, empty = read(atlas, "FROM reconciliation ORDER BY year")
     assert (row["links_gap"], row["pairs_gap"], row["territories"]) == (0, 0, 3)
     assert row["fractional_gap"] == 30
+    put(atlas, "pair_year", [pair("A", "X", 1)])  # that no link of the world stands for
+    assert read(atlas, "SELECT pairs_gap FROM reconciliation WHERE year = 2020") == [{"pairs_gap": 1}]
     assert [empty[name] for name in ("fractional_gap", "links_gap", "pairs_gap", "territories")] == [-4, 0, 0, 0]
 
 
