@@ -74,7 +74,7 @@ def test_every_kind_of_change_has_its_reason(tmp_path, settings_for):
             work(
                 16, [author("US"), author("CN"), author("FR")], doi="https://doi.org/10.1234/A", updated="2026-01-02"
             ),  # displaces 13
-            work(17, updated="2025-12-31"),
+            work(17, updated="2025-12-31", referenced_works=[f"{URL}W15"]),  # which nothing else touches
         ],
     }
     settings = settings_for(write_snapshot(tmp_path / "s", days, deleted={12: "2026-01-02"}))
