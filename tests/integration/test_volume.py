@@ -18,6 +18,7 @@ from schemas.reviewed import definitions_digest
 from schemas.settings import load_settings
 from tasks.gates import _rewrite_gates, lifting, stop_of, window_gates
 from tasks.land import DELETIONS, WORKS, Landing
+from tasks.ledger import unfinished_landings
 from tasks.sources.openalex_snapshot import Part, Window, volumes
 from tasks.validate import Result
 from tasks.warehouse import Warehouse
@@ -171,6 +172,22 @@ def test_a_landing_is_not_held_against_its_own_batches(conn, settings_for):
     add_batch(conn, 1, **month, source_records=1_000)
     add_batch(conn, 2, **month, source_records=400, landing_id="2026-10.now")  # its first batch, let pass
     assert judged(conn, settings_for(), landing(**month, source_records=400))["window_volume"] is False
+
+
+def test_half_a_landing_is_overtaken_by_a_later_whole_one_of_its_source_and_kind(conn):
+    half, whole = {"end_record": 2, "window_records": 5}, {"end_record": 5, "window_records": 5}
+
+    def unfinished() -> set[str]:
+        return set(conn.scalars(unfinished_landings()))
+
+    add_batch(conn, 1, window="a", **half)
+    add_batch(conn, 2, window="b", **half)
+    add_batch(conn, 3, window="c", kind=DELETIONS, **whole)
+    add_batch(conn, 4, "openalex-api", window="d", **whole)
+    assert unfinished() == {"a.1", "b.2"}
+    add_batch(conn, 5, window="e", **whole)
+    add_batch(conn, 6, window="f", **half)
+    assert unfinished() == {"f.6"}
 
 
 def test_a_list_of_changes_is_held_against_the_last_ones(conn, settings_for):
