@@ -153,17 +153,17 @@ def test_scope_ai_counts_the_rest_and_lets_go_of_what_leaves(tmp_path, settings_
     other = {"id": f"{URL}T11276", "subfield": {"id": f"{URL}subfields/2105"}}
     days = {
         "2026-01-01": [work(11), work(12, primary_topic=other), work(13, is_xpac=True)],
-        "2026-01-02": [work(11, primary_topic=other, updated="2026-01-02")],
+        "2026-01-02": [work(11, primary_topic=other, updated="2026-01-02"), work(14, updated="2026-01-02")],
+        "2026-01-03": [work(14, primary_topic=other, updated="2026-01-03")],  # comes and goes in one batch
     }
     root = write_snapshot(tmp_path / "s", days)
     settings = settings_for(root, scope="ai")
     assert counts(run(settings, date(2026, 1, 1))) == {"fetched": 3, "new": 1, "out_of_scope": 2}
-    assert counts(run(settings)) == {"fetched": 4, "superseded": 1, "out_of_scope": 3}
+    assert counts(run(settings)) == {"fetched": 6, "superseded": 2, "out_of_scope": 4}
     with Warehouse.open(settings) as warehouse:
         assert rows(warehouse, sa.select(t.work.c.work_id)) == []
-        assert rows(warehouse, sa.select(t.seen.c.work_id, t.seen.c.state)) == [
-            {"work_id": 11, "state": "out_of_scope"}
-        ]
+        seen = rows(warehouse, sa.select(t.seen.c.work_id, t.seen.c.state).order_by(t.seen.c.work_id))
+        assert seen == [{"work_id": number, "state": "out_of_scope"} for number in (11, 14)]
         ledger = t.ledger_of(t.world_year)
         sums = (
             sa.select(ledger.c.reason, sa.func.sum(ledger.c.papers).label("n"))
