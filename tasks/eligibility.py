@@ -27,7 +27,6 @@ def noted_exclusion(work: Any) -> sa.ColumnElement[str]:
 
 
 def counts_otherwise() -> sa.ColumnElement[bool]:
-    """Whether a stored work counts otherwise than when it was stored; a duplicate of a DOI is not asked."""
-    of = t.work.c
-    is_duplicate = of.excluded_reason.is_not_distinct_from("duplicate_doi")
-    return sa.and_(~is_duplicate, own_exclusion(of).is_distinct_from(of.excluded_reason))
+    """Whether a stored work decides otherwise than when it was stored. A duplicate of a DOI is asked too: where the
+    other one does not count any more it would take its place, of whatever type it is."""
+    return own_exclusion(t.work.c).is_distinct_from(noted_exclusion(t.work.c))

@@ -121,7 +121,7 @@ def _iso_shares(authors: tuple[Weights, ...], *, phantom: bool) -> dict[str, int
         sums[territory] = sums.get(territory, 0) + common // divisor
     whole = (len(authors) + phantom) * common
     shares = {territory: part * SHARE_SCALE // whole for territory, part in sums.items()}
-    largest = min(shares, key=lambda territory: (-sums[territory], territory == UNKNOWN, territory))
+    largest = min(shares, key=lambda territory: (-sums[territory], territory))  # ZZ sorts last
     shares[largest] += SHARE_SCALE - sum(shares.values())
     return shares
 

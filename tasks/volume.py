@@ -58,8 +58,6 @@ def volume_gates(conn: Connection, landing: Landing, settings: Settings) -> list
 
 def landing_metrics(landing: Landing) -> dict[str, float]:
     """Figures of a landing that are kept with its batches."""
-    if landing.kind != WORKS:
-        return {}
     said = {SNAPSHOT_RECORDS: landing.snapshot_records, SNAPSHOT_LEFT: landing.snapshot_left}
     return {name: float(records) for name, records in said.items() if records is not None}
 

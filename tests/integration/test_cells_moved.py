@@ -16,6 +16,7 @@ def both(number, *countries, **more):
 def test_cells_that_a_night_moved_most_come_first_each_with_its_reasons(tmp_path, settings_for):
     first = [both(1, "CN", "US"), both(2, "CN", "US"), both(3, "DE", "US")]
     second = [both(1, "CN", "DE", updated=LATER), *(both(n, "CN", "US", updated=LATER) for n in (4, 5, 6))]
+    second.append(both(3, "DE", "US", updated=LATER, cited_by_count=9))  # which moves no paper
     settings = settings_for(write_snapshot(tmp_path / "s", {"2026-01-01": first}))
     run(settings)
     write_snapshot(tmp_path / "s", {"2026-01-01": first, "2026-01-02": second})

@@ -184,17 +184,32 @@ def test_what_leaves_and_enters_the_scope_is_deleted_like_any_other(tmp_path, mo
 
 def test_other_types_count(tmp_path, monkeypatch):
     """Whether a work counts is no part of its content; a change of the allow-list must reach it all the same, with and
-    without its record."""
+    without its record, and the duplicate of a work that does not count any more."""
     settings = load_settings(home=tmp_path / "home", scope="all", workers=1)
-    pair = [Arrival("works", (line(work(number, type="dataset")),)) for number in (11, 12)]
-    load(pair, settings)
+    kinds = ("dataset", "article", "article", "review", "review")
+
+    def arrival(first: int) -> Arrival:
+        made = [
+            work(first + at, type=kind, doi=f"https://doi.org/10.1234/{first}{kind}" if at else None)
+            for at, kind in enumerate(kinds)
+        ]
+        return Arrival("works", tuple(map(line, made)))
+
+    load([arrival(11), arrival(21)], settings)
     shutil.rmtree(settings.landing / "test" / "arrival-1")
     types = loading.work_types()
-    monkeypatch.setattr(loading, "work_types", lambda: replace(types, counted=types.counted | {"dataset"}))
+    monkeypatch.setattr(
+        loading, "work_types", lambda: replace(types, counted=types.counted - {"article"} | {"dataset"})
+    )
     put_digest(monkeypatch, "other")
     applied(settings)
     with Warehouse.open(settings) as warehouse:
-        assert [row["is_counted"] for row in rows(warehouse, sa.select(t.work.c.is_counted))] == [True, True]
+        found = rows(warehouse, sa.select(t.work.c.work_id, t.work.c.excluded_reason))
+    assert {row["work_id"]: row["excluded_reason"] for row in found} == {
+        **dict.fromkeys((11, 14, 21, 24)),
+        **dict.fromkeys((12, 13, 22, 23), "type"),
+        **dict.fromkeys((15, 25), "duplicate_doi"),
+    }
 
 
 def test_a_rebuild_that_was_killed_fits_no_definitions(tmp_path, monkeypatch):

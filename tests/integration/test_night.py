@@ -62,17 +62,19 @@ def test_first_night_counts_pairs_with_unknown_part(tmp_path, settings_for):
 
 
 def test_every_kind_of_change_has_its_reason(tmp_path, settings_for):
+    alone = {"publication_year": 2019}
     days = {
-        "2026-01-01": [work(11), work(12), work(13, doi="https://doi.org/10.1234/a"), work(14), work(15)],
+        "2026-01-01": [work(11), work(12), work(13, doi="https://doi.org/10.1234/a"), work(14, **alone), work(15)],
         "2026-01-02": [
             work(11, [author("US"), author("DE")], updated="2026-01-02"),  # corrected
             work(12, cited_by_count=7, updated="2026-01-02"),  # citations
-            work(14, is_retracted=True, updated="2026-01-02"),  # eligibility
+            # eligibility: retracted, before all that can be said of its type
+            work(14, is_retracted=True, type="dataset", updated="2026-01-02", **alone),
             work(15, updated="2026-01-02"),  # unchanged
             work(
                 16, [author("US"), author("CN"), author("FR")], doi="https://doi.org/10.1234/A", updated="2026-01-02"
             ),  # displaces 13
-            work(17, updated="2025-12-31"),
+            work(17, updated="2025-12-31", referenced_works=[f"{URL}W15"]),  # which nothing else touches
         ],
     }
     settings = settings_for(write_snapshot(tmp_path / "s", days, deleted={12: "2026-01-02"}))
@@ -102,14 +104,16 @@ def test_every_kind_of_change_has_its_reason(tmp_path, settings_for):
             {"work_id": 14, "excluded_reason": "retracted"},
         ]
         world = cell(warehouse, t.world_year)
-        assert (world["papers"], world["excluded_retracted"], world["excluded_duplicate_doi"]) == (4, 1, 1)
+        assert (world["papers"], world["excluded_retracted"], world["excluded_duplicate_doi"]) == (4, 0, 1)
+        world = cell(warehouse, t.world_year, year=2019)  # a cell without papers says why
+        assert (world["papers"], world["excluded_retracted"]) == (0, 1)
     assert counts(run(settings)) == {"fetched": 11, "unchanged": 6, "superseded": 5}
     assert proven(settings) == found
 
 
 def test_the_duplicate_counts_again_when_the_other_goes(tmp_path, settings_for):
     doi = "https://doi.org/10.1234/a"
-    days = {"2026-01-01": [work(11, doi=doi), work(12, doi=doi), work(13, [author(), author("US")], doi=doi)]}
+    days = {"2026-01-01": [work(11, doi=doi), work(12, doi=doi), work(10, [author(), author("US")], doi=doi)]}
     root = write_snapshot(tmp_path / "s", days)
     settings = settings_for(root)
     run(settings)
@@ -121,7 +125,9 @@ def test_the_duplicate_counts_again_when_the_other_goes(tmp_path, settings_for):
     write_snapshot(root, days, deleted={11: "2026-01-01"})
     run(settings)
     with Warehouse.open(settings) as warehouse:
-        assert rows(warehouse, sa.select(t.work.c.work_id).where(t.work.c.is_counted)) == [{"work_id": 12}]
+        assert rows(warehouse, sa.select(t.work.c.work_id).where(t.work.c.excluded_reason.is_(None))) == [
+            {"work_id": 12}
+        ]
     proven(settings)
     assert reasons(settings) == {"new": 1, "deleted": -1, "eligibility": 1}
 
@@ -147,17 +153,17 @@ def test_scope_ai_counts_the_rest_and_lets_go_of_what_leaves(tmp_path, settings_
     other = {"id": f"{URL}T11276", "subfield": {"id": f"{URL}subfields/2105"}}
     days = {
         "2026-01-01": [work(11), work(12, primary_topic=other), work(13, is_xpac=True)],
-        "2026-01-02": [work(11, primary_topic=other, updated="2026-01-02")],
+        "2026-01-02": [work(11, primary_topic=other, updated="2026-01-02"), work(14, updated="2026-01-02")],
+        "2026-01-03": [work(14, primary_topic=other, updated="2026-01-03")],  # comes and goes in one batch
     }
     root = write_snapshot(tmp_path / "s", days)
     settings = settings_for(root, scope="ai")
     assert counts(run(settings, date(2026, 1, 1))) == {"fetched": 3, "new": 1, "out_of_scope": 2}
-    assert counts(run(settings)) == {"fetched": 4, "superseded": 1, "out_of_scope": 3}
+    assert counts(run(settings)) == {"fetched": 6, "superseded": 2, "out_of_scope": 4}
     with Warehouse.open(settings) as warehouse:
         assert rows(warehouse, sa.select(t.work.c.work_id)) == []
-        assert rows(warehouse, sa.select(t.seen.c.work_id, t.seen.c.state)) == [
-            {"work_id": 11, "state": "out_of_scope"}
-        ]
+        seen = rows(warehouse, sa.select(t.seen.c.work_id, t.seen.c.state).order_by(t.seen.c.work_id))
+        assert seen == [{"work_id": number, "state": "out_of_scope"} for number in (11, 14)]
         ledger = t.ledger_of(t.world_year)
         sums = (
             sa.select(ledger.c.reason, sa.func.sum(ledger.c.papers).label("n"))

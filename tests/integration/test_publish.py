@@ -57,11 +57,13 @@ def test_a_release_is_what_its_manifest_says(tmp_path, settings_for):
 
 
 def test_a_release_says_what_changed_since_the_one_before(tmp_path, settings_for):
-    root = write_snapshot(tmp_path / "s", {DAYS[0]: [work(11), work(12)]})
+    named = {"title": "Learning in PyTorch"}
+    first = [work(11, **named), work(12)]
+    root = write_snapshot(tmp_path / "s", {DAYS[0]: first})
     settings = settings_for(root)
     run(settings)
-    corrected = work(11, [author("US"), author("DE")], updated=DAYS[1])
-    write_snapshot(root, {DAYS[0]: [work(11), work(12)], DAYS[1]: [corrected]})
+    corrected = work(11, [author("US"), author("DE")], updated=DAYS[1], **named)
+    write_snapshot(root, {DAYS[0]: first, DAYS[1]: [corrected]})
     run(settings)
     change = pd.read_parquet(settings.published / "current" / "change.parquet")
     pairs = change.query("aggregate == 'pair_year' and policy == 'iso' and field == 'ai'")
@@ -69,6 +71,9 @@ def test_a_release_says_what_changed_since_the_one_before(tmp_path, settings_for
         ("CN", "US", "corrected", -1),
         ("DE", "US", "corrected", 1),
     ]
+    details = change.dropna(subset="detail").groupby("aggregate").detail.unique().map(list).to_dict()
+    both = {"sector_year": ["education"], "sector_pair_year": ["education/education"]}
+    assert details == both | {"mention_year": ["pytorch"], "mention_pair_year": ["pytorch"]}
 
 
 def test_nothing_new_means_no_release(tmp_path, settings_for):

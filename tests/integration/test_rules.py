@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import pyarrow as pa
 import pytest
 import sqlalchemy as sa
 
@@ -15,7 +16,7 @@ from schemas import tables as t
 from schemas.errors import GateStopped
 from schemas.expectations import Gate, record_checks
 from tasks.validate import check_gates
-from tasks.warehouse import Warehouse, scratch
+from tasks.warehouse import Warehouse
 from tests.factory import URL, author, counts, institution, rows, run, work, write_snapshot
 
 pytestmark = pytest.mark.usefixtures("unpublished")
@@ -139,8 +140,6 @@ def test_warned_records_are_stored_and_the_warning_names_them(tmp_path, settings
 
 def test_rules_on_our_own_work_hold_the_code_to_its_word(tmp_path, monkeypatch):
     """Frames as no correct locate would make them."""
-    import pyarrow as pa
-
     import tasks.validate as validation
     from schemas.staging import STAGED, arrow_schema
 
@@ -247,6 +246,7 @@ def test_batches_are_held_against_the_newest_that_were_large_enough(tmp_path, se
             is_its = sa.and_(of.batch_id == row.batch_id, of.name == "share_with_country")
             conn.execute(sa.update(t.metric).where(is_its).values(value=at))
         found = gates._history(conn, "openalex-snapshot")
+        assert gates._history(conn, "openalex-api") == []
     large = [at for at, row in enumerate(measured) if row.works >= gates.FEWEST_WORKS]
     assert len(large) < len(measured)
     assert sorted(figures["share_with_country"] for figures in found) == large[-2:]
@@ -258,6 +258,29 @@ def test_a_band_around_what_never_moved_can_be_lifted(settings_for):
     assert gates._width(steady, 0.05, settings_for(band_sigmas=1000)) > 1
 
 
+def test_the_country_furthest_beyond_what_is_usual_for_it_is_named(settings_for):
+    usual = [{"conflict_rate.FR": 0.5, "conflict_rate.AU": 0.1}] * 10
+    rates = {"conflict_rate.FR": 0.5, "conflict_rate.AU": 0.4, "conflict_rate": 0.9}
+    found = gates._country_gate(rates, usual, settings_for())
+    assert ("institutions of AU " in found.why, found.observed) == (True, 0.4)
+    assert found.excess > 0
+    assert "institutions of FR " in gates._country_gate(rates, usual[:9], settings_for()).why  # too few to be usual
+
+
+def test_a_string_is_counted_once_for_each_institution_that_it_is_linked_to(monkeypatch):
+    monkeypatch.setattr(gates, "FEWEST_AFFILIATIONS", 3)
+    links = [("s", 1, "AU", False), ("s", 1, "AU", False), ("s", 2, "AU", False), ("t", 1, "AU", True)]
+    names = ("string", "institution_id", "institution_country", "is_conflict", "country_source")
+    rows_of = [dict(zip(names, (*link, ""), strict=True)) for link in [*links, ("u", 3, None, True)]]
+    assert gates._conflicts_by_country(pa.Table.from_pylist(rows_of)) == {"conflict_rate.AU": 1 / 3}
+
+
+def test_a_figure_that_earlier_batches_lack_is_not_judged(settings_for):
+    for earlier, expected in (([{}] * 10, False), ([{"conflict_rate": 0.1}] * 10, True)):
+        (found,) = gates._drift_gates({"conflict_rate": 0.9}, earlier, settings_for(), True, "too few")
+        assert found.is_evaluated is expected
+
+
 def test_a_night_of_broken_records_stops(tmp_path, settings_for, monkeypatch):
     broken = [work(500 + k, publication_year=None, updated="2026-01-05") for k in range(8)]
     with pytest.raises(GateStopped, match="quarantined_share is 1"):
@@ -265,9 +288,9 @@ def test_a_night_of_broken_records_stops(tmp_path, settings_for, monkeypatch):
 
 
 def test_a_complete_year_that_jumps_stops(tmp_path, settings_for, monkeypatch):
-    retracted = [work(100 + k, is_retracted=True, updated="2026-01-05") for k in range(8)]
-    settings = nights(tmp_path, settings_for, retracted, monkeypatch, max_rewritten_share=1)
-    with pytest.raises(GateStopped, match=r"year_change is 0\.3"):
+    retracted = [work(100 + k, is_retracted=True, updated="2026-01-05", publication_year=2023) for k in range(8)]
+    settings = nights(tmp_path, settings_for, retracted, monkeypatch, year=2023, max_rewritten_share=1)
+    with pytest.raises(GateStopped, match=r"year_change is 0\.3"):  # the newest year that is complete on 2026-01-05
         run(settings)
 
 
@@ -316,18 +339,50 @@ def test_a_disordered_pair_is_a_gate(tmp_path, settings_for):
     settings = settings_for(write_snapshot(tmp_path / "s", {"2026-01-01": [work(11)]}))
     run(settings)
     with Warehouse.open(settings) as warehouse, warehouse.transaction() as conn:
-        conn.execute(sa.update(t.pair_year).values(territory_a="US", territory_b="CN"))
-        cells = {mart.name: scratch(conn, f"cells_{mart.name}", sa.select(mart)) for mart in t.MART}
-        assert {gate.name for gate in gates._cell_gates(conn, cells) if gate.excess} == {"pair_order"}
+
+        def broken() -> set[str]:
+            cells = {mart.name: mart.alias(f"cells_{mart.name}") for mart in t.MART}
+            return {gate.name for gate in gates._cell_gates(conn, cells) if gate.excess}
+
+        for ends, more in ((("US", "CN"), set()), (("US", "US"), set()), (("US", "ZZ"), {"pairs_above_country"})):
+            conn.execute(sa.update(t.pair_year).values(territory_a=ends[0], territory_b=ends[1]))
+            assert broken() == {"pair_order"} | more
+        conn.execute(sa.delete(t.pair_year))
+        conn.execute(sa.delete(t.world_year))
+        assert broken() == {"countries_above_world"}
 
 
-def test_conservation_is_a_gate(monkeypatch):
-    lost = SimpleNamespace(cells={}, affected=None, batch_id="x")
+@pytest.fixture
+def measure(monkeypatch):
+    """The gates of a batch by its counts; that of rewrites only says whether it would judge."""
     monkeypatch.setattr(gates, "_cell_gates", lambda conn, cells: [])
-    monkeypatch.setattr(gates, "_rewrite_gates", lambda *args: [])
+    judges = lambda *args: [gates.Gate("rewrites", "stop", 0, 0, 0, "", is_evaluated=args[-1])]  # noqa: E731
+    monkeypatch.setattr(gates, "_rewrite_gates", judges)
     monkeypatch.setattr(gates, "rewritten_gate", lambda *args: gates.Gate("none", "stop", 0, 0, 0, ""))
-    monkeypatch.setattr(gates, "_history", lambda conn, source: [])
+    monkeypatch.setattr(gates, "_history", lambda conn, source: [{}] * gates.FEWEST_BATCHES)
     names = ("new", "updated", "unchanged", "superseded", "out_of_scope", "quarantined", "listed", "applied", "absent")
-    counted = dict.fromkeys(names, 0) | {"fetched": 3, "new": 2, "listed": 2, "applied": 1}
-    measured = gates.measure_gates(None, counted, lost, {}, "s", SimpleNamespace(max_quarantined_share=0.05))
-    assert {g.name: g.excess for g in measured if g.excess} == {"conservation": 1, "deletions_conserved": 1}
+
+    def measured(**counted: int) -> dict[str, Gate]:
+        change = SimpleNamespace(cells={}, affected=None, batch_id="x")
+        every = dict.fromkeys(names, 0) | counted
+        found = gates.measure_gates(None, every, change, {}, "s", SimpleNamespace(max_quarantined_share=0.05))
+        return {gate.name: gate for gate in found}
+
+    return measured
+
+
+def test_conservation_is_a_gate(measure):
+    found = measure(fetched=3, new=2, listed=2, applied=1)
+    assert {name: g.excess for name, g in found.items() if g.excess} == {"conservation": 1, "deletions_conserved": 1}
+
+
+def test_a_batch_is_judged_from_1000_works_in_scope_on(measure):
+    """Records that were refused, or belong to no field, make no batch large; for the share of those that were refused
+    they do."""
+    for left_out in ({"out_of_scope": 500}, {"quarantined": 500}):
+        for new, expected in ((999, False), (1_000, True)):
+            found = measure(fetched=new + 500, new=new, **left_out)
+            assert found["rewrites"].is_evaluated is expected
+    for fetched, expected in ((999, False), (1_000, True)):
+        found = measure(fetched=fetched, quarantined=fetched // 4, new=fetched - fetched // 4)["quarantined_share"]
+        assert (found.is_evaluated, round(found.observed, 3)) == (expected, round(fetched // 4 / fetched, 3))

@@ -44,23 +44,26 @@ def flows(settings, policy: str, field: str) -> dict[str, tuple[int, Decimal]]:
 def test_citations_between_folded_works_and_others(tmp_path, settings_for):
     whole, half = (1, Decimal(1)), (1, Decimal("0.5"))
     nights = {
-        "2026-01-01": [made(2, "CN", 1, 1), made(3, "US", 2, 1)],
+        "2026-01-01": [made(2, "CN", 1, 1), made(3, "US", 4, 1)],
         "2026-01-02": [made(1, "HK", 2, 2), made(4, "HK US", 1, 2)],
     }
     run(settings_for(write_snapshot(tmp_path / "s", nights)))
     settings = settings_for(tmp_path / "s")
-    iso = {"HK CN": whole, "CN HK": whole, "US CN": whole, "HK HK": half, "US HK": half}
-    folded = {"CN CN": (3, Decimal("2.5")), "US CN": (2, Decimal("1.5"))}
+    iso = {"HK CN": whole, "CN HK": whole, "HK HK": half, "US HK": (2, Decimal(1)), "US US": half}
+    folded = {"CN CN": (3, Decimal("2.5")), "US CN": (2, Decimal(1)), "US US": half}
     for field in ("all", "ai", "machine-learning"):
         assert flows(settings, "iso", field) == iso
         assert flows(settings, "mainland-sar", field) == folded
         assert flows(settings, "greater-china", field) == folded
 
-    nights["2026-01-03"] = [made(1, "TW", 2, 3)]  # from a region that two policies fold to one that a single one does
+    # One moves from a region that two policies fold to one that a single one does, the work that it cites and is cited
+    # by has an author more, and a third cites another than before.
+    nights["2026-01-03"] = [made(1, "TW", 2, 3), made(2, "CN CN", 1, 3), made(3, "US", 1, 3)]
     run(settings_for(write_snapshot(tmp_path / "s", nights), max_rewritten_share=1, max_year_change=9, band_sigmas=99))
-    moved = {"TW CN": whole, "CN TW": whole, "US CN": whole, "HK TW": half, "US TW": half}
-    apart = {"TW CN": whole, "CN TW": (2, Decimal("1.5")), "US CN": whole, "US TW": half}
+    both = (2, Decimal("1.5"))
+    moved = {"TW CN": whole, "CN TW": whole, "HK TW": half, "US TW": both}
+    apart = {"TW CN": whole, "CN TW": both, "US TW": both}
     for field in ("all", "ai", "machine-learning"):
         assert flows(settings, "iso", field) == moved
         assert flows(settings, "mainland-sar", field) == apart
-        assert flows(settings, "greater-china", field) == folded
+        assert flows(settings, "greater-china", field) == {"CN CN": (3, Decimal("2.5")), "US CN": both}

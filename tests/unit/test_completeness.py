@@ -14,6 +14,8 @@ from tasks.sources import openalex_api
 from tasks.volume import SNAPSHOT_LEFT
 from tests.marts import read, sql_type
 
+OF_AI = "FROM mart.completeness WHERE field = 'ai'"
+
 
 @pytest.fixture
 def ledger():
@@ -28,18 +30,20 @@ def ledger():
         yield conn
 
 
-def load(ledger, window: str, papers: dict[int, int], source: str = "openalex-snapshot", released: bool = True):
-    """A batch that adds papers to years, on the last date of its window's name."""
+def load(ledger, window: str, papers: dict[int, int], source: str = "openalex-snapshot", released: bool = True, **more):
+    """A batch that adds papers to years, on the last date of its window's name: in a field and in all, and in the field
+    under a second policy."""
     day = datetime.datetime.fromisoformat(window.split(".", maxsplit=1)[0].rsplit("_", maxsplit=1)[-1])
     batch = {"batch_id": window, "source": source, "window_name": window, "kind": "works", "finished_at": day}
-    batch |= {"end_record": 5, "window_records": 5}
+    batch |= {"end_record": 5, "window_records": 5} | more
     columns = {c.name: None for c in t.batch.columns} | batch
     ledger.execute(f"INSERT INTO ops.batch VALUES ({', '.join('?' * len(columns))})", list(columns.values()))
     for year, count in papers.items():
-        cell = {"corpus": "openalex", "policy": "iso", "field": "ai", "year": year, "papers": count}
         names = [c.name for c in t.ledger_of(t.world_year).columns]
-        row = dict.fromkeys(names, 0) | cell | {"batch_id": window, "reason": "new"}
-        ledger.execute(f"INSERT INTO ops.world_year_change VALUES ({', '.join('?' * len(names))})", list(row.values()))
+        common = dict.fromkeys(names, 0) | {"corpus": "openalex", "year": year, "batch_id": window, "reason": "new"}
+        for policy, field, papers in (("iso", "ai", count), ("greater-china", "ai", count), ("iso", "all", 2 * count)):
+            row = list((common | {"policy": policy, "field": field, "papers": papers}).values())
+            ledger.execute(f"INSERT INTO ops.world_year_change VALUES ({', '.join('?' * len(names))})", row)
     ledger.execute("DELETE FROM mart.world_year")
     ledger.execute(
         "INSERT INTO mart.world_year BY NAME SELECT corpus, policy, field, year, sum(papers)::BIGINT AS papers"
@@ -67,10 +71,7 @@ def leave(ledger, window: str, records: int):
 
 
 def completeness(ledger) -> dict[int, tuple]:
-    return {
-        row["year"]: (row["is_complete"], row["basis"], row["years_observed"])
-        for row in read(ledger, "FROM mart.completeness")
-    }
+    return {row["year"]: (row["is_complete"], row["basis"], row["years_observed"]) for row in read(ledger, OF_AI)}
 
 
 def test_without_a_past_a_year_is_complete_after_18_months(ledger):
@@ -101,19 +102,28 @@ def test_a_batch_is_held_to_the_same_18_months(ledger, day):
     assert newest_over(datetime.date.fromisoformat(day)) == max(done)
 
 
-@pytest.mark.parametrize(("late", "is_complete"), [(4, True), (40, False)])
-def test_the_lag_of_earlier_years_tells(ledger, late, is_complete):
-    """90 days after the end of 2022 and of 2023 all but `late` of 100 papers were counted; 2024 has been over for as
-    long."""
+@pytest.mark.parametrize(
+    ("late", "later", "is_complete"), [(4, 4, True), (40, 40, False), (0, 10, True), (40, 2, False)]
+)
+def test_the_lag_of_earlier_years_tells(ledger, late, later, is_complete):
+    """90 days after the end of 2022 all but `late` of 100 papers were counted, of 2023 all but `later`; 2024 has been
+    over for as long. The median of both tells."""
     load(ledger, "2022-06-01.0000", {2022: 10, 2021: 100})
     load(ledger, "2023-03-31.0000", {2022: 90 - late})
     load(ledger, "2024-01-15.0000", {2022: late, 2023: 60})
-    load(ledger, "2024-03-30.0000", {2023: 40 - late})
-    load(ledger, "2025-01-15.0000", {2023: late, 2024: 60})
+    load(ledger, "2024-03-30.0000", {2023: 40 - later})
+    load(ledger, "2025-01-15.0000", {2023: later, 2024: 60})
     load(ledger, "2025-04-01.0000", {2024: 40})
     found = completeness(ledger)
     assert found[2024] == (is_complete, "observed", 2)
     assert found[2021] == (True, "assumed", 0)
+
+
+def test_the_day_after_a_year_is_held_against_that_day_of_the_year_before(ledger):
+    """Both were loaded on it, and from it on the corpus is watched."""
+    load(ledger, "2023-01-01.0000", {2022: 100})
+    load(ledger, "2024-01-01.0000", {2023: 100})
+    assert completeness(ledger)[2023] == (True, "observed", 1)
 
 
 def three_years(ledger, each: int) -> None:
@@ -132,7 +142,8 @@ def three_years(ledger, each: int) -> None:
     ("each", "expected"),
     [
         (100, (True, "observed", 2)),  # exactly the share that is asked for
-        (20, (False, "assumed", 0)),  # years this small tell nothing
+        (25, (True, "observed", 2)),  # the fewest papers that tell something
+        (24, (False, "assumed", 0)),
     ],
 )
 def test_years_of_few_papers_tell_nothing_of_lag(ledger, each, expected):
@@ -150,16 +161,28 @@ def test_a_corpus_is_watched_from_its_own_first_release(ledger):
 def test_a_retry_of_the_quarantine_is_no_news_of_the_source(ledger):
     load(ledger, "2024-06-01.0000", {2023: 100})
     load(ledger, "2026-06-01", {2023: 1}, source="quarantine")
-    (row,) = read(ledger, "FROM mart.completeness")
+    (row,) = read(ledger, OF_AI)
     assert (row["papers"], row["as_of"]) == (101, datetime.date(2024, 6, 1))
 
 
+def test_an_undo_counts_from_its_own_day_though_it_names_a_window_of_another(ledger):
+    """100 of the 150 papers of 2022 that were counted at its end were taken back a year later, and came again."""
+    load(ledger, "2022-06-01.0000", {2022: 50})
+    load(ledger, "2022-07-01.0000", {2022: 100})
+    undone = {"kind": "undo", "window_name": "openalex-snapshot/2022-07-01.0000.20220701/00000000"}
+    load(ledger, "2024-01-05", {2022: -100}, source="warehouse", **undone)
+    load(ledger, "2024-01-06.0000", {2022: 100, 2023: 100})
+    assert completeness(ledger)[2023] == (True, "observed", 1)
+
+
 def test_a_year_of_which_a_month_was_never_fetched_is_not_complete(ledger):
-    load(ledger, "2026-07-01", {2022: 100, 2023: 40}, source=openalex_api.SOURCE)
-    sweep(ledger, *(f"2022-{month:02d}" for month in range(1, 13)), *(f"2023-{month:02d}" for month in range(8, 13)))
-    sweep(ledger, *(f"2023-{month:02d}" for month in range(1, 8)), records=9)  # fetched in part
-    assert completeness(ledger) == {2022: (True, "assumed", 0), 2023: (False, "not fetched", 0)}
-    sweep(ledger, *(f"2023-{month:02d}" for month in range(1, 8)))
+    load(ledger, "2026-07-01", {2022: 100, 2023: 40, 2025: 9}, source=openalex_api.SOURCE)
+    sweep(ledger, *(f"2022-{month:02d}" for month in range(1, 13)), *(f"2023-{month:02d}" for month in range(2, 13)))
+    sweep(ledger, "2023-01", records=9)  # fetched in part
+    load(ledger, "2026-07-02", {2023: 1}, source="quarantine")  # which is no other source of the corpus
+    not_fetched = (False, "not fetched", 0)
+    assert completeness(ledger) == {2022: (True, "assumed", 0), 2023: not_fetched, 2025: not_fetched}
+    sweep(ledger, "2023-01")
     assert completeness(ledger)[2023] == (True, "assumed", 0)
 
 
@@ -206,5 +229,5 @@ def test_a_month_of_which_the_first_load_was_undone_was_not_fetched(ledger):
 def test_lag_is_counted_to_the_newest_day_of_the_corpus_own_sources(ledger):
     load(ledger, "2024-06-01.0000", {2023: 100})
     load(ledger, "2026-06-01", {}, source="venue-list")  # adds nothing to openalex
-    (row,) = read(ledger, "FROM mart.completeness")
+    (row,) = read(ledger, OF_AI)
     assert (row["as_of"], row["days_over"]) == (datetime.date(2024, 6, 1), 152)

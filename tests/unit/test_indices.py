@@ -20,7 +20,7 @@ from schemas.indices import VIEWS
 from schemas.intensity import relative_intensity
 from tasks.dictionary import render_dictionary
 from tasks.questions import pairs
-from tests.marts import make_mart, put, read, sql_type
+from tests.marts import CELL, make_mart, put, read, sql_type
 
 
 @pytest.fixture
@@ -125,7 +125,9 @@ def test_undefined_is_null(atlas):
     put(atlas, "world_year", [{"papers": 3, "papers_international": 3, "links": 3}, {"year": 2021}])
     put(atlas, "country_year", [*countries(A=(3, 3, 3), B=(3, 3, 3)), {"territory": "A", "year": 2021}])
     put(atlas, "country_year", [{"territory": "B", "year": 2021}])
-    put(atlas, "pair_year", [pair("A", "B", 3), pair("A", "B", 0, year=2021)])
+    put(atlas, "pair_year", [pair("A", "B", 3), pair("A", "B", 0, year=2021), pair("A", "B", 0, year=2022)])
+    put(atlas, "world_year", [{"papers": 9, "papers_international": 9, "links": 9, "year": 2022}])
+    put(atlas, "country_year", [{**one, "year": 2022} for one in countries(A=(4, 4, 4), B=(5, 5, 5))])  # never met
     for row in read(atlas, "FROM pair_ric"):
         assert (row["ric"], row["ric_log_error"], row["ric_low"], row["ric_high"]) == (None,) * 4
         assert relative_intensity(row["papers"], row["links"], row["links_partner"], row["links_world"]) is None
@@ -142,7 +144,11 @@ def test_undefined_is_null(atlas):
 def test_partners_are_ranked_with_ties(atlas):
     fill(atlas)
     put(atlas, "pair_year", [pair("A", "D", 7)])
-    rows = read(atlas, "FROM partner_rank WHERE territory = 'A' ORDER BY rank, partner")
+    for other in ({"year": 2021}, {"policy": "greater-china"}, {"field": "all"}, {"corpus": "venues"}):
+        put(atlas, "pair_year", [pair("A", "E", 99, **other)])  # ranks of a cell of its own
+        put(atlas, "country_year", [{**one, **other} for one in SMALL["country_year"]])
+    mine = " AND ".join(f"{name} = '{value}'" for name, value in CELL.items())
+    rows = read(atlas, f"FROM partner_rank WHERE territory = 'A' AND {mine} ORDER BY rank, partner")
     assert [(row["partner"], row["rank"]) for row in rows] == [("B", 1), ("C", 2), ("D", 2)]
     assert rows[0]["share_of_international"] == pytest.approx(32 / 37)
 
@@ -154,8 +160,16 @@ def test_growth_is_between_complete_years_only(atlas):
         put(atlas, "pair_year", [pair("A", "B", papers, year=year)])
         done = {"year": year, "is_complete": year < 2021, "as_of": datetime.date(2022, 1, 1), "basis": "assumed"}
         put(atlas, "completeness", [done])
+        others = [{"policy": "greater-china"}, {"field": "all"}, {"corpus": "venues"}]
+        put(atlas, "country_year", [{"territory": "A", "year": year, "papers": 7, **other} for other in others])
+        put(atlas, "country_year", [{"territory": "ZZ", "year": year, "papers": papers}])  # is no territory
+        put(atlas, "pair_year", [pair("A", "B", 7, year=year, **other) for other in others])
+        put(atlas, "completeness", [{**done, **other, "is_complete": True} for other in others[1:]])
+    mine = " AND ".join(f"{name} = '{CELL[name]}'" for name in ("corpus", "policy", "field"))
     for view in ("country_growth", "pair_growth"):
-        rows = {row["year"]: row for row in read(atlas, f"FROM {view}")}
+        listed = read(atlas, f"FROM {view} WHERE {mine}")
+        rows = {row["year"]: row for row in listed}
+        assert len(rows) == len(listed) == 4
         assert rows[2020]["growth"] == pytest.approx(0.2)
         assert rows[2020]["compound_growth_5"] == pytest.approx(1.8 ** (1 / 5) - 1)
         assert rows[2020]["compound_growth_10"] is None
@@ -200,11 +214,64 @@ def test_the_international_rate_has_bounds(atlas):
     assert (row["international_rate_low"], row["international_rate_high"]) == (0.25, 0.4)
 
 
+def test_a_territory_has_its_shares_of_the_world_and_the_unknown_is_none(atlas):
+    put(atlas, "world_year", [{"papers": 200, "papers_international": 80}])
+    counted = {"papers": 50, "papers_international": 32, "links": 48, "fractional": Decimal(30)}
+    put(atlas, "country_year", [{"territory": "A"} | counted, {"territory": "ZZ"} | counted])
+    (row,) = read(atlas, "FROM country_rates")
+    expected = {
+        "territory": "A",
+        "world_papers": 200,
+        "world_share": 50 / 200,
+        "world_share_fractional": 30 / 200,
+        "world_share_international": 32 / 80,
+        "partners_per_paper": 48 / 32,
+    }
+    assert {name: row[name] for name in expected} == expected
+
+
+def test_a_pair_says_what_it_was_counted_from(atlas):
+    world = {"papers": 200, "papers_international": 80, "papers_with_unknown": 30}
+    put(atlas, "world_year", [world, world | {"field": "all"}])
+    put(atlas, "country_year", countries(A=(64, 36, 40), B=(50, 25, 30)))
+    made_of = {"papers_bilateral": 12, "papers_dual_only": 3, "papers_with_unknown": 6}
+    put(atlas, "pair_year", [pair("A", "B", 15, **made_of)])
+    (row,) = read(atlas, "FROM pair_rates")
+    expected = {
+        "salton_intl": 15 / sqrt(36 * 25),
+        "bilateral_share": 12 / 15,
+        "dual_only_share": 3 / 15,
+        "unknown_share": 6 / 15,
+        "world_located_share": 170 / 200,
+    }
+    assert {name: row[name] for name in expected} == pytest.approx(expected, rel=1e-14)
+    shown = "papers, papers_with_unknown, papers_international"
+    ranked = read(atlas, f"SELECT {shown} FROM partner_rank ORDER BY territory")
+    assert [tuple(row.values()) for row in ranked] == [(15, 6, 36), (15, 6, 25)]
+
+
+def test_coverage_is_of_the_works_and_authors_of_its_field_and_year(atlas):
+    located = {"papers_all_located": 12, "papers_some_located": 5, "papers_none_located": 3}
+    every = {"evidence": "all", "papers": 20, "authors": 80} | located
+    nowhere = {"evidence": "none", "papers": 8, "authors": 20, "papers_some_located": 5, "papers_none_located": 3}
+    put(atlas, "coverage_year", [every, nowhere])
+    put(atlas, "coverage_year", [every | more for more in ({"field": "all"}, {"year": 2021}, {"corpus": "venues"})])
+    shares = "share_all_located, share_some_located, share_none_located, share_of_authors"
+    of = "FROM coverage_rates WHERE corpus = 'openalex' AND field = 'ai' AND year = 2020 ORDER BY evidence"
+    rows = [tuple(row.values()) for row in read(atlas, f"SELECT {shares} {of}")]
+    assert rows == [(12 / 20, 5 / 20, 3 / 20, 1), (0, 5 / 8, 3 / 8, 20 / 80)]
+
+
 def test_sums_reconcile(atlas):
     fill(atlas)
-    (row,) = read(atlas, "FROM reconciliation")
+    put(atlas, "country_year", [{"territory": "ZZ", "papers": 9}, {"territory": "X"}])  # of X all papers went
+    put(atlas, "world_year", [{"year": 2021, "papers": 4}])  # a year that no author is known of
+    row, empty = read(atlas, "FROM reconciliation ORDER BY year")
     assert (row["links_gap"], row["pairs_gap"], row["territories"]) == (0, 0, 3)
     assert row["fractional_gap"] == 30
+    put(atlas, "pair_year", [pair("A", "X", 1)])  # that no link of the world stands for
+    assert read(atlas, "SELECT pairs_gap FROM reconciliation WHERE year = 2020") == [{"pairs_gap": 1}]
+    assert [empty[name] for name in ("fractional_gap", "links_gap", "pairs_gap", "territories")] == [-4, 0, 0, 0]
 
 
 # NSF NCSES: tables 10059 (papers by country) and 10060 (matrix of international papers), as mart counts
@@ -288,15 +355,19 @@ def test_lead_blocs_sectors_flows_and_mentions(atlas):
         atlas,
         "country_year",
         [
-            {"territory": "US", "papers": 50, "papers_first": 30, "papers_corresponding": 10},
+            {"territory": "US", "papers": 50, "papers_first": 30, "papers_corresponding": 10}
+            | {"papers_first_international": 12},
+            {"territory": "DE", "papers": 20},
             {"territory": "ZZ", "papers": 5, "papers_first": 3},
         ],
     )
     put(atlas, "pair_year", [pair("CN", "US", 8, papers_first_a=5, papers_first_b=2)])
     bloc = {"bloc": "eu", "papers": 20, "papers_internal": 8, "papers_external": 5, "fractional": Decimal(15)}
-    put(atlas, "bloc_year", [bloc])
-    put(atlas, "sector_year", [{"territory": "US", "sector": "company", "papers": 10, "papers_international": 4}])
-    edges = [("US", "US", 6, "5.5"), ("US", "CN", 3, "2.5"), ("CN", "US", 2, "1.5"), ("US", "ZZ", 0, "0.5")]
+    put(atlas, "bloc_year", [bloc | {"papers_with_unknown": 3}])
+    company = {"sector": "company", "papers": 10, "papers_international": 4}
+    put(atlas, "sector_year", [company | {"territory": code} for code in ("US", "ZZ")])
+    edges = [("US", "US", 6, "5.5"), ("US", "CN", 3, "2.5"), ("CN", "US", 2, "1.5"), ("US", "ZZ", 1, "0.5")]
+    edges.append(("ZZ", "US", 1, "0.5"))
     flows = [
         {"territory_citing": a, "territory_cited": b, "citations": n, "fractional": Decimal(f)} for a, b, n, f in edges
     ]
@@ -305,31 +376,32 @@ def test_lead_blocs_sectors_flows_and_mentions(atlas):
     mentions = [{"mention": "qwen", "territory": code, "papers": n, "fractional": Decimal(f)} for code, n, f in named]
     put(atlas, "mention_year", mentions)
 
-    (lead,) = read(atlas, "FROM lead_rates")
+    follower, lead = read(atlas, "FROM lead_rates ORDER BY territory")
     assert (lead["territory"], lead["first_share"], lead["corresponding_share"], lead["world_share_first"]) == (
         "US",
         0.6,
         0.2,
         0.3,
     )
+    assert (lead["mcp_ratio"], follower["mcp_ratio"]) == (0.4, None)
+    assert (follower["papers_first"], follower["first_share"]) == (0, 0)  # told, and it is none
     assert (lead["world_first_unknown"], lead["world_corresponding_unknown"]) == (3, 0)
     (sides,) = read(atlas, "FROM pair_lead")
     assert (sides["first_share_a"], sides["first_share_b"]) == (5 / 8, 2 / 8)
     (rates,) = read(atlas, "FROM bloc_rates")
-    assert [rates[n] for n in ("world_share", "internal_share", "external_share", "world_share_fractional")] == [
-        0.2,
-        0.4,
-        0.25,
-        0.15,
-    ]
+    shown = ("world_share", "internal_share", "external_share", "unknown_share", "world_share_fractional")
+    assert [rates[name] for name in shown] == [0.2, 0.4, 0.25, 0.15, 0.15]
     (sector,) = read(atlas, "FROM sector_rates")
     assert (sector["sector_share"], sector["international_rate_low"]) == (0.2, 0.4)
-    (flow,) = read(atlas, "FROM flow_rates WHERE territory = 'US'")
+    cited, silent, flow = read(atlas, "FROM flow_rates ORDER BY territory")
     assert (flow["citations_made"], flow["citations_received"], flow["citations_self"]) == (9, 8, 6)
     assert flow["self_share"] == pytest.approx(6 / 9)
     assert flow["self_share_fractional"] == pytest.approx(5.5 / 8.5)
-    assert flow["received_self_share_fractional"] == pytest.approx(5.5 / 7)
-    assert flow["known_edge_share"] == pytest.approx(10 / 50)
+    assert flow["received_self_share_fractional"] == pytest.approx(5.5 / 7.5)
+    assert flow["known_edge_share"] == pytest.approx(10.5 / 50)
+    counted = ("citations_made", "citations_received", "citations_self", "self_share", "self_share_fractional")
+    assert [cited[name] for name in (*counted, "received_self_share_fractional")] == [2, 3, 0, 0, 0, 0]
+    assert [silent[name] for name in counted] == [0, 0, 0, None, None]
     shares = {row["territory"]: row for row in read(atlas, "FROM mention_share")}
     assert shares["US"]["territory_share"] == 0.1
     assert sum(row["mention_share"] for row in shares.values()) == pytest.approx(1)
@@ -345,5 +417,5 @@ def test_leads_that_no_paper_tells_are_unknown_and_not_zero(atlas):
     put(atlas, "world_year", [{"papers": 100}])
     put(atlas, "country_year", [{"territory": "US", "papers": 50, "papers_first": 30}])
     (lead,) = read(atlas, "FROM lead_rates")
-    assert (lead["papers_first"], lead["first_share"]) == (30, 0.6)
+    assert (lead["papers_first"], lead["first_share"], lead["world_first_unknown"]) == (30, 0.6, 0)
     assert (lead["papers_corresponding"], lead["corresponding_share"], lead["world_share_corresponding"]) == (None,) * 3

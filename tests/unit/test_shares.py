@@ -53,6 +53,11 @@ def test_a_territory_without_an_institution_is_of_an_unknown_sector():
     assert {code: one.sectors for code, one in found.items()} == {"FR": EDUCATION, "DE": SECTOR_BITS["unknown"]}
 
 
+def test_sectors_of_several_authors_are_counted_once():
+    found = of(credit((part("FR", FR=EDUCATION), part("FR", FR=EDUCATION | COMPANY), part("FR", FR=EDUCATION))), "iso")
+    assert found["FR"].sectors == EDUCATION | COMPANY
+
+
 @pytest.mark.parametrize(
     ("authors", "more", "located", "row"),
     [
@@ -74,3 +79,5 @@ def test_countries_that_are_tied_to_no_author_have_no_share_and_no_author():
     found = of(credit((part(),), unassigned=frozenset({"BR"})), "iso")
     assert (found["BR"].share, found["BR"].authors, found["BR"].only_author) == (0, 0, None)
     assert not found["BR"].is_first
+    beside = of(credit((part("BR"), part()), unassigned=frozenset({"BR"})), "iso")
+    assert (beside["BR"].share, beside["BR"].authors) == (500_000_000, 1)  # an author's share stays
