@@ -6,7 +6,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date
+from datetime import date, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,15 @@ import sqlalchemy as sa
 from flows.progress import Lines
 from flows.steps import Summary, directly, run_night
 from schemas import tables as t
+from schemas.reviewed import definitions_digest
 from schemas.settings import Settings
 from tasks.intake import SnapshotIntake
+from tasks.land import WORKS
 from tasks.night import Night
 from tasks.verify import verify
 from tasks.warehouse import Warehouse
 
+STARTED = datetime(2026, 1, 1)
 URL = "https://openalex.org/"
 IGNORED = {"batch_id"}  # which batch wrote a row depends on how versions were grouped
 
@@ -174,3 +177,14 @@ def cell(warehouse: Warehouse, mart: sa.Table, **key: Any) -> dict[str, Any] | N
     where = {"corpus": "openalex", "policy": "iso", "field": "all", "year": 2020} | key
     found = rows(warehouse, sa.select(mart).where(*(mart.c[name] == value for name, value in where.items())))
     return found[0] if found else None
+
+
+def add_batch(conn, number: int, source="openalex-snapshot", window="w", **more) -> str:
+    """A row of ops.batch, finished so many days after STARTED; returns its id."""
+    zeros = {c.name: 0 for c in t.batch.columns if isinstance(c.type, sa.BigInteger) and not c.nullable}
+    texts = {c.name: "" for c in t.batch.columns if isinstance(c.type, sa.String)}
+    times = {"started_at": STARTED, "finished_at": STARTED + timedelta(days=number)}
+    named = {"batch_id": f"{source}/{number}", "landing_id": f"{window}.{number}", "source": source, "kind": WORKS}
+    made_by = {"definitions": definitions_digest(), "window_name": window}
+    conn.execute(t.batch.insert(), {**zeros, **texts, **times, **named, **made_by, **more})
+    return named["batch_id"]

@@ -17,6 +17,7 @@ import flows.cli
 from schemas.settings import Settings, load_settings
 from tasks import definitions
 from tasks.engines.duckdb import DuckDB
+from tasks.warehouse import Warehouse
 from tests import countries
 from tests.factory import author, run, work, write_snapshot
 from tests.nights import KEY, WORKS
@@ -122,6 +123,22 @@ def _warehouses_are_copied(tmp_path_factory: pytest.TempPathFactory) -> Iterator
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(DuckDB, "_make_file", copy)
         yield
+
+
+@pytest.fixture(scope="module")
+def warehouse_of_rows(engine, tmp_path_factory) -> Iterator[Warehouse]:
+    """A warehouse for modules that look at a few rows without running a night."""
+    del engine  # decides where the warehouse is
+    with Warehouse.open(load_settings(home=tmp_path_factory.mktemp("rows"), scope="all", workers=1)) as opened:
+        yield opened
+
+
+@pytest.fixture
+def conn(warehouse_of_rows) -> Iterator[sa.Connection]:
+    """A transaction in an empty warehouse, rolled back at the end."""
+    with warehouse_of_rows.engine.connect() as open_one:
+        yield open_one
+        open_one.rollback()
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ and one night that they stop. tests/faults has whole nights of every kind."""
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from types import SimpleNamespace
 
 import pyarrow as pa
@@ -14,46 +14,16 @@ import tasks.publishers as publishers
 import tasks.volume as volume
 from schemas import tables as t
 from schemas.errors import GateStopped
-from schemas.reviewed import definitions_digest
-from schemas.settings import load_settings
 from tasks.gates import _rewrite_gates, lifting, stop_of, window_gates
 from tasks.land import DELETIONS, WORKS, Landing
-from tasks.ledger import unfinished_landings
 from tasks.sources.openalex_snapshot import Part, Window, volumes
 from tasks.validate import Result
 from tasks.warehouse import Warehouse
-from tests.factory import counts, rows, run, work, write_snapshot
-
-STARTED = datetime(2026, 1, 1)
-
-
-@pytest.fixture(scope="module")
-def warehouse(engine, tmp_path_factory):
-    del engine  # decides where the warehouse is
-    with Warehouse.open(load_settings(home=tmp_path_factory.mktemp("volume"), scope="all", workers=1)) as opened:
-        yield opened
-
-
-@pytest.fixture
-def conn(warehouse):
-    """A transaction in an empty warehouse, rolled back at the end."""
-    with warehouse.engine.connect() as open_one:
-        yield open_one
-        open_one.rollback()
+from tests.factory import STARTED, add_batch, counts, rows, run, work, write_snapshot
 
 
 def landing(source="openalex-snapshot", window="w", **more) -> Landing:
     return Landing(f"{window}.now", source, window, WORKS, (), **more)
-
-
-def add_batch(conn, number: int, source="openalex-snapshot", window="w", **more) -> str:
-    zeros = {c.name: 0 for c in t.batch.columns if isinstance(c.type, sa.BigInteger) and not c.nullable}
-    texts = {c.name: "" for c in t.batch.columns if isinstance(c.type, sa.String)}
-    times = {"started_at": STARTED, "finished_at": STARTED + timedelta(days=number)}
-    named = {"batch_id": f"{source}/{number}", "landing_id": f"{window}.{number}", "source": source, "kind": WORKS}
-    made_by = {"definitions": definitions_digest(), "window_name": window}
-    conn.execute(t.batch.insert(), {**zeros, **texts, **times, **named, **made_by, **more})
-    return named["batch_id"]
 
 
 def add_dates(conn, *volumes: int) -> None:
@@ -172,22 +142,6 @@ def test_a_landing_is_not_held_against_its_own_batches(conn, settings_for):
     add_batch(conn, 1, **month, source_records=1_000)
     add_batch(conn, 2, **month, source_records=400, landing_id="2026-10.now")  # its first batch, let pass
     assert judged(conn, settings_for(), landing(**month, source_records=400))["window_volume"] is False
-
-
-def test_half_a_landing_is_overtaken_by_a_later_whole_one_of_its_source_and_kind(conn):
-    half, whole = {"end_record": 2, "window_records": 5}, {"end_record": 5, "window_records": 5}
-
-    def unfinished() -> set[str]:
-        return set(conn.scalars(unfinished_landings()))
-
-    add_batch(conn, 1, window="a", **half)
-    add_batch(conn, 2, window="b", **half)
-    add_batch(conn, 3, window="c", kind=DELETIONS, **whole)
-    add_batch(conn, 4, "openalex-api", window="d", **whole)
-    assert unfinished() == {"a.1", "b.2"}
-    add_batch(conn, 5, window="e", **whole)
-    add_batch(conn, 6, window="f", **half)
-    assert unfinished() == {"f.6"}
 
 
 def test_a_list_of_changes_is_held_against_the_last_ones(conn, settings_for):

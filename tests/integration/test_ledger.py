@@ -1,0 +1,45 @@
+"""What the list of batches says of landings and of changes, on rows of a warehouse."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import sqlalchemy as sa
+
+from schemas import tables as t
+from tasks.land import DELETIONS
+from tasks.ledger import UNDO, has_changed, unfinished_landings
+from tests.factory import STARTED, add_batch
+
+
+def add_change(conn, batch_id: str) -> None:
+    ledger = t.ledger_of(t.world_year)
+    texts = {c.name: "" for c in ledger.columns if isinstance(c.type, sa.String)}
+    conn.execute(ledger.insert(), {**dict.fromkeys(ledger.columns.keys(), 1), **texts, "batch_id": batch_id})
+
+
+def test_half_a_landing_is_overtaken_by_a_later_whole_one_of_its_source_and_kind(conn):
+    half, whole = {"end_record": 2, "window_records": 5}, {"end_record": 5, "window_records": 5}
+
+    def unfinished() -> set[str]:
+        return set(conn.scalars(unfinished_landings()))
+
+    add_batch(conn, 1, window="a", **half)
+    add_batch(conn, 2, window="b", **half)
+    add_batch(conn, 3, window="c", kind=DELETIONS, **whole)
+    add_batch(conn, 4, "openalex-api", window="d", **whole)
+    assert unfinished() == {"a.1", "b.2"}
+    add_batch(conn, 5, window="e", **whole)
+    add_batch(conn, 6, window="f", **half)
+    assert unfinished() == {"f.6"}
+
+
+def test_an_undo_is_a_change_to_those_who_saw_what_it_undid(conn):
+    """To all others the two together are none."""
+    undone = add_batch(conn, 2, undone_at=STARTED + timedelta(days=4))
+    add_change(conn, undone)
+    add_change(conn, add_batch(conn, 4, "warehouse", window=undone, kind=UNDO))
+    saw_it, saw_nothing = STARTED + timedelta(days=3), STARTED + timedelta(days=1)
+    assert has_changed(conn, saw_it)
+    assert not has_changed(conn, saw_nothing)
+    assert not has_changed(conn, STARTED + timedelta(days=4))
