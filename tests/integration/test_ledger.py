@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from schemas import tables as t
 from tasks.land import DELETIONS
 from tasks.ledger import UNDO, has_changed, unfinished_landings
+from tasks.versions import is_blocked
 from tests.factory import STARTED, add_batch
 
 
@@ -43,3 +44,15 @@ def test_an_undo_is_a_change_to_those_who_saw_what_it_undid(conn):
     assert has_changed(conn, saw_it)
     assert not has_changed(conn, saw_nothing)
     assert not has_changed(conn, STARTED + timedelta(days=4))
+
+
+def test_another_record_of_the_same_date_is_not_kept_out(conn):
+    version = {"work_id": 7, "source_updated_at": STARTED, "tie_hash": 5}
+    texts = {c.name: "" for c in t.blocked.columns if isinstance(c.type, sa.String)}
+    conn.execute(t.blocked.insert(), {**texts, **version})
+    others = [version, version | {"tie_hash": 6}, version | {"work_id": 8}]
+    others.append(version | {"source_updated_at": STARTED + timedelta(days=1)})
+    named = [[sa.literal(value, t.blocked.c[name].type).label(name) for name, value in one.items()] for one in others]
+    came = sa.union_all(*(sa.select(*values) for values in named)).subquery()
+    kept_out = conn.execute(sa.select(came).where(is_blocked(came))).all()
+    assert [row._asdict() for row in kept_out] == [version]
