@@ -182,6 +182,7 @@ def test_nights_decide_it_as_its_turn_comes(api, settings_of, change):
     assert proven(old) == loaded_anew(new, day)
 
 
+@pytest.mark.slow
 def test_a_rescan_that_ran_out_of_credits_goes_on_where_it_was(api, settings_of, change):
     server, old, new = begun(api, settings_of)
     change(wider)
@@ -202,6 +203,7 @@ def test_a_rescan_that_ran_out_of_credits_goes_on_where_it_was(api, settings_of,
     assert proven(old) == loaded_anew(new, day + timedelta(days=days + 1))
 
 
+@pytest.mark.slow
 def test_pages_that_were_begun_before_are_not_gone_on_with(api, settings_of, change):
     """A list of ids and dates, or what was fetched by one, says nothing of works whose date did not change."""
     server, old, new = begun(api, settings_of)
@@ -310,7 +312,7 @@ def test_a_release_says_what_is_undecided(tmp_path, settings_for, change):
     assert told() == {"partial": 0, "undecided": []}
 
 
-@pytest.mark.parametrize(("committed", "left"), [(1, 5), (2, 4)])
+@pytest.mark.parametrize(("committed", "left"), [pytest.param(1, 5, marks=pytest.mark.slow), (2, 4)])
 def test_a_rescan_of_a_snapshot_that_was_killed_goes_on_where_it_was(
     committed, left, tmp_path, settings_for, change, monkeypatch
 ):
