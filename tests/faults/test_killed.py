@@ -81,8 +81,8 @@ def snapshot_in(shared: Path) -> dict[str, object]:
 
 @pytest.mark.long
 def test_kills_end_in_the_same_tables(shared, tmp_path):
-    """Eight, in minutes; the slow suite kills the same run 50 times."""
-    survive(8, from_snapshot, values_in(tmp_path, **snapshot_in(shared)), seed=1, ends=1)
+    """Five; the slow suite kills the same run 50 times."""
+    survive(5, from_snapshot, values_in(tmp_path, **snapshot_in(shared)), seed=1, ends=1)
 
 
 @pytest.mark.slow

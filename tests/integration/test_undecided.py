@@ -169,6 +169,7 @@ def test_a_rescan_of_the_live_api_decides_what_no_record_was_kept_of(api, settin
     assert {call.params.get("select") for call in asked if call.path == "/works"} == {LISTED}
 
 
+@pytest.mark.slow
 def test_nights_decide_it_as_its_turn_comes(api, settings_of, change):
     _, old, new = begun(api, settings_of)
     change(wider)
