@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from functools import cache
 
+from schemas.blocs import blocs
 from schemas.errors import UsageError
 from schemas.gazetteer import Kind, load_gazetteer
 from schemas.territories import UNKNOWN, code_aliases, native_names, policies, territory_codes3, territory_names
@@ -21,6 +22,8 @@ PARTS = frozenset(
 )
 """Names that end addresses as a country does, of what has no rows of its own: figures of the whole would be read as
 those of the part. Those that the gazetteer has as subdivisions are not repeated here."""
+SIMILAR = 0.72
+"""Of names that may have been meant: typing errors of one or two letters pass, "Paris" for Pakistan does not."""
 SPOKEN = {"america": "US", "britain": "GB", "holy see": "VA"}
 """Said of a country, and too weak in an address to stand in the gazetteer."""
 
@@ -44,10 +47,7 @@ def territory_of(text: str, policy: str) -> str:
     """
     code = next(filter(None, (_territory_called(said, text) for said in _ways_to_say(text))), None)
     if code is None or code == UNKNOWN:
-        names = {fold(name): code for code, name in territory_names().items() if code != UNKNOWN}
-        near = [f"{name_of(names[name])} ({names[name]})" for name in get_close_matches(fold(text), names, n=3)]
-        hint = "did you mean " + " or ".join(near) + "?" if near else "give a code such as IN, or an English name"
-        raise UsageError(f"unknown country {text!r}", hint)
+        raise UsageError(f"unknown country {text!r}", _hint(fold(text)))
     for one in policies():
         if one.id == policy and code in one.counts_as:
             whole = one.counts_as[code]
@@ -55,6 +55,18 @@ def territory_of(text: str, policy: str) -> str:
                 f"policy {policy} counts {name_of(code)} as {name_of(whole)}", f"ask for {whole}, or take --policy iso"
             )
     return code
+
+
+def _hint(said: str) -> str:
+    """What to ask for instead of a folded text that names no territory."""
+    for bloc in blocs():
+        if said in (fold(bloc.id), fold(bloc.name)):
+            ranked = f"`collab ask non-western --bloc {bloc.id}`"
+            return f"it is a bloc: its figures are in bloc_year and bloc_pair_year, and {ranked} ranks its members"
+    names = {fold(name): code for code, name in territory_names().items() if code != UNKNOWN}
+    near = get_close_matches(said, names, n=3, cutoff=SIMILAR)
+    meant = " or ".join(f"{name_of(names[name])} ({names[name]})" for name in near)
+    return f"did you mean {meant}?" if near else "give a code such as IN, or an English name"
 
 
 def _ways_to_say(text: str) -> Iterator[str]:
