@@ -27,7 +27,7 @@ DELIMITERS = (",", ";", "\t")
 LEAST_LIMIT = 1 << 20
 LOOK = 4_096
 NO_LIST = {b"PK": "a zip file or an Excel workbook", b"%PDF": "a PDF", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
-LAYOUTS = "a list has title, year, venue and authors, affiliations (or author, aff); see deployments/README.md"
+LAYOUTS = "a list has title, year, venue and authors, affiliations (or author, aff); see schemas/README.md"
 _keys = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 

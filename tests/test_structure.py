@@ -22,6 +22,7 @@ MODULES = sorted(
 LAYERS = {"schemas": {"schemas"}, "tasks": {"schemas", "tasks"}, "flows": {"schemas", "tasks", "flows"}}
 PURE = [path for path in MODULES if path.parts[0] == "schemas" or path.stem in ("parse", "parsed", "locate")]
 CLIENTS = {"requests", "httpx", "urllib", "http", "socket", "aiohttp", "fsspec", "s3fs", "boto3", "apprise"}
+DOCUMENTS = ["README.md", "schemas/README.md", "deployments/README.md", "DECISIONS.md"]
 REACH_OUT = {Path("tasks/alerts.py")}  # so that somebody hears of a night that failed
 DIALECTS = re.compile(r"""["'](?:duckdb|postgresql|postgres|sqlite|citus)["':/+]""")
 KNOW_DIALECTS = {
@@ -121,10 +122,8 @@ def commands() -> dict[str, set[str]]:
     return found
 
 
-@pytest.mark.parametrize("document", ["README.md", "deployments/README.md", "DECISIONS.md"])
+@pytest.mark.parametrize("document", DOCUMENTS)
 def test_documented_commands_exist(document):
-    if not (ROOT / document).exists():
-        pytest.skip(f"{document} is not written yet")
     text = (ROOT / document).read_text()
     known = commands()
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
@@ -140,8 +139,25 @@ def test_documented_commands_exist(document):
         )
 
 
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_links_between_documents_lead_somewhere(document):
+    text = (ROOT / document).read_text()
+    for target in re.findall(r"\]\(([^)]+)\)", text):
+        if "://" not in target:
+            path, _, heading = target.partition("#")
+            file = (ROOT / document).parent / path if path else ROOT / document
+            assert file.exists(), f"{document}: {target}"
+            assert not heading or heading in anchors(file.read_text()), f"{document}: {target}"
+
+
+def anchors(text: str) -> set[str]:
+    """Names of a document's headings, as links say them."""
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 def test_every_command_is_documented():
-    text = (ROOT / "README.md").read_text()
+    text = "".join((ROOT / document).read_text() for document in ("README.md", "schemas/README.md"))
     assert [name for name in commands() if f"collab {name}" not in text] == []
 
 

@@ -123,7 +123,11 @@ def test_the_image_is_made_of_the_hashed_lock_and_runs_as_nobody_special():
     assert not any(path.endswith(".env") for path in kept)
 
 
-@pytest.mark.parametrize("path", [ROOT / "README.md", FOLDER / "README.md"], ids=["users", "operators"])
+@pytest.mark.parametrize(
+    "path",
+    [ROOT / "README.md", ROOT / "schemas" / "README.md", FOLDER / "README.md", ROOT / "DECISIONS.md"],
+    ids=["users", "analysts", "operators", "maintainers"],
+)
 def test_no_table_is_cut_in_two(path):
     """A row after a blank line is plain text, unless it is a head."""
     lines = path.read_text().splitlines()
