@@ -7,12 +7,12 @@ import schemas.settings  # noqa: F401  (first: switches telemetry off before Pre
 # isort: split
 from prefect import runtime
 
-from flows.deployed import Day, MaybeDay, load_settings
-from flows.prefect_flow import WEEK_SECONDS, collab_flow, run_as_tasks
+from flows.orchestration.deployed import Day, MaybeDay, load_settings
+from flows.orchestration.prefect_flow import WEEK_SECONDS, collab_flow, run_as_tasks
 from flows.steps import BACKFILL, RunRequest, run_night
-from tasks.harvest import ApiIntake
+from tasks.landing.harvest import ApiIntake
 from tasks.sources.openalex_api import refuse_unless_past
-from tasks.warehouse import utc_now
+from tasks.storage.warehouse import utc_now
 
 
 def span() -> str:

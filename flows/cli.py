@@ -6,17 +6,17 @@ Each command calls exactly what the schedule calls; expected failures are one li
 from __future__ import annotations
 
 # isort: off
-import flows.run_commands
-import flows.inspect_commands
-import flows.recover_commands
-import flows.warehouse_commands
-import flows.country_commands
-import flows.ask_commands
-import flows.export_commands
-import flows.deploy_commands  # noqa: F401
+import flows.commands.run
+import flows.commands.inspect
+import flows.commands.recover
+import flows.commands.warehouse
+import flows.commands.country
+import flows.commands.ask
+import flows.commands.export
+import flows.commands.deploy  # noqa: F401
 
 # isort: on
-from flows.commands import all_is_written, app
+from flows.commands.base import all_is_written, app
 
 
 def main() -> None:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import logging
 
-from flows.deployed import Corpus, ListFile, MaybeDay, Root, Source, load_settings
-from flows.prefect_flow import collab_flow, run_as_tasks
+from flows.orchestration.deployed import Corpus, ListFile, MaybeDay, Root, Source, load_settings
+from flows.orchestration.prefect_flow import collab_flow, run_as_tasks
 from flows.steps import RETRY, RunRequest, run_night, run_retry
 
 # Prefect passes on what reaches this logger, but leaves its level to us.

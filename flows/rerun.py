@@ -6,8 +6,8 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from tasks.intake import SnapshotIntake
-from tasks.list_intake import ListIntake
+from tasks.landing.intake import SnapshotIntake
+from tasks.landing.list_intake import ListIntake
 
 COMMANDS = {
     "nightly": "run",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from flows.deployed import Days, Root, StoredSource, load_settings
-from flows.prefect_flow import WEEK_SECONDS, collab_flow, run_as_tasks
+from flows.orchestration.deployed import Days, Root, StoredSource, load_settings
+from flows.orchestration.prefect_flow import WEEK_SECONDS, collab_flow, run_as_tasks
 from flows.steps import RESCAN, RunRequest, run_night
 
 

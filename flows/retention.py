@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from flows.deployed import load_settings
-from flows.past_runs import forget_runs
-from flows.prefect_flow import collab_flow
-from flows.prefect_steps import as_task
-from tasks.retention import prune
-from tasks.warehouse import Warehouse
+from flows.orchestration.deployed import load_settings
+from flows.orchestration.past_runs import forget_runs
+from flows.orchestration.prefect_flow import collab_flow
+from flows.orchestration.prefect_steps import as_task
+from tasks.storage.warehouse import Warehouse
+from tasks.upkeep.retention import prune
 
 
 @collab_flow("retention")

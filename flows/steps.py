@@ -19,16 +19,16 @@ from schemas.errors import AccessRefused, BudgetExhausted, GateStopped, SourceEr
 from schemas.settings import load_settings
 from schemas.tables import COUNTS
 from schemas.words import counted
-from tasks.batch import Batch, Outcome
-from tasks.harvest import ApiIntake
-from tasks.intake import Intake, Opening, SnapshotIntake, Window
-from tasks.land import DELETIONS, Landing
-from tasks.list_intake import ListIntake
+from tasks.batches.batch import Batch, Outcome
+from tasks.landing.harvest import ApiIntake
+from tasks.landing.intake import Intake, Opening, SnapshotIntake, Window
+from tasks.landing.land import DELETIONS, Landing
+from tasks.landing.list_intake import ListIntake
 from tasks.night import Night
-from tasks.publish import Release
-from tasks.quarantine import SOURCE as QUARANTINE
-from tasks.runs import Begun, Record, recorded
-from tasks.validate import Result
+from tasks.reading.quarantine import SOURCE as QUARANTINE
+from tasks.releases.publish import Release
+from tasks.upkeep.runs import Begun, Record, recorded
+from tasks.validation.validate import Result
 
 T = TypeVar("T")
 NIGHTLY, BACKFILL, RESCAN, RETRY = "nightly", "backfill", "rescan", "quarantine-retry"

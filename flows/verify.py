@@ -8,14 +8,14 @@ import schemas.settings  # noqa: F401  (first: switches telemetry off before Pre
 from prefect import runtime
 from prefect.artifacts import create_table_artifact
 
-from flows.deployed import load_settings
-from flows.prefect_flow import collab_flow
-from flows.prefect_steps import as_task
-from tasks import verify as tables
-from tasks.ledger import WAREHOUSE
-from tasks.runs import Begun, recorded_alone
-from tasks.verify import Finding
-from tasks.warehouse import Warehouse
+from flows.orchestration.deployed import load_settings
+from flows.orchestration.prefect_flow import collab_flow
+from flows.orchestration.prefect_steps import as_task
+from tasks.loading import verify as tables
+from tasks.loading.ledger import WAREHOUSE
+from tasks.loading.verify import Finding
+from tasks.storage.warehouse import Warehouse
+from tasks.upkeep.runs import Begun, recorded_alone
 
 
 @collab_flow("verify")

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Column, Integer, Numeric, String, Table
 
 from schemas.declare import batch_id, column, table
-from schemas.evidence import SOURCE_TEXTS
+from schemas.places.evidence import SOURCE_TEXTS
 
 COUNTRY_SOURCES = tuple(SOURCE_TEXTS)
 ALL_EVIDENCE = "all"  # in mart.coverage_year: works and authors whatever decided

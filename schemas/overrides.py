@@ -18,9 +18,9 @@ from typing import NamedTuple
 
 from schemas.errors import UsageError
 from schemas.identifiers import OPENALEX, OPENALEX_NUMBER, ROR
+from schemas.places.territories import code_aliases, fold_address, territory_names
 from schemas.reviewed import read_table
 from schemas.tables import STRING_LIMIT
-from schemas.territories import code_aliases, fold_address, territory_names
 
 COLUMNS = ("kind", "key", "country", "reason", "source", "date")
 KINDS = ("institution", "string")

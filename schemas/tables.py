@@ -13,7 +13,6 @@ from typing import Any
 from sqlalchemy import BigInteger, Boolean, Column, Date, DateTime, Double, Integer, LargeBinary, Numeric, String, Text
 
 from schemas.declare import EVERYWHERE, batch_id, column, key_columns, measures, metadata, table  # noqa: F401
-from schemas.evidence import RULES, SOURCE_TEXTS
 from schemas.identifiers import AUTHOR_SENTINELS, DOI, ROR
 from schemas.mart import (  # noqa: F401  (whoever asks for a table finds it here)
     ALL_EVIDENCE,
@@ -35,10 +34,11 @@ from schemas.mart import (  # noqa: F401  (whoever asks for a table finds it her
     sector_year,
     world_year,
 )
+from schemas.places.evidence import RULES, SOURCE_TEXTS
+from schemas.places.territories import language_codes, territory_names, work_types
 from schemas.rules import NEXT_YEAR, Rule, between, in_set, matches, not_in_set, not_null
-from schemas.territories import language_codes, territory_names, work_types
 
-WAREHOUSE_VERSION = 9  # the newest step in tasks/migrations/versions
+WAREHOUSE_VERSION = 9  # the newest step in tasks/upkeep/migrations/versions
 SHARE_SCALE = 10**9
 TITLE_LIMIT, STRING_LIMIT = 2_000, 4_000  # characters of a title and of an affiliation that are kept
 OF_WORK = 0  # position of affiliations that are tied to no author

@@ -17,21 +17,21 @@ from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_rand
 
 from schemas.errors import ConnectionLost
 from schemas.settings import Settings
-from tasks import batch as batches
-from tasks import quarantine
-from tasks.batch import Batch, Outcome
-from tasks.derive import CHUNK_RECORDS, Deriver
-from tasks.intake import Intake, Opening, Place, SnapshotIntake, Window
-from tasks.land import WORKS, Landing, OpenLanding
+from tasks.batches import batch as batches
+from tasks.batches.batch import Batch, Outcome
+from tasks.countries.registry import reference_folder
+from tasks.landing.intake import Intake, Opening, Place, SnapshotIntake, Window
+from tasks.landing.land import WORKS, Landing, OpenLanding
+from tasks.landing.undecided import settle
 from tasks.memory import few_collections
-from tasks.publish import Release, publish
-from tasks.registry import reference_folder
-from tasks.retention import Pruned, prune_landing
-from tasks.undecided import settle
-from tasks.validate import Report
-from tasks.warehouse import Warehouse
-from tasks.workers import workers_for
-from tasks.workspace import Workspace
+from tasks.reading import quarantine
+from tasks.releases.publish import Release, publish
+from tasks.staging.derive import CHUNK_RECORDS, Deriver
+from tasks.staging.workers import workers_for
+from tasks.storage.warehouse import Warehouse
+from tasks.storage.workspace import Workspace
+from tasks.upkeep.retention import Pruned, prune_landing
+from tasks.validation.validate import Report
 
 LONGEST_OUTAGE_SECONDS = 300
 log = logging.getLogger("collab")

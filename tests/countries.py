@@ -8,10 +8,10 @@ import sqlalchemy as sa
 
 from schemas import tables as t
 from schemas.overrides import Override
-from tasks.registry import replace_organizations, replace_overrides
-from tasks.relocate import put_in_force, works_concerned, works_without_country
-from tasks.ror import read_organization
-from tasks.warehouse import Warehouse
+from tasks.batches.relocate import put_in_force, works_concerned, works_without_country
+from tasks.countries.registry import replace_organizations, replace_overrides
+from tasks.countries.ror import read_organization
+from tasks.storage.warehouse import Warehouse
 from tests.factory import author, institution, rows, work
 
 ROR_OF_NOBODY, ROR_OF_IT = "00000aa01", "00000bb02"

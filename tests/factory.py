@@ -18,11 +18,11 @@ from flows.steps import Summary, directly, run_night
 from schemas import tables as t
 from schemas.reviewed import definitions_digest
 from schemas.settings import Settings
-from tasks.intake import SnapshotIntake
-from tasks.land import WORKS
+from tasks.landing.intake import SnapshotIntake
+from tasks.landing.land import WORKS
+from tasks.loading.verify import verify
 from tasks.night import Night
-from tasks.verify import verify
-from tasks.warehouse import Warehouse
+from tasks.storage.warehouse import Warehouse
 
 STARTED = datetime(2026, 1, 1)
 URL = "https://openalex.org/"

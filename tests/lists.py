@@ -12,7 +12,7 @@ from typing import Any
 from flows.progress import Lines
 from flows.steps import Summary, directly, run_night
 from schemas.settings import Settings
-from tasks.list_intake import ListIntake
+from tasks.landing.list_intake import ListIntake
 from tasks.night import Night
 
 FRANCE, JAPAN, CHINA = "Sorbonne, Paris, France", "University of Tokyo, Tokyo, Japan", "Tsinghua, Beijing, China"

@@ -11,9 +11,9 @@ import sqlalchemy as sa
 from flows.progress import Lines
 from flows.steps import Summary, directly, run_night
 from schemas import tables as t
-from tasks.harvest import ApiIntake
+from tasks.landing.harvest import ApiIntake
 from tasks.night import Night
-from tasks.warehouse import Warehouse
+from tasks.storage.warehouse import Warehouse
 from tests.factory import author, rows, work
 from tests.replay import ReplayServer
 

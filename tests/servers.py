@@ -15,7 +15,7 @@ from uuid import uuid4
 
 import sqlalchemy as sa
 
-from tasks.layout import SCHEMAS
+from tasks.storage.layout import SCHEMAS
 
 PACKAGE = "postgresql"
 USER = "postgres"

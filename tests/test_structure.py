@@ -13,7 +13,7 @@ import pytest
 import typer.main
 
 from flows.cli import app
-from tasks.dictionary import render_dictionary
+from tasks.releases.dictionary import render_dictionary
 
 ROOT = Path(__file__).resolve().parents[1]
 MODULES = sorted(
@@ -23,15 +23,15 @@ LAYERS = {"schemas": {"schemas"}, "tasks": {"schemas", "tasks"}, "flows": {"sche
 PURE = [path for path in MODULES if path.parts[0] == "schemas" or path.stem in ("parse", "parsed", "locate")]
 CLIENTS = {"requests", "httpx", "urllib", "http", "socket", "aiohttp", "fsspec", "s3fs", "boto3", "apprise"}
 DOCUMENTS = ["README.md", "schemas/README.md", "deployments/README.md", "DECISIONS.md"]
-REACH_OUT = {Path("tasks/alerts.py")}  # so that somebody hears of a night that failed
+REACH_OUT = {Path("tasks/upkeep/alerts.py")}  # so that somebody hears of a night that failed
 DIALECTS = re.compile(r"""["'](?:duckdb|postgresql|postgres|sqlite|citus)["':/+]""")
 KNOW_DIALECTS = {
     Path("schemas/settings.py"),  # the default
     Path("schemas/declare.py"),  # on which engine keys are cheap
-    Path("tasks/publish.py"),  # builds the DuckDB file that is published, whatever the engine of the warehouse
-    Path("tasks/migrations/env.py"),  # tells Alembic what DuckDB is like
-    Path("tasks/migrations/versions/v0004_country_truth.py"),  # on which engine keys are cheap
-    Path("tasks/migrations/versions/v0005_what_analysts_count.py"),  # likewise
+    Path("tasks/releases/publish.py"),  # builds the DuckDB file that is published, whatever the engine of the warehouse
+    Path("tasks/upkeep/migrations/env.py"),  # tells Alembic what DuckDB is like
+    Path("tasks/upkeep/migrations/versions/v0004_country_truth.py"),  # on which engine keys are cheap
+    Path("tasks/upkeep/migrations/versions/v0005_what_analysts_count.py"),  # likewise
 }
 
 
@@ -57,13 +57,30 @@ def test_imports_point_down(path):
     assert imports(path) & LAYERS.keys() <= LAYERS[path.parts[0]]
 
 
-def test_no_modules_import_each_other():
+def uses() -> dict[str, set[str]]:
+    """Modules by dotted name, and those that each imports."""
     named = {".".join(path.with_suffix("").parts).removesuffix(".__init__"): path for path in MODULES}
-    used = {
+    return {
         name: {found if found in named else found.rpartition(".")[0] for found in imported(path)} & named.keys()
         for name, path in named.items()
     }
-    TopologicalSorter(used).prepare()  # its error names the modules of a circle
+
+
+def test_no_modules_import_each_other():
+    TopologicalSorter(uses()).prepare()  # its error names the modules of a circle
+
+
+def test_no_packages_import_each_other():
+    packages: dict[str, set[str]] = {}
+    for name, used in uses().items():
+        package = package_of(name)
+        packages.setdefault(package, set()).update({package_of(one) for one in used} - {package})
+    TopologicalSorter(packages).prepare()
+
+
+def package_of(module: str) -> str:
+    """A folder below schemas, tasks or flows, or a module that stands in none: "tasks.loading", "tasks.night"."""
+    return ".".join(module.split(".")[:2])
 
 
 @pytest.mark.parametrize("path", MODULES, ids=str)
@@ -80,7 +97,7 @@ def test_only_sources_reach_out(path):
 
 @pytest.mark.parametrize("path", MODULES, ids=str)
 def test_only_the_engines_know_a_dialect(path):
-    if not path.is_relative_to("tasks/engines") and path not in KNOW_DIALECTS:
+    if not path.is_relative_to("tasks/storage/engines") and path not in KNOW_DIALECTS:
         assert not DIALECTS.search((ROOT / path).read_text())
         assert "duckdb" not in imports(path)
 

@@ -29,7 +29,7 @@ from schemas.errors import (
     UsageError,
 )
 from schemas.settings import Settings
-from tasks.parsed import clean
+from tasks.reading.parsed import clean
 from tasks.sources.openalex_api import ROWS_PER_PAGE
 
 T = TypeVar("T")

@@ -23,8 +23,8 @@ import msgspec
 from isal import igzip
 
 from schemas.errors import UNREADABLE_JSON, LandingError, QuestionRefused, SourceUnavailable
-from tasks.parse import parse_updated_date, parse_work_id
-from tasks.parsed import BadRecord
+from tasks.reading.parse import parse_updated_date, parse_work_id
+from tasks.reading.parsed import BadRecord
 from tasks.sources.openalex_api import ROWS_PER_PAGE, Query, Slice, Window
 from tasks.sources.openalex_client import RUN_AGAIN, OpenAlex, Page
 

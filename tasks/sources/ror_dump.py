@@ -19,7 +19,7 @@ import msgspec
 
 from schemas.errors import SourceError, UsageError
 from schemas.settings import shows_secret
-from tasks.ror import Organization, read_organization
+from tasks.countries.ror import Organization, read_organization
 from tasks.sources.files import failure, file_system, open_file
 
 MOST_BYTES = 2_000_000_000

@@ -27,15 +27,15 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from schemas import words  # noqa: E402
-from schemas.evidence import RULES  # noqa: E402
-from schemas.gazetteer import Kind, load_gazetteer  # noqa: E402
+from schemas.places.evidence import RULES  # noqa: E402
+from schemas.places.gazetteer import Kind, load_gazetteer  # noqa: E402
 from schemas.words import fold  # noqa: E402
 from tasks import addresses, locate, segments  # noqa: E402
-from tasks.locate import Decision, Locator  # noqa: E402
-from tasks.parse import parse_work, read_version, read_work  # noqa: E402
-from tasks.reference import Reference  # noqa: E402
-from tasks.ror import Organization, countries_of, read_organization  # noqa: E402
-from tasks.ror_index import RorIndex  # noqa: E402
+from tasks.countries.locate import Decision, Locator  # noqa: E402
+from tasks.countries.reference import Reference  # noqa: E402
+from tasks.countries.ror import Organization, countries_of, read_organization  # noqa: E402
+from tasks.countries.ror_index import RorIndex  # noqa: E402
+from tasks.reading.parse import parse_work, read_version, read_work  # noqa: E402
 
 DATA = ROOT.parent / "shared" / "data"
 WORKS = DATA / "openalex" / "snapshot" / "data" / "jsonl" / "works"

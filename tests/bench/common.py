@@ -203,14 +203,14 @@ def note(line: str) -> None:
 
 def sample_snapshot(works: int) -> Path:
     """A snapshot of full-size works in one day, made once; above MADE_AT_ONCE of as many whole copies as fit."""
-    folder = BENCH / f"snapshot-{works}-{digest_of('tasks/sample.py', 'tasks/sample_records.py')}"
+    folder = BENCH / f"snapshot-{works}-{digest_of('tasks/sample/snapshot.py', 'tasks/sample/records.py')}"
     if (folder / WORKS / "manifest.json").exists():
         return folder
     note(f"writing {works:,} works to {folder.relative_to(ROOT)}")
     fresh_folder(folder)
     if works <= MADE_AT_ONCE:  # in a process of its own, which gives the memory back
         make = f"write_sample(Path({str(folder)!r}), works={works}, days=1, seed=1)"
-        code = f"from pathlib import Path; from tasks.sample import write_sample; {make}"
+        code = f"from pathlib import Path; from tasks.sample.snapshot import write_sample; {make}"
         subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
         return folder
     parts, files = parts_of(sample_snapshot(MADE_AT_ONCE)), []

@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import sqlalchemy as sa
 
 from schemas import tables as t
-from tasks.warehouse import Warehouse
+from tasks.storage.warehouse import Warehouse
 from tests.bench.common import (
     BENCH,
     commit,

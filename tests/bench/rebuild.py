@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import sqlalchemy as sa
 
 from schemas import tables as t
-from tasks.warehouse import Warehouse
+from tasks.storage.warehouse import Warehouse
 from tests.bench.common import BENCH, commit, fixed_seconds, forget_settings, noise, note, say, spread
 from tests.bench.warehouses import (
     BENCH_SCHEMA,

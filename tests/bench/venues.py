@@ -15,16 +15,16 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from schemas.evidence import EXPLICIT
-from schemas.gazetteer import Kind, load_gazetteer
-from schemas.territories import UNKNOWN
+from schemas.places.evidence import EXPLICIT
+from schemas.places.gazetteer import Kind, load_gazetteer
+from schemas.places.territories import UNKNOWN
 from schemas.words import fold
-from tasks.addresses import read_addresses
-from tasks.locate import Located, Locator
-from tasks.parsed import BadRecord
-from tasks.reference import Reference
-from tasks.ror_index import RorIndex
-from tasks.venue_papers import ListReader
+from tasks.countries.addresses import read_addresses
+from tasks.countries.locate import Located, Locator
+from tasks.countries.reference import Reference
+from tasks.countries.ror_index import RorIndex
+from tasks.reading.parsed import BadRecord
+from tasks.reading.venue_papers import ListReader
 from tests.bench.accuracy import DATA, GREATER_CHINA, NOT_ACCEPTED, read_registry, wilson
 
 SHOWN = 20

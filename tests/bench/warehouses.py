@@ -18,11 +18,11 @@ from flows.progress import Lines
 from flows.steps import Summary, run_night
 from schemas import tables as t
 from schemas.settings import Settings, load_settings
-from tasks.aggregate import Years, rebuilt, year_slices
-from tasks.engines import backend_of
+from tasks.loading.aggregate import Years, rebuilt, year_slices
+from tasks.loading.verify import verify
 from tasks.night import Night
-from tasks.verify import verify
-from tasks.warehouse import Warehouse, clear_scratch
+from tasks.storage.engines import backend_of
+from tasks.storage.warehouse import Warehouse, clear_scratch
 from tests.bench.common import BENCH, digest_of, fresh_folder, note
 from tests.bench.small import GENERATOR, PART_RECORDS, write_base
 
@@ -94,7 +94,8 @@ def base_warehouse(works: int) -> Path:
     """DuckDB file of a warehouse that holds so many small works, built once the whole way and kept in .bench."""
     name = f"base-{works}"
     schemas = [f"schemas/{name}" for name in ("data", "tables.py", "fields.py", "territories.py")]
-    made = digest_of(*schemas, "tasks/parse.py", "tasks/parsed.py", "tasks/locate.py")  # what decides the rows
+    reading = ["tasks/reading/parse.py", "tasks/reading/parsed.py", "tasks/countries/locate.py"]
+    made = digest_of(*schemas, *reading)  # what decides the rows
     file = BENCH / f"{name}-{GENERATOR}-{made}.duckdb"
     if file.exists():
         return file

@@ -9,9 +9,9 @@ import sqlalchemy as sa
 
 from schemas import tables as t
 from schemas.settings import Settings
-from tasks.ledger import RELEASED, WAREHOUSE, has_changed
-from tasks.releases import opened
-from tasks.warehouse import Warehouse
+from tasks.loading.ledger import RELEASED, WAREHOUSE, has_changed
+from tasks.releases.release import opened
+from tasks.storage.warehouse import Warehouse
 from tests.factory import contents, prove, rows
 
 CATEGORIES = ("new", "updated", "unchanged", "superseded", "out_of_scope", "quarantined")

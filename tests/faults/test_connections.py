@@ -16,7 +16,7 @@ import pytest
 import sqlalchemy as sa
 from tenacity import stop_after_attempt
 
-import tasks.batch as batches
+import tasks.batches.batch as batches
 from schemas.errors import ConnectionLost, SourceError
 from tasks.night import Night
 from tests.factory import run

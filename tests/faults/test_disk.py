@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-import tasks.batch as batches
-import tasks.intake as intake
+import tasks.batches.batch as batches
+import tasks.landing.intake as intake
 import tasks.night as nights
 from schemas.errors import CollabError, LandingError, PublishError, UsageError, WarehouseError
-from tasks.land import WORKS
-from tasks.publish import publish
-from tasks.warehouse import Warehouse
+from tasks.landing.land import WORKS
+from tasks.releases.publish import publish
+from tasks.storage.warehouse import Warehouse
 from tests.factory import run
 from tests.faults.conftest import is_root, of_api
 from tests.faults.promises import promises_hold

@@ -19,7 +19,7 @@ import sqlalchemy as sa
 import flows.cli
 from schemas import tables as t
 from schemas.settings import load_settings
-from tasks.warehouse import Warehouse
+from tasks.storage.warehouse import Warehouse
 from tests.factory import rows, run
 from tests.faults.conftest import DAYS
 from tests.faults.kills import was_killed

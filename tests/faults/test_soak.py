@@ -16,9 +16,9 @@ from flows.progress import Lines
 from flows.steps import Summary, directly, run_night
 from schemas.errors import SourceError
 from schemas.settings import Settings, load_settings
-from tasks.harvest import ApiIntake
+from tasks.landing.harvest import ApiIntake
 from tasks.night import Night
-from tasks.warehouse import Warehouse
+from tasks.storage.warehouse import Warehouse
 from tests.factory import author, contents, prove, work
 from tests.faults.kills import was_killed
 from tests.nights import KEY

@@ -9,14 +9,14 @@ from datetime import date, timedelta
 import pytest
 import sqlalchemy as sa
 
-import tasks.gates as gates
-import tasks.publishers as publishers
-import tasks.volume as volume
-import tasks.warehouse as warehouses
+import tasks.storage.warehouse as warehouses
+import tasks.validation.gates as gates
+import tasks.validation.publishers as publishers
+import tasks.validation.volume as volume
 from schemas import tables as t
 from schemas.errors import GateStopped, SourceError
-from tasks.status import read_status
-from tasks.warehouse import Warehouse, utc_now
+from tasks.storage.warehouse import Warehouse, utc_now
+from tasks.upkeep.status import read_status
 from tests.factory import author, contents, counts, rows, run, work, write_snapshot
 from tests.faults.conftest import of_api
 from tests.faults.promises import promises_hold

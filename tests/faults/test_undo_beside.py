@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 import flows.cli
 from schemas import tables as t
 from schemas.settings import Settings, load_settings
-from tasks.undo import release
-from tasks.warehouse import Warehouse
+from tasks.batches.undo import release
+from tasks.storage.warehouse import Warehouse
 from tests.factory import contents, rows, run
 from tests.faults.conftest import DAYS
 from tests.faults.kills import START

@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 
 import flows.cli
 from schemas.settings import Settings, load_settings
-from tasks import definitions
-from tasks.engines.duckdb import DuckDB
-from tasks.warehouse import Warehouse
+from tasks.storage import definitions
+from tasks.storage.engines.duckdb import DuckDB
+from tasks.storage.warehouse import Warehouse
 from tests import countries
 from tests.factory import author, run, work, write_snapshot
 from tests.nights import KEY, WORKS

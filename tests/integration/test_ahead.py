@@ -13,10 +13,10 @@ from flows.progress import Lines
 from flows.steps import Summary, directly, run_night
 from schemas import tables as t
 from schemas.errors import GateStopped, SourceError
-from tasks import batch as batches
+from tasks.batches import batch as batches
 from tasks.night import Night
-from tasks.status import read_status
-from tasks.warehouse import Warehouse, utc_now
+from tasks.storage.warehouse import Warehouse, utc_now
+from tasks.upkeep.status import read_status
 from tests.factory import author, contents, rows, run, work, write_snapshot
 
 DAYS = {f"2026-01-0{day}": [work(10 * day + n, [author("US"), author("DE")]) for n in range(3)] for day in (1, 2, 3)}
@@ -115,7 +115,7 @@ def test_the_run_is_told_to_have_failed_while_landing(settings, monkeypatch):
 
 
 def test_a_gate_that_stops_a_window_leaves_the_next_one_for_the_next_run(settings, monkeypatch):
-    monkeypatch.setattr("tasks.gates.FEWEST_WORKS", 1)
+    monkeypatch.setattr("tasks.validation.gates.FEWEST_WORKS", 1)
     gone_mad = {**DAYS, "2026-01-02": [work(20 + n, publication_year=2999) for n in range(3)]}
     write_snapshot(Path(settings.snapshot), gone_mad)
     with pytest.raises(GateStopped):

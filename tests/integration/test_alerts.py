@@ -10,17 +10,17 @@ import pytest
 import sqlalchemy as sa
 from typer.testing import CliRunner
 
-import tasks.warehouse
-from flows.alerts import announced
+import tasks.storage.warehouse
 from flows.cli import app
+from flows.orchestration.alerts import announced
 from flows.progress import Lines
 from flows.steps import Summary, directly
 from schemas import tables as t
 from schemas.errors import AlertFailed, ConnectionLost, SourceError, UsageError, WarehouseInUse
 from schemas.settings import load_settings
-from tasks.alerts import Growth, addresses, quarantine_growth, send
 from tasks.night import Night
-from tasks.warehouse import Warehouse, utc_now
+from tasks.storage.warehouse import Warehouse, utc_now
+from tasks.upkeep.alerts import Growth, addresses, quarantine_growth, send
 from tests.alerts import TOKEN, Receiver
 from tests.factory import run, work, write_snapshot
 
@@ -109,7 +109,7 @@ def test_the_quarantine_grows_by_what_a_run_left_there(tmp_path, settings_for):
 
 
 def test_a_warehouse_that_another_run_has_open_is_waited_for(settings_for, monkeypatch, caplog):
-    monkeypatch.setattr(tasks.warehouse, "SECONDS_BETWEEN_LOOKS", 0.2)
+    monkeypatch.setattr(tasks.storage.warehouse, "SECONDS_BETWEEN_LOOKS", 0.2)
     settings = settings_for()
     Warehouse.open(settings).close()
     hold = "import duckdb, sys; held = duckdb.connect(sys.argv[1]); print('held', flush=True); sys.stdin.read()"
@@ -118,7 +118,7 @@ def test_a_warehouse_that_another_run_has_open_is_waited_for(settings_for, monke
         assert other.stdout.readline() == "held\n"
         with pytest.raises(WarehouseInUse, match="COLLAB_WAREHOUSE_WAIT"):
             Warehouse.open(settings)
-        monkeypatch.setattr(tasks.warehouse, "_say_that_we_wait", lambda state: other.stdin.close())
+        monkeypatch.setattr(tasks.storage.warehouse, "_say_that_we_wait", lambda state: other.stdin.close())
         Warehouse.open(load_settings(**settings.model_dump() | {"warehouse_wait": 1})).close()
 
 
@@ -129,7 +129,7 @@ def test_a_quarantine_that_cannot_be_looked_at_does_not_change_how_a_run_ended(t
     def fail(*_: object) -> None:
         raise SourceError("the source is not there", "")
 
-    monkeypatch.setattr("flows.alerts.quarantine_growth", lost)
+    monkeypatch.setattr("flows.orchestration.alerts.quarantine_growth", lost)
     with Night(settings_for(write_snapshot(tmp_path / "s", {"2026-01-01": [work(11)]}))) as night:
         announced(lambda *_: None)(night, directly, Lines(), Summary())
         with pytest.raises(SourceError, match="not there"):

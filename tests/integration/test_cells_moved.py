@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tasks.ledger import Moved, cells_moved
-from tasks.warehouse import Warehouse
+from tasks.loading.ledger import Moved, cells_moved
+from tasks.storage.warehouse import Warehouse
 from tests.factory import author, run, work, write_snapshot
 
 LATER = "2026-01-02T00:00:00"

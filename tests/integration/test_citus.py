@@ -18,15 +18,15 @@ from typer.testing import CliRunner
 
 import flows.cli
 import schemas.expectations as expectations
-import tasks.engines.postgresql as postgresql
-import tasks.gates
+import tasks.storage.engines.postgresql as postgresql
+import tasks.validation.gates
 from flows.progress import Lines
 from flows.steps import Summary, directly, run_night
 from schemas import tables as t
 from schemas.settings import load_settings
-from tasks.harvest import ApiIntake
+from tasks.landing.harvest import ApiIntake
 from tasks.night import Night
-from tasks.warehouse import Warehouse
+from tasks.storage.warehouse import Warehouse
 from tests.citus_shapes import refused
 from tests.factory import URL, author, rows, run, work, write_snapshot
 from tests.replay import ReplayServer
@@ -107,12 +107,12 @@ def live_through_everything(root, monkeypatch) -> None:
     collab("quarantine", "show", "W22")
     relaxed = [check for check in expectations.record_checks() if check.rule.id != "year_range"]
     with monkeypatch.context() as patched:
-        patched.setattr("tasks.validate.record_checks", lambda: relaxed)
+        patched.setattr("tasks.validation.validate.record_checks", lambda: relaxed)
         collab("quarantine", "retry", "--no-prefect")
     days["2026-01-04"] = [work(n, publication_year=2999, updated="2026-01-04") for n in range(31, 34)]
     write_snapshot(root, days)
     with monkeypatch.context() as patched:
-        patched.setattr(tasks.gates, "FEWEST_WORKS", 3)
+        patched.setattr(tasks.validation.gates, "FEWEST_WORKS", 3)
         patched.setenv("COLLAB_MAX_QUARANTINED_SHARE", "0.01")
         night(code=1)  # stopped by a gate
         collab("status", code=1)

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from schemas import tables as t
 from schemas.settings import load_settings
-from tasks.warehouse import Warehouse, utc_now
+from tasks.storage.warehouse import Warehouse, utc_now
 from tests.commands import error, run
 from tests.factory import rows, work, write_snapshot
 
@@ -61,7 +61,7 @@ def test_quarantined_records_come_back_after_a_fix(collab, snapshot, monkeypatch
     import schemas.expectations as expectations
 
     relaxed = [check for check in expectations.record_checks() if check.rule.id != "year_range"]
-    monkeypatch.setattr("tasks.validate.record_checks", lambda: relaxed)
+    monkeypatch.setattr("tasks.validation.validate.record_checks", lambda: relaxed)
     code, output = collab("quarantine", "retry", "--no-prefect")
     assert code == 0, output
     assert "0 open records" in collab("status")[1]
@@ -81,7 +81,7 @@ def test_records_that_did_not_say_which_work_they_are_come_back_too(collab, tmp_
     def mended(text: str) -> datetime:
         return datetime(2026, 1, 1)
 
-    monkeypatch.setattr("tasks.parse.parse_updated_date", mended)
+    monkeypatch.setattr("tasks.reading.parse.parse_updated_date", mended)
     assert collab("quarantine", "retry", "--no-prefect")[0] == 0
     with Warehouse.open(load_settings()) as warehouse:
         held = rows(warehouse, sa.select(t.quarantine.c.raw, t.quarantine.c.resolution))
@@ -181,7 +181,7 @@ def test_workers_give_the_same_tables(snapshot, tmp_path, settings_for, monkeypa
     """Two processes and small chunks against one process."""
     from tests import factory
 
-    monkeypatch.setattr("tasks.derive.CHUNK_RECORDS", 2)
+    monkeypatch.setattr("tasks.staging.derive.CHUNK_RECORDS", 2)
     found = []
     for workers in (1, 2):
         settings = settings_for(snapshot, home=tmp_path / str(workers), workers=workers)

@@ -15,8 +15,8 @@ import sqlalchemy as sa
 
 from schemas import tables as t
 from schemas.settings import load_settings
-from tasks.layout import VERSION
-from tasks.warehouse import Warehouse
+from tasks.storage.layout import VERSION
+from tasks.storage.warehouse import Warehouse
 from tests.commands import error, run
 from tests.factory import rows
 
@@ -181,7 +181,7 @@ def test_an_interrupted_run_is_one_line(collab, snapshot, monkeypatch):
     def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tasks.batch.load_works", interrupt)
+    monkeypatch.setattr("tasks.batches.batch.load_works", interrupt)
     assert "the next run goes on from there" in error(*run(collab, snapshot), expected=130)
 
 
@@ -191,7 +191,7 @@ def test_a_home_that_cannot_be_written_is_one_line(collab, snapshot, tmp_path, m
     assert "set COLLAB_HOME to a folder you may write" in error(*run(collab, snapshot), expected=2)
 
 
-@pytest.mark.parametrize("step", ["tasks.land._copy", "tasks.derive.pa.OSFile"])
+@pytest.mark.parametrize("step", ["tasks.landing.land._copy", "tasks.staging.derive.pa.OSFile"])
 def test_a_full_disk_is_one_line_and_nothing_is_half_done(collab, snapshot, tmp_path, monkeypatch, step):
     def full(*args, **kwargs):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -8,8 +8,8 @@ import pytest
 import sqlalchemy as sa
 
 from schemas.settings import load_settings
-from tasks.layout import VERSION
-from tasks.warehouse import Warehouse
+from tasks.storage.layout import VERSION
+from tasks.storage.warehouse import Warehouse
 from tests.commands import error, run
 from tests.factory import work
 from tests.replay import ReplayServer

@@ -8,12 +8,12 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from flows import show_report
+from flows.show import report as show_report
 from schemas.settings import Settings
-from tasks import gates
-from tasks.releases import open_release
-from tasks.report import Report, read_report
-from tasks.warehouse import Warehouse, utc_now
+from tasks.releases.release import open_release
+from tasks.releases.report import Report, read_report
+from tasks.storage.warehouse import Warehouse, utc_now
+from tasks.validation import gates
 from tests.factory import run, work, write_snapshot
 
 

@@ -8,8 +8,8 @@ import pytest
 import sqlalchemy as sa
 
 from schemas import tables as t
-from tasks.registry import in_force, reference_at_hand
-from tasks.warehouse import Warehouse
+from tasks.countries.registry import in_force, reference_at_hand
+from tasks.storage.warehouse import Warehouse
 from tests.countries import ROR_OF_IT, ROR_OF_NOBODY, WORKS, correct, correction, decided, reasons, update_ror
 from tests.factory import author, cell, contents, proven, rows, run, work, write_snapshot
 

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from schemas import tables as t
 from schemas.settings import load_settings
-from tasks.warehouse import Warehouse
+from tasks.storage.warehouse import Warehouse
 from tests.bench import rebuild, warehouses
 from tests.bench.warehouses import by_hand_seconds
 from tests.factory import rows

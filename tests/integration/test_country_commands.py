@@ -10,10 +10,10 @@ import sqlalchemy as sa
 from typer.testing import CliRunner
 
 import flows.cli
-from flows import show_places
+from flows.show import places as show_places
 from schemas import tables as t
-from tasks.registry import is_located_anew
-from tasks.warehouse import Warehouse
+from tasks.countries.registry import is_located_anew
+from tasks.storage.warehouse import Warehouse
 from tests.countries import REGISTRY, WORKS
 from tests.factory import author, run, work, write_snapshot
 

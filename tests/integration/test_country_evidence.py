@@ -6,8 +6,8 @@ import pytest
 import sqlalchemy as sa
 
 from schemas import tables as t
-from tasks import gates
-from tasks.warehouse import Warehouse
+from tasks.storage.warehouse import Warehouse
+from tasks.validation import gates
 from tests.countries import decided, linked
 from tests.factory import author, institution, rows, run, work, write_snapshot
 

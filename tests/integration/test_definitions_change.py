@@ -14,29 +14,29 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-import schemas.sets as sets
-import tasks.aggregate as aggregate
-import tasks.batch as batches
-import tasks.definitions as definitions
-import tasks.derive as derive
-import tasks.eligibility as loading
-import tasks.rederive as rederiving
-import tasks.shares as shares
-import tasks.warehouse as warehouses
+import schemas.counting.sets as sets
+import tasks.batches.batch as batches
+import tasks.batches.rederive as rederiving
+import tasks.countries.shares as shares
+import tasks.loading.aggregate as aggregate
+import tasks.loading.eligibility as loading
+import tasks.staging.derive as derive
+import tasks.storage.definitions as definitions
+import tasks.storage.warehouse as warehouses
 from schemas import tables as t
-from schemas.blocs import members_by_year
 from schemas.errors import WarehouseError
 from schemas.fields import load_definitions
 from schemas.mentions import load_mentions
+from schemas.places.blocs import members_by_year
+from schemas.places.territories import Policy, policies
 from schemas.settings import load_settings
-from schemas.territories import Policy, policies
-from tasks import internal_batches
-from tasks.definitions import is_outdated
-from tasks.derive import Deriver
-from tasks.ledger import changes_since
-from tasks.rederive import rederive
-from tasks.warehouse import Warehouse
-from tasks.workers import LocalWorkers
+from tasks.batches import internal_batches
+from tasks.batches.rederive import rederive
+from tasks.loading.ledger import changes_since
+from tasks.staging.derive import Deriver
+from tasks.staging.workers import LocalWorkers
+from tasks.storage.definitions import is_outdated
+from tasks.storage.warehouse import Warehouse
 from tests.factory import URL, author, contents, line, prove, rows, work
 from tests.integration.test_properties import (
     Arrival,

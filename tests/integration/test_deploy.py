@@ -21,16 +21,16 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Running
 from typer.testing import CliRunner
 
-import flows.alerts
-from flows.alerts import announced
-from flows.automations import PREFIX
+import flows.orchestration.alerts
 from flows.backfill import backfill
 from flows.cli import app
-from flows.declaration import declared, flow_names
-from flows.deploy import deploy
-from flows.deployed import Source
-from flows.deployed import load_settings as settings_of_a_run
-from flows.past_runs import forget_runs
+from flows.orchestration.alerts import announced
+from flows.orchestration.automations import PREFIX
+from flows.orchestration.declaration import declared, flow_names
+from flows.orchestration.deploy import deploy
+from flows.orchestration.deployed import Source
+from flows.orchestration.deployed import load_settings as settings_of_a_run
+from flows.orchestration.past_runs import forget_runs
 from flows.progress import Lines
 from flows.rescan import rescan
 from flows.steps import RESCAN, SOURCES, RunRequest, Summary, directly, run_night, with_night
@@ -39,7 +39,7 @@ from schemas import tables as t
 from schemas.errors import BudgetExhausted, GateStopped, UsageError
 from schemas.settings import load_settings
 from tasks.night import Night
-from tasks.warehouse import Warehouse
+from tasks.storage.warehouse import Warehouse
 from tests.alerts import TOKEN, Receiver
 from tests.factory import run, work, write_snapshot
 from tests.integration.test_prefect import look
@@ -188,7 +188,8 @@ def test_an_installed_package_knows_what_is_declared_and_loads_it_anywhere(tmp_p
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as packed:
         packed.extractall(tmp_path / "installed")
-    code = "from flows.declaration import declared; from prefect.flows import load_flow_from_entrypoint as load\n"
+    code = "from prefect.flows import load_flow_from_entrypoint as load\n"
+    code += "from flows.orchestration.declaration import declared\n"
     code += "import flows; print(flows.__file__); print([load(entry['entrypoint']).name for entry in declared()])"
     found = subprocess.run(
         [sys.executable, "-c", code],
@@ -251,7 +252,7 @@ def test_a_backfill_of_no_dates_is_refused(home, monkeypatch):
 
 def test_a_run_says_as_events_what_a_maintainer_should_know(tmp_path, home, monkeypatch):
     said: list[dict] = []
-    monkeypatch.setattr(flows.alerts, "emit_event", lambda **event: said.append(event))
+    monkeypatch.setattr(flows.orchestration.alerts, "emit_event", lambda **event: said.append(event))
     monkeypatch.setenv("COLLAB_ALERT_QUARANTINE", "0")
 
     def night(days: dict) -> list[tuple[str, str]]:
@@ -266,7 +267,7 @@ def test_a_run_says_as_events_what_a_maintainer_should_know(tmp_path, home, monk
     assert event == "collab.quarantine.grows"
     assert message.startswith("1 open record in quarantine, 1 more than before -> `collab quarantine list`")
     assert night(days) == []
-    monkeypatch.setattr("tasks.gates.FEWEST_WORKS", 1)
+    monkeypatch.setattr("tasks.validation.gates.FEWEST_WORKS", 1)
     ((event, message),) = night({**days, "2026-01-02": [work(13, publication_year=2999)]})
     assert event == "collab.gate.stopped"
     assert "quarantined_share" in message

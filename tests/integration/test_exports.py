@@ -18,8 +18,8 @@ import pandas
 import pytest
 
 from schemas.settings import Settings, load_settings
-from tasks.eto import ARTICLES, CITATIONS, MAINLAND, NAMES, SUMMARY
-from tasks.releases import open_release
+from tasks.releases.eto import ARTICLES, CITATIONS, MAINLAND, NAMES, SUMMARY
+from tasks.releases.release import open_release
 from tests.factory import author, run, work, write_snapshot
 from tests.marts import read
 

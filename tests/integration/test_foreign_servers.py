@@ -7,15 +7,15 @@ from datetime import date, timedelta
 import pytest
 import sqlalchemy as sa
 
-import tasks.ledger as ledger
+import tasks.loading.ledger as ledger
 from schemas import tables as t
 from schemas.errors import UsageError, WarehouseError
 from schemas.settings import load_settings
-from tasks.engines.postgresql import READER, SESSION, WRITER
-from tasks.report import read_report
-from tasks.status import read_status
-from tasks.verify import rebuild
-from tasks.warehouse import Warehouse, utc_now
+from tasks.loading.verify import rebuild
+from tasks.releases.report import read_report
+from tasks.storage.engines.postgresql import READER, SESSION, WRITER
+from tasks.storage.warehouse import Warehouse, utc_now
+from tasks.upkeep.status import read_status
 from tests.factory import cell, prove, run, work, write_snapshot
 
 ON_SERVERS = pytest.mark.engines("postgresql", "citus")

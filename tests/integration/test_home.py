@@ -14,9 +14,9 @@ import flows.cli
 from schemas import tables as t
 from schemas.errors import UsageError
 from schemas.settings import Settings
-from tasks.former import FOLDER
-from tasks.home import NOTE
-from tasks.warehouse import Warehouse
+from tasks.batches.former import FOLDER
+from tasks.storage.home import NOTE
+from tasks.storage.warehouse import Warehouse
 from tests.factory import proven, rows, run, work, write_snapshot
 
 pytestmark = pytest.mark.usefixtures("unpublished")

@@ -7,9 +7,9 @@ from datetime import timedelta
 import sqlalchemy as sa
 
 from schemas import tables as t
-from tasks.land import DELETIONS
-from tasks.ledger import UNDO, has_changed, unfinished_landings
-from tasks.versions import is_blocked
+from tasks.landing.land import DELETIONS
+from tasks.loading.ledger import UNDO, has_changed, unfinished_landings
+from tasks.loading.versions import is_blocked
 from tests.factory import STARTED, add_batch
 
 

@@ -16,13 +16,13 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
-import tasks.layout as layout
-import tasks.migrate as migrate
+import tasks.storage.layout as layout
+import tasks.upkeep.migrate as migrate
 from schemas import tables as t
 from schemas.errors import WarehouseError
-from tasks.relocate import relocate
-from tasks.verify import rebuild
-from tasks.warehouse import Warehouse
+from tasks.batches.relocate import relocate
+from tasks.loading.verify import rebuild
+from tasks.storage.warehouse import Warehouse
 from tests.factory import author, contents, prove, run, work, write_snapshot
 
 SCRIPTS = Path(migrate.__file__).with_name("migrations")

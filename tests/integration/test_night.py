@@ -9,13 +9,13 @@ from decimal import Decimal
 import pytest
 import sqlalchemy as sa
 
-import tasks.verify as tables
+import tasks.loading.verify as tables
 from schemas import tables as t
 from schemas.errors import WarehouseError
-from tasks.aggregate import year_slices
-from tasks.layout import VERSION
-from tasks.verify import verify
-from tasks.warehouse import Warehouse
+from tasks.loading.aggregate import year_slices
+from tasks.loading.verify import verify
+from tasks.storage.layout import VERSION
+from tasks.storage.warehouse import Warehouse
 from tests.factory import URL, author, cell, contents, counts, proven, rows, run, work, write_snapshot
 
 pytestmark = pytest.mark.usefixtures("unpublished")

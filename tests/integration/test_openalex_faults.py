@@ -12,14 +12,14 @@ from datetime import UTC, date, datetime, time, timedelta
 import pytest
 import sqlalchemy as sa
 
-import tasks.batch as batches
-import tasks.gates as gates
+import tasks.batches.batch as batches
 import tasks.sources.openalex_client as clients
+import tasks.validation.gates as gates
 from flows.steps import Summary
 from schemas import tables as t
 from schemas.errors import BudgetExhausted, GateStopped, SourceError
-from tasks.status import read_status
-from tasks.warehouse import Warehouse, utc_now
+from tasks.storage.warehouse import Warehouse, utc_now
+from tasks.upkeep.status import read_status
 from tests.factory import author, counts, proven, rows
 from tests.nights import AUTHORS, FEW, KEY, LISTED, NIGHT, TODAY, WORKS, calls_of, dated, night, stored
 from tests.replay import ALL_KINDS, Faults

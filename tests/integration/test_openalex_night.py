@@ -13,15 +13,15 @@ import pytest
 import sqlalchemy as sa
 from rich.console import Console
 
-from flows import show_status
+from flows.show import status as show_status
 from flows.steps import RunRequest, directly, run_night, with_night
 from schemas import tables as t
 from schemas.errors import BudgetExhausted, PlanRefused, SourceError
-from tasks.harvest import ApiIntake
+from tasks.batches.undo import undo
+from tasks.landing.harvest import ApiIntake
 from tasks.night import Night
-from tasks.status import read_status
-from tasks.undo import undo
-from tasks.warehouse import Warehouse, utc_now
+from tasks.storage.warehouse import Warehouse, utc_now
+from tasks.upkeep.status import read_status
 from tests.factory import author, counts, proven, rows, run, write_snapshot
 from tests.nights import FEW, KEY, LISTED, NIGHT, TODAY, WORKS, calls_of, dated, night, stored
 

@@ -25,11 +25,11 @@ from prefect.client.schemas.schedules import CronSchedule
 from prefect.flows import load_flow_from_entrypoint
 from prefect.states import Crashed
 
-import tasks.intake
-from flows.artifacts import ArtifactProgress
+import tasks.landing.intake
 from flows.backfill import backfill
-from flows.declaration import declared
 from flows.nightly import nightly, quarantine_retry
+from flows.orchestration.artifacts import ArtifactProgress
+from flows.orchestration.declaration import declared
 from schemas import tables as t
 from schemas.errors import GateStopped, LandingError, SourceError, SourceUnavailable, UsageError
 from tasks.night import Night
@@ -101,13 +101,13 @@ def test_a_good_night_is_green_and_shows_what_it_did(tmp_path, home, monkeypatch
 
     emitted.clear()
     for name in ("create_markdown_artifact", "create_progress_artifact"):
-        monkeypatch.setattr(f"flows.artifacts.{name}", away)
+        monkeypatch.setattr(f"flows.orchestration.artifacts.{name}", away)
     assert nightly(snapshot=str(root), return_state=True).is_completed()  # twice is once, with and without a page
     assert emitted == []  # nothing was published
 
 
 def test_a_stopped_batch_is_red_with_figure_limit_and_remedy(tmp_path, home, monkeypatch):
-    monkeypatch.setattr("tasks.gates.FEWEST_WORKS", 1)
+    monkeypatch.setattr("tasks.validation.gates.FEWEST_WORKS", 1)
     root = write_snapshot(tmp_path / "s", {"2026-01-01": [work(11, publication_year=2999)]})
     state = nightly(snapshot=str(root), return_state=True)
     assert state.is_failed()
@@ -151,7 +151,7 @@ def test_a_step_that_fails_makes_its_task_and_the_night_red(tmp_path, home, monk
 def test_a_run_that_cannot_speak_is_spoken_for(tmp_path, home, monkeypatch):
     root = write_snapshot(tmp_path / "s", {"2026-01-01": [work(11)]})
     run, *_ = look(nightly(snapshot=str(root), return_state=True))
-    monkeypatch.setattr("flows.artifacts._drawn", set())
+    monkeypatch.setattr("flows.orchestration.artifacts._drawn", set())
     killed = Crashed(message="Process exited with status code: -9. Process exited due to a SIGKILL signal.")
     for hook in nightly.on_crashed_hooks:
         hook(flow=nightly, flow_run=run, state=killed)  # by these names, as a worker calls it
@@ -182,12 +182,12 @@ def test_a_run_with_wrong_parameters_says_which_and_not_to_repeat_them(home):
 
 def test_progress_is_renewed_a_few_times_a_minute(monkeypatch):
     made, now = [], [0.0]
-    monkeypatch.setattr("flows.artifacts.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("flows.orchestration.artifacts.time.monotonic", lambda: now[0])
     monkeypatch.setattr(
-        "flows.artifacts.create_progress_artifact", lambda share, **more: made.append((share, more)) or 1
+        "flows.orchestration.artifacts.create_progress_artifact", lambda share, **more: made.append((share, more)) or 1
     )
     monkeypatch.setattr(
-        "flows.artifacts.update_progress_artifact",
+        "flows.orchestration.artifacts.update_progress_artifact",
         lambda artifact, progress, description: made.append((progress, description)),
     )
     progress = ArtifactProgress()
@@ -208,9 +208,9 @@ def test_progress_is_renewed_a_few_times_a_minute(monkeypatch):
 
 
 def test_only_fetching_is_retried_and_only_when_the_source_is_away(tmp_path, home, monkeypatch):
-    monkeypatch.setattr("flows.prefect_steps.exponential_backoff", lambda factor: 0)
+    monkeypatch.setattr("flows.orchestration.prefect_steps.exponential_backoff", lambda factor: 0)
     root = write_snapshot(tmp_path / "s", {"2026-01-01": [work(11)]})
-    real = tasks.intake.land
+    real = tasks.landing.intake.land
     calls: list[int] = []
 
     def away_twice(*args):
@@ -219,7 +219,7 @@ def test_only_fetching_is_retried_and_only_when_the_source_is_away(tmp_path, hom
             raise SourceUnavailable("connection reset")
         return real(*args)
 
-    monkeypatch.setattr(tasks.intake, "land", away_twice)
+    monkeypatch.setattr(tasks.landing.intake, "land", away_twice)
     assert nightly(snapshot=str(root), return_state=True).is_completed()
     assert len(calls) == 3
 
@@ -227,7 +227,7 @@ def test_only_fetching_is_retried_and_only_when_the_source_is_away(tmp_path, hom
         calls.append(1)
         raise SourceError("cut")
 
-    monkeypatch.setattr(tasks.intake, "land", damaged)
+    monkeypatch.setattr(tasks.landing.intake, "land", damaged)
     calls.clear()
     assert nightly(snapshot=str(root), return_state=True).is_failed()
     assert len(calls) == 1

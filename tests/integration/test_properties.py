@@ -20,14 +20,14 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-import tasks.batch as batches
+import tasks.batches.batch as batches
 from schemas.settings import Settings, load_settings
-from tasks.derive import Deriver
-from tasks.land import DELETIONS, WORKS, Incoming, Landing, OpenLanding, land
+from tasks.landing.land import DELETIONS, WORKS, Incoming, Landing, OpenLanding, land
 from tasks.sources.venue_list import SOURCE as LISTS
-from tasks.validate import Rejection, Report, Result, read_staged
-from tasks.warehouse import Warehouse
-from tasks.workers import LocalWorkers
+from tasks.staging.derive import Deriver
+from tasks.staging.workers import LocalWorkers
+from tasks.storage.warehouse import Warehouse
+from tasks.validation.validate import Rejection, Report, Result, read_staged
 from tests.factory import URL, author, contents, line, prove, work
 from tests.lists import CHINA, FRANCE, paper
 

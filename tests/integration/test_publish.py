@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 import sqlalchemy as sa
 
-import tasks.publish as publishing
+import tasks.releases.publish as publishing
 from schemas import tables as t
 from schemas.errors import PublishError
-from tasks.warehouse import Warehouse, export_parquet
+from tasks.storage.warehouse import Warehouse, export_parquet
 from tests.factory import author, rows, run, work, write_snapshot
 
 DAYS = [f"2026-01-0{n}" for n in range(1, 7)]

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-import tasks.batch as batches
+import tasks.batches.batch as batches
 from schemas import tables as t
 from schemas.settings import Settings
-from tasks.parsed import tie_hash
+from tasks.reading.parsed import tie_hash
 from tasks.sources.openalex_snapshot import open_snapshot
-from tasks.validate import Report
-from tasks.warehouse import Warehouse
+from tasks.storage.warehouse import Warehouse
+from tasks.validation.validate import Report
 from tests.factory import counts, proven, rows, run
 
 pytestmark = pytest.mark.usefixtures("unpublished")

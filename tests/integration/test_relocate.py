@@ -6,11 +6,11 @@ import pytest
 import sqlalchemy as sa
 
 from schemas import tables as t
-from tasks import relocate as relocation
+from tasks.batches import relocate as relocation
+from tasks.batches.relocate import relocate
+from tasks.countries.registry import is_located_anew
 from tasks.night import Night
-from tasks.registry import is_located_anew
-from tasks.relocate import relocate
-from tasks.warehouse import Warehouse
+from tasks.storage.warehouse import Warehouse
 from tests.countries import WORKS, correct, correction, decided, linked, update_ror
 from tests.factory import contents, institution, proven, rows, run, work, write_snapshot
 

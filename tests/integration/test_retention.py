@@ -9,9 +9,9 @@ import sqlalchemy as sa
 
 from schemas import tables as t
 from schemas.errors import UndoRefused
-from tasks import retention
-from tasks.undo import undo
-from tasks.warehouse import Warehouse, utc_now
+from tasks.batches.undo import undo
+from tasks.storage.warehouse import Warehouse, utc_now
+from tasks.upkeep import retention
 from tests.factory import author, rows, run, work, write_snapshot
 
 DAYS = {

@@ -11,12 +11,12 @@ import pyarrow as pa
 import pytest
 import sqlalchemy as sa
 
-import tasks.gates as gates
+import tasks.validation.gates as gates
 from schemas import tables as t
 from schemas.errors import GateStopped
 from schemas.expectations import Gate, record_checks
-from tasks.validate import check_gates
-from tasks.warehouse import Warehouse
+from tasks.storage.warehouse import Warehouse
+from tasks.validation.validate import check_gates
 from tests.factory import URL, author, counts, institution, rows, run, work, write_snapshot
 
 pytestmark = pytest.mark.usefixtures("unpublished")
@@ -140,7 +140,7 @@ def test_warned_records_are_stored_and_the_warning_names_them(tmp_path, settings
 
 def test_rules_on_our_own_work_hold_the_code_to_its_word(tmp_path, monkeypatch):
     """Frames as no correct locate would make them."""
-    import tasks.validate as validation
+    import tasks.validation.validate as validation
     from schemas.staging import STAGED, arrow_schema
 
     def frame(name, **values):

@@ -26,15 +26,15 @@ from prefect.settings import PREFECT_SERVER_DATABASE_CONNECTION_URL
 from pydantic import SecretStr
 
 import tasks.sources.files
-from flows.automations import put_blocks
+from flows.orchestration.automations import put_blocks
 from schemas import tables as t
 from schemas.errors import LONGEST_MESSAGE, CollabError, SourceError
 from schemas.settings import Settings, load_settings
-from tasks.alerts import addresses
-from tasks.land import Incoming, Landing, land
+from tasks.landing.land import Incoming, Landing, land
+from tasks.releases.spreadsheets import FORMULA
 from tasks.sources.files import Root
-from tasks.spreadsheets import FORMULA
-from tasks.warehouse import Warehouse, utc_now
+from tasks.storage.warehouse import Warehouse, utc_now
+from tasks.upkeep.alerts import addresses
 from tests.factory import author, rows, work, write_snapshot
 from tests.replay import ReplayServer
 
@@ -150,7 +150,7 @@ def test_planted_secrets_are_written_nowhere(postgres, planted, collab, tmp_path
             call(*night, ends_with=1)
             call("status", ends_with=1)
         root = write_snapshot(tmp_path / "s", {"2026-01-01": [work(50, publication_year=2999)]})
-        monkeypatch.setattr("tasks.gates.FEWEST_WORKS", 1)
+        monkeypatch.setattr("tasks.validation.gates.FEWEST_WORKS", 1)
         call("run", "--snapshot", root, "--no-prefect", ends_with=1)
         call("status", ends_with=1)
         stored = load_settings()

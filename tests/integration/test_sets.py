@@ -1,5 +1,5 @@
-"""Works are counted by sets of policies and fields (schemas/sets.py): citations between works that a policy folds and
-works that none does, counted on paper."""
+"""Works are counted by sets of policies and fields (schemas/counting/sets.py): citations between works that a policy
+folds and works that none does, counted on paper."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from schemas import tables as t
-from tasks.warehouse import Warehouse
+from tasks.storage.warehouse import Warehouse
 from tests.factory import URL, author, prove, rows, run, work, write_snapshot
 
 pytestmark = pytest.mark.usefixtures("unpublished")

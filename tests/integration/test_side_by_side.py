@@ -11,13 +11,13 @@ from datetime import date
 import pytest
 import sqlalchemy as sa
 
-import tasks.batch as batches
-import tasks.engines.postgresql as postgresql
+import tasks.batches.batch as batches
+import tasks.storage.engines.postgresql as postgresql
 from schemas import tables as t
 from schemas.errors import ConnectionLost, WarehouseError
 from schemas.settings import load_settings
-from tasks.engines.postgresql import READER, WRITER
-from tasks.warehouse import Warehouse
+from tasks.storage.engines.postgresql import READER, WRITER
+from tasks.storage.warehouse import Warehouse
 from tests.factory import author, cell, counts, proven, rows, run, work, write_snapshot
 
 pytestmark = pytest.mark.engines("postgresql", "citus")

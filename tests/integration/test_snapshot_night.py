@@ -9,11 +9,11 @@ from datetime import date
 import pytest
 import sqlalchemy as sa
 
-import tasks.intake as intake
+import tasks.landing.intake as intake
 from schemas import tables as t
 from schemas.errors import LandingError, SourceError, UsageError
-from tasks.land import read_landing
-from tasks.warehouse import Warehouse
+from tasks.landing.land import read_landing
+from tasks.storage.warehouse import Warehouse
 from tests.factory import URL, counts, proven, rows, run, work, write_snapshot
 
 pytestmark = pytest.mark.usefixtures("unpublished")

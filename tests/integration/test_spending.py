@@ -9,8 +9,8 @@ import sqlalchemy as sa
 
 from schemas import tables as t
 from schemas.errors import BudgetExhausted
-from tasks.spending import SET_ASIDE, DailyBudget
-from tasks.warehouse import Warehouse
+from tasks.landing.spending import SET_ASIDE, DailyBudget
+from tasks.storage.warehouse import Warehouse
 from tests.factory import rows
 
 DAY = date(2026, 11, 22)

@@ -9,17 +9,18 @@ import pytest
 import sqlalchemy as sa
 from rich.console import Console
 
-from flows import show, show_status
+from flows.show import status as show_status
+from flows.show import tables as show
 from flows.steps import RunRequest, directly, run_night, with_night
 from schemas import tables as t
 from schemas.errors import GateStopped, SourceError
-from tasks.publish import publish
-from tasks.releases import COMPLETENESS
-from tasks.runs import Begun, recorded_alone
+from tasks.batches.undo import undo
+from tasks.releases.publish import publish
+from tasks.releases.release import COMPLETENESS
 from tasks.sources.venue_list import SOURCE as LISTS
-from tasks.status import read_status
-from tasks.undo import undo
-from tasks.warehouse import Warehouse, utc_now
+from tasks.storage.warehouse import Warehouse, utc_now
+from tasks.upkeep.runs import Begun, recorded_alone
+from tasks.upkeep.status import read_status
 from tests.factory import author, rows, work, write_snapshot
 
 DAYS = {"2026-01-01": [work(11), work(12, [author("US")])]}
@@ -66,7 +67,7 @@ def test_a_good_night_stays_good_when_nothing_new_comes_until_it_is_stale(home):
 
 def test_a_stopped_night_names_step_rule_figure_limit_and_the_command_that_lets_it_pass(home, tmp_path, monkeypatch):
     night()
-    monkeypatch.setattr("tasks.gates.FEWEST_WORKS", 1)
+    monkeypatch.setattr("tasks.validation.gates.FEWEST_WORKS", 1)
     write_snapshot(tmp_path / "s", {**DAYS, "2026-01-02": [work(13, publication_year=2999)]})
     with pytest.raises(GateStopped) as stopped:
         night()
@@ -85,7 +86,7 @@ def test_a_stopped_night_names_step_rule_figure_limit_and_the_command_that_lets_
 
 def test_a_stop_is_over_when_the_mended_source_was_taken_in(home, tmp_path, monkeypatch):
     night()
-    monkeypatch.setattr("tasks.gates.FEWEST_WORKS", 1)
+    monkeypatch.setattr("tasks.validation.gates.FEWEST_WORKS", 1)
     write_snapshot(tmp_path / "s", {**DAYS, "2026-01-02": [work(13, publication_year=2999)]})
     with pytest.raises(GateStopped):
         night()
@@ -180,7 +181,7 @@ def test_a_clock_that_was_ahead_hides_neither_a_stale_warehouse_nor_a_failed_run
 
 
 def test_a_stop_is_forgotten_when_the_source_is_mended_and_brings_other_windows(home, tmp_path, monkeypatch):
-    monkeypatch.setattr("tasks.gates.FEWEST_WORKS", 1)
+    monkeypatch.setattr("tasks.validation.gates.FEWEST_WORKS", 1)
     write_snapshot(tmp_path / "s", {**DAYS, "2026-01-02": [work(13, publication_year=2999)]})
     with pytest.raises(GateStopped):
         night()

@@ -14,25 +14,26 @@ import pytest
 import sqlalchemy as sa
 from rich.console import Console
 
-import tasks.definitions as definitions
-import tasks.derive as derive
-import tasks.harvest as harvest
-import tasks.rederive as rederiving
-import tasks.warehouse as warehouses
-from flows import show, show_status
+import tasks.batches.rederive as rederiving
+import tasks.landing.harvest as harvest
+import tasks.staging.derive as derive
+import tasks.storage.definitions as definitions
+import tasks.storage.warehouse as warehouses
 from flows.progress import Lines
+from flows.show import status as show_status
+from flows.show import tables as show
 from flows.steps import Summary, directly, run_night
 from schemas import tables as t
 from schemas.errors import BudgetExhausted
 from schemas.fields import Definitions, load_definitions
-from tasks import gates
-from tasks.intake import SnapshotIntake
-from tasks.ledger import REBUILD, changes_since
+from tasks.batches.rederive import Rederived, rederive
+from tasks.landing.intake import SnapshotIntake
+from tasks.loading.ledger import REBUILD, changes_since
 from tasks.night import Night
-from tasks.rederive import Rederived, rederive
-from tasks.retention import prune
-from tasks.status import read_status
-from tasks.warehouse import Warehouse, utc_now
+from tasks.storage.warehouse import Warehouse, utc_now
+from tasks.upkeep.retention import prune
+from tasks.upkeep.status import read_status
+from tasks.validation import gates
 from tests.factory import URL, counts, proven, run, work, write_snapshot
 from tests.lists import bring, paper, write_list
 from tests.nights import FEW, LISTED, TODAY, calls_of, dated, night, stored

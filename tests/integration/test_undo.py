@@ -11,18 +11,18 @@ import sqlalchemy as sa
 from typer.testing import CliRunner
 
 import flows.cli
-import flows.recover_commands
+import flows.commands.recover
 from schemas import tables as t
 from schemas.errors import GateStopped, LandingError, UndoRefused, UsageError
-from tasks.ledger import WAREHOUSE
-from tasks.publish import publish
-from tasks.quarantine import open_records
-from tasks.retention import prune
-from tasks.sample import write_sample
-from tasks.status import read_status
-from tasks.undo import Released, Undone, release, undo
-from tasks.validate import Report, Result
-from tasks.warehouse import Warehouse, utc_now
+from tasks.batches.undo import Released, Undone, release, undo
+from tasks.loading.ledger import WAREHOUSE
+from tasks.reading.quarantine import open_records
+from tasks.releases.publish import publish
+from tasks.sample.snapshot import write_sample
+from tasks.storage.warehouse import Warehouse, utc_now
+from tasks.upkeep.retention import prune
+from tasks.upkeep.status import read_status
+from tasks.validation.validate import Report, Result
 from tests.factory import author, contents, prove, rows, run, work, write_snapshot
 
 
@@ -121,7 +121,7 @@ def test_what_was_undone_stays_out_until_it_is_released(two_nights, tmp_path, mo
     take_back(settings, newest_id)
     stops = Result("gates", "quarantined_share", "stop", False, "0.5", "at most 0", 1, 1, None)
     with Warehouse.open(settings) as warehouse, monkeypatch.context() as patched:
-        patched.setattr("tasks.batch.check_gates", lambda gates: Report([stops], []))
+        patched.setattr("tasks.batches.batch.check_gates", lambda gates: Report([stops], []))
         with pytest.raises(GateStopped, match=f"COLLAB_MAX_QUARANTINED_SHARE=0.51 collab undo {last} --release"):
             release(warehouse, settings, last)
     with Warehouse.open(settings) as warehouse:
@@ -193,14 +193,14 @@ def test_what_was_taken_back_is_published_though_the_rest_is_refused(two_nights,
     oldest, *_, last = batches(settings)
     for name in ("home", "scope", "workers", "snapshot"):
         monkeypatch.setenv(f"COLLAB_{name.upper()}", str(getattr(settings, name)))
-    said = flows.recover_commands._say
+    said = flows.commands.recover._say
 
     def meanwhile(done: Undone) -> None:
         said(done)
         for kept in settings.landing.glob("*/*/before"):  # as `collab prune` beside it would
             shutil.rmtree(kept)
 
-    monkeypatch.setattr(flows.recover_commands, "_say", meanwhile)
+    monkeypatch.setattr(flows.commands.recover, "_say", meanwhile)
     result = CliRunner().invoke(flows.cli.app, ["undo", oldest, "--with-later"])
     assert result.exit_code == 1
     assert f"undone {last}: 1 works as before, 2 removed" in result.output
@@ -271,7 +271,7 @@ def test_a_batch_that_cannot_keep_what_it_replaces_is_not_loaded(tmp_path, setti
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr("tasks.former.export_parquet", full)
+        patched.setattr("tasks.batches.former.export_parquet", full)
         with pytest.raises(LandingError, match="No space left on device -> free space"):
             run(settings)
     run(settings)

@@ -24,19 +24,19 @@ from hypothesis import HealthCheck, example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-import tasks.batch as batches
-import tasks.internal_batches
+import tasks.batches.batch as batches
+import tasks.batches.internal_batches
 from schemas import tables as t
 from schemas.errors import UndoRefused, UsageError
 from schemas.settings import load_settings
-from tasks import quarantine
-from tasks.derive import Deriver
-from tasks.land import DELETIONS, WORKS, Incoming, Landing, OpenLanding, land
-from tasks.retention import prune
-from tasks.undo import release, undo
-from tasks.validate import Report, read_staged
-from tasks.warehouse import Warehouse
-from tasks.workers import LocalWorkers
+from tasks.batches.undo import release, undo
+from tasks.landing.land import DELETIONS, WORKS, Incoming, Landing, OpenLanding, land
+from tasks.reading import quarantine
+from tasks.staging.derive import Deriver
+from tasks.staging.workers import LocalWorkers
+from tasks.storage.warehouse import Warehouse
+from tasks.upkeep.retention import prune
+from tasks.validation.validate import Report, read_staged
 from tests.factory import contents, line, prove, rows, work
 from tests.integration.test_properties import MALFORMED, deletions, plain_gates, reject_by_year, versions
 
@@ -317,7 +317,7 @@ def rules(is_strict: bool) -> Iterator[None]:
     """The two entry points of Great Expectations replaced by plain Python."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(batches, "validate_staged", reject_by_year if is_strict else lambda folder: Report([], []))
-        for module in (batches, tasks.internal_batches):
+        for module in (batches, tasks.batches.internal_batches):
             patched.setattr(module, "check_gates", plain_gates)
         yield
 

@@ -10,8 +10,8 @@ import pytest
 import sqlalchemy as sa
 from typer.testing import CliRunner
 
-import tasks.batch as batches
-import tasks.registry as registry
+import tasks.batches.batch as batches
+import tasks.countries.registry as registry
 from flows.cli import app
 from flows.progress import Lines
 from flows.steps import Summary, directly, run_retry
@@ -20,19 +20,19 @@ from schemas.errors import GateStopped, SourceError
 from schemas.overrides import parse_overrides
 from schemas.venue_list import Paper
 from schemas.work_ids import shown_id
-from tasks import gates
-from tasks.batch import load
-from tasks.explain import read_explanation
-from tasks.ledger import unfinished_landings
+from tasks.batches.batch import load
+from tasks.batches.relocate import put_in_force, relocate, works_concerned
+from tasks.countries.explain import read_explanation
+from tasks.landing.sightings import newest_change
+from tasks.loading.ledger import unfinished_landings
 from tasks.night import Night
-from tasks.parsed import BadRecord
-from tasks.quarantine import open_records
-from tasks.relocate import put_in_force, relocate, works_concerned
-from tasks.report import read_report
-from tasks.sightings import newest_change
-from tasks.status import read_status
-from tasks.venue_papers import ListReader, identify
-from tasks.warehouse import Warehouse, utc_now
+from tasks.reading.parsed import BadRecord
+from tasks.reading.quarantine import open_records
+from tasks.reading.venue_papers import ListReader, identify
+from tasks.releases.report import read_report
+from tasks.storage.warehouse import Warehouse, utc_now
+from tasks.upkeep.status import read_status
+from tasks.validation import gates
 from tests.factory import author, cell, counts, proven, rows, run, work, write_snapshot
 from tests.lists import CHINA, FRANCE, bring, paper, plain, write_csv, write_list
 

@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from schemas.indices import VIEWS
-from tasks.warehouse import Warehouse
+from tasks.storage.warehouse import Warehouse
 from tests.factory import author, run, work, write_snapshot
 
 MIXES = [("US", "CN"), ("US", "CN", "DE"), ("US",), ("DE", "FR"), ("US", None), ("CN",), ("FR", "US", "IN"), (None,)]

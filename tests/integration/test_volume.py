@@ -10,15 +10,15 @@ import pyarrow as pa
 import pytest
 import sqlalchemy as sa
 
-import tasks.publishers as publishers
-import tasks.volume as volume
+import tasks.validation.publishers as publishers
+import tasks.validation.volume as volume
 from schemas import tables as t
 from schemas.errors import GateStopped
-from tasks.gates import _rewrite_gates, lifting, stop_of, window_gates
-from tasks.land import DELETIONS, WORKS, Landing
+from tasks.landing.land import DELETIONS, WORKS, Landing
 from tasks.sources.openalex_snapshot import Part, Window, volumes
-from tasks.validate import Result
-from tasks.warehouse import Warehouse
+from tasks.storage.warehouse import Warehouse
+from tasks.validation.gates import _rewrite_gates, lifting, stop_of, window_gates
+from tasks.validation.validate import Result
 from tests.factory import STARTED, add_batch, counts, rows, run, work, write_snapshot
 
 

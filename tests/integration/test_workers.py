@@ -11,9 +11,9 @@ from distributed import Client, LocalCluster
 
 from schemas.errors import UsageError
 from schemas.settings import load_settings
-from tasks.derive import CHUNK_RECORDS
 from tasks.night import Night
-from tasks.warehouse import Warehouse
+from tasks.staging.derive import CHUNK_RECORDS
+from tasks.storage.warehouse import Warehouse
 from tests.factory import author, contents, run, work, write_snapshot
 
 pytestmark = pytest.mark.engines("duckdb")
@@ -40,7 +40,7 @@ def snapshot(tmp_path):
 
 def has_parsed() -> bool:
     """Whether this process was asked to parse."""
-    return "tasks.derive" in sys.modules
+    return "tasks.staging.derive" in sys.modules
 
 
 def content_after_a_night(settings) -> dict[str, list[tuple]]:
@@ -58,7 +58,7 @@ def test_a_dask_cluster_gives_the_same_tables(tmp_path, settings_for, snapshot, 
 
 
 def test_a_cluster_that_does_not_answer_is_one_line(tmp_path, snapshot, monkeypatch):
-    monkeypatch.setattr("tasks.workers.SECONDS_TO_CONNECT", 1)
+    monkeypatch.setattr("tasks.staging.workers.SECONDS_TO_CONNECT", 1)
     settings = load_settings(home=tmp_path / "home", snapshot=str(snapshot), dask_address="tcp://127.0.0.1:1")
     with pytest.raises(UsageError, match=r"no Dask scheduler answers at tcp://127.0.0.1:1"):
         Night(settings)
@@ -75,7 +75,7 @@ def test_an_address_that_dask_cannot_read_is_refused(tmp_path, snapshot):
 
 
 def test_workers_with_other_definitions_are_refused(tmp_path, snapshot, cluster, monkeypatch):
-    monkeypatch.setattr("tasks.workers.rules", lambda: f"rules of process {os.getpid()}")
+    monkeypatch.setattr("tasks.staging.workers.rules", lambda: f"rules of process {os.getpid()}")
     settings = load_settings(home=tmp_path / "home", snapshot=str(snapshot), dask_address=cluster.scheduler_address)
     with pytest.raises(UsageError, match=r"has rules of process .* install this release"):
         Night(settings)

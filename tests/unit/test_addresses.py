@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.gazetteer import Kind, load_gazetteer
+from schemas.places.gazetteer import Kind, load_gazetteer
+from schemas.places.territories import UNKNOWN, territory_names
 from schemas.reviewed import read_table
-from schemas.territories import UNKNOWN, territory_names
 from schemas.words import fold
-from tasks.addresses import countries_in, places_in, read_addresses
+from tasks.countries.addresses import countries_in, places_in, read_addresses
 
 NAMED = """
 Naivasha, Kenya | KE

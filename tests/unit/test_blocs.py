@@ -7,8 +7,8 @@ from datetime import date
 
 import pytest
 
-from schemas.blocs import PARTITIONS, Period, blocs, build_blocs, members_by_year
-from schemas.territories import UNKNOWN, territory_names
+from schemas.places.blocs import PARTITIONS, Period, blocs, build_blocs, members_by_year
+from schemas.places.territories import UNKNOWN, territory_names
 
 TERRITORIES_WITH_STATES = set("AX BL BM FO GF GG GI GL GP IM JE MF MQ PM RE SJ YT".split())
 ROW = {"bloc": "club", "name": "Club", "scheme": "alliance", "text": "t", "source": "s"}

@@ -9,9 +9,9 @@ import pytest
 
 from schemas import tables as t
 from schemas.indices import VIEWS
-from schemas.indices_time import newest_over
+from schemas.indices.time import newest_over
 from tasks.sources import openalex_api
-from tasks.volume import SNAPSHOT_LEFT
+from tasks.validation.volume import SNAPSHOT_LEFT
 from tests.marts import read, sql_type
 
 OF_AI = "FROM mart.completeness WHERE field = 'ai'"

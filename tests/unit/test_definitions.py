@@ -11,16 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas import openalex
+from schemas.counting.sets import EVERY, SEPARATOR
 from schemas.errors import UsageError
-from schemas.evidence import RULES, Evidence
 from schemas.fields import ADMITTING_KINDS, PATTERN_KINDS, PaperSubject, WorkSubject, load_definitions, read_abstract
-from schemas.gazetteer import Kind, load_gazetteer
 from schemas.overrides import shipped_overrides
-from schemas.reviewed import DATA, read_caption
-from schemas.sets import EVERY, SEPARATOR
-from schemas.settings import load_settings
-from schemas.tables import COUNTRY_SOURCES
-from schemas.territories import (
+from schemas.places.evidence import RULES, Evidence
+from schemas.places.gazetteer import Kind, load_gazetteer
+from schemas.places.territories import (
     code_aliases,
     historical_codes,
     named_before,
@@ -28,6 +25,9 @@ from schemas.territories import (
     territory_names,
     work_types,
 )
+from schemas.reviewed import DATA, read_caption
+from schemas.settings import load_settings
+from schemas.tables import COUNTRY_SOURCES
 from tests.factory import URL, line, work
 
 PATTERNS = [

@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
-from tasks.engines import backend_for
+from tasks.storage.engines import backend_for
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,9 @@ import sqlalchemy as sa
 from scipy.stats.contingency import relative_risk
 
 from schemas.indices import VIEWS
-from schemas.intensity import relative_intensity
-from tasks.dictionary import render_dictionary
-from tasks.questions import pairs
+from schemas.indices.intensity import relative_intensity
+from tasks.releases.dictionary import render_dictionary
+from tasks.releases.questions import pairs
 from tests.marts import CELL, make_mart, put, read, sql_type
 
 

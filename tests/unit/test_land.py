@@ -13,8 +13,8 @@ import pytest
 from isal import igzip
 
 from schemas.errors import LandingError, SourceError
-from tasks import land as landings
-from tasks.land import MANIFEST, WORKS, Incoming, Landing, OpenLanding, land, read_landing, read_lines
+from tasks.landing import land as landings
+from tasks.landing.land import MANIFEST, WORKS, Incoming, Landing, OpenLanding, land, read_landing, read_lines
 
 LIMIT = 100
 

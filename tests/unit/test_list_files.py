@@ -9,7 +9,7 @@ import json
 import pytest
 
 from schemas.errors import SourceError, UsageError
-from tasks.list_files import ListFile
+from tasks.landing.list_files import ListFile
 from tasks.sources.venue_list import bring
 from tests.lists import paper, plain, write_csv, write_list
 

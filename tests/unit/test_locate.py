@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.evidence import AGREED, RULES
 from schemas.overrides import Override
+from schemas.places.evidence import AGREED, RULES
+from schemas.places.territories import UNKNOWN, policies
 from schemas.tables import SHARE_SCALE
-from schemas.territories import UNKNOWN, policies
-from tasks.locate import Locator, country_of_code
-from tasks.parsed import Address, Author, BadRecord, Institution, ParsedWork, Places, Version
-from tasks.reference import Reference
+from tasks.countries.locate import Locator, country_of_code
+from tasks.countries.reference import Reference
+from tasks.reading.parsed import Address, Author, BadRecord, Institution, ParsedWork, Places, Version
 
 LOCATOR = Locator(Reference())
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tasks.derive import Line, Reading, derive_lines
 from tasks.memory import ALLOCATIONS, few_collections, no_collections
-from tasks.readers import OpenAlexReader
+from tasks.staging.derive import Line, Reading, derive_lines
+from tasks.staging.readers import OpenAlexReader
 from tests.factory import author, line, work
 
 ROOT = Path(__file__).resolve().parents[2]

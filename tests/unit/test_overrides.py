@@ -6,7 +6,7 @@ import pytest
 
 from schemas.errors import UsageError
 from schemas.overrides import parse_overrides
-from tasks.reference import Reference
+from tasks.countries.reference import Reference
 
 HEADER = "kind,key,country,reason,source,date\n"
 

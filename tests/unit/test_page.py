@@ -10,17 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows import page
 from flows.harmless import as_code, harmless
-from flows.page import Night
+from flows.orchestration import page
+from flows.orchestration.page import Night
 from flows.rerun import command_of
 from flows.steps import Summary
 from schemas.errors import BudgetExhausted, GateStopped, SourceError, SourceUnavailable, UsageError
 from schemas.tables import COUNTS
-from tasks.batch import Outcome
-from tasks.ledger import Moved
-from tasks.publish import Release
-from tasks.validate import Result
+from tasks.batches.batch import Outcome
+from tasks.loading.ledger import Moved
+from tasks.releases.publish import Release
+from tasks.validation.validate import Result
 
 HOSTILE = [
     "<img src=x onerror=alert(1)>",

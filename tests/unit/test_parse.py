@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.derive import Line, Reading, derive_lines
-from tasks.parse import parse_work, read_version, read_work
-from tasks.parsed import BadRecord, clean, tie_hash
-from tasks.readers import OpenAlexReader
+from tasks.reading.parse import parse_work, read_version, read_work
+from tasks.reading.parsed import BadRecord, clean, tie_hash
+from tasks.staging.derive import Line, Reading, derive_lines
+from tasks.staging.readers import OpenAlexReader
 from tests.factory import URL, author, institution, line, work
 
 READING = Reading(OpenAlexReader(), "all", max_record_bytes=20_000_000)

@@ -3,9 +3,9 @@
 import pytest
 
 from schemas.errors import UsageError
-from schemas.gazetteer import Kind, load_gazetteer
-from schemas.territories import UNKNOWN, territory_names
-from tasks.places import AMBIGUOUS, PARTS, territory_of
+from schemas.places.gazetteer import Kind, load_gazetteer
+from schemas.places.territories import UNKNOWN, territory_names
+from tasks.countries.places import AMBIGUOUS, PARTS, territory_of
 
 SPOKEN = """
 UK GB | U.S.A. US | usa US | DEU DE | Turkey TR | Türkiye TR | turkiye TR | Republic of Korea KR | Korea, Republic of KR

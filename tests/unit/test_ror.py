@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.errors import SourceError, UsageError
-from tasks.reference import Reference
-from tasks.ror import countries_of, read_organization
-from tasks.ror_index import RorIndex
+from tasks.countries.reference import Reference
+from tasks.countries.ror import countries_of, read_organization
+from tasks.countries.ror_index import RorIndex
 from tasks.sources.ror_dump import read_dump
 
 

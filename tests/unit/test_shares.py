@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from schemas.places.territories import UNKNOWN
 from schemas.tables import SECTOR_BITS
-from schemas.territories import UNKNOWN
-from tasks.shares import Credit, Part, PolicyRow, Territory, credit, weights_of
+from tasks.countries.shares import Credit, Part, PolicyRow, Territory, credit, weights_of
 
 EDUCATION, COMPANY, GOVERNMENT = (SECTOR_BITS[name] for name in ("education", "company", "government"))
 

@@ -14,8 +14,8 @@ from flows.harmless import safe
 from flows.progress import Lines
 from schemas.errors import SourceError, UsageError
 from schemas.settings import load_settings
-from tasks.land import count_records
-from tasks.sample import write_sample
+from tasks.landing.land import count_records
+from tasks.sample.snapshot import write_sample
 from tasks.sources.files import Root
 from tasks.sources.openalex_snapshot import Part, Snapshot, plan_windows
 

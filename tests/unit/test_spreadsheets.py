@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.spreadsheets import FORMULA, write_csv
+from tasks.releases.spreadsheets import FORMULA, write_csv
 
 
 def written(*rows) -> list[list[str]]:

@@ -15,18 +15,18 @@ MODULES = sorted(
     for path in (ROOT / package).rglob("*.py")
 )
 REASONS = {
-    "tasks/duplicates.py": "names a column of a subquery",
-    "tasks/engines/citus.py": "functions of Citus, their arguments bound",
-    "tasks/engines/duckdb.py": "COPY ... TO takes no parameters: its query is compiled by SQLAlchemy, the path is ours;"
-    " SQLAlchemy has no MERGE: names are those of our tables",
-    "tasks/engines/postgresql.py": "roles, grants and ANALYZE take no parameters; names are those of our tables",
-    "tasks/gates.py": "the day that a source told of is worded once, in schemas/indices_time.py",
-    "tasks/layout.py": "views: their text is declared in schemas/indices*.py",
-    "tasks/publish.py": "builds the DuckDB file of a release from our own names; values are bound",
-    "tasks/releases.py": "a function of DuckDB, without arguments",
-    "tasks/warehouse.py": "CREATE TEMPORARY TABLE ... AS, compiled by SQLAlchemy; DROP TABLE of quoted names",
+    "tasks/loading/duplicates.py": "names a column of a subquery",
+    "tasks/storage/engines/citus.py": "functions of Citus, their arguments bound",
+    "tasks/storage/engines/duckdb.py": "COPY ... TO takes no parameters: its query is compiled by SQLAlchemy, the path"
+    " is ours; SQLAlchemy has no MERGE: names are those of our tables",
+    "tasks/storage/engines/postgresql.py": "roles, grants and ANALYZE take no parameters; the names are our tables",
+    "tasks/validation/gates.py": "the day that a source told of is worded once, in schemas/indices/time.py",
+    "tasks/storage/layout.py": "views: their text is declared in schemas/indices/*.py",
+    "tasks/releases/publish.py": "builds the DuckDB file of a release from our own names; values are bound",
+    "tasks/releases/release.py": "a function of DuckDB, without arguments",
+    "tasks/storage/warehouse.py": "CREATE TEMPORARY TABLE ... AS, compiled by SQLAlchemy; DROP TABLE of quoted names",
 }
-OLD_VERSIONS = "tasks/migrations/versions/"  # what a warehouse of a version was like: names and constants
+OLD_VERSIONS = "tasks/upkeep/migrations/versions/"  # what a warehouse of a version was like: names and constants
 
 
 def raw_sql(tree: ast.AST) -> Iterator[str]:

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from schemas.fields import load_definitions
 from schemas.work_ids import FIRST_OF_LISTS, list_id, read_id, shown_id
-from tasks.derive import Line, Reading, derive_lines
-from tasks.parsed import BadRecord
-from tasks.readers import KeptReader, OpenAlexReader
-from tasks.records import Reader
-from tasks.venue_papers import ListReader
+from tasks.reading.parsed import BadRecord
+from tasks.reading.records import Reader
+from tasks.reading.venue_papers import ListReader
+from tasks.staging.derive import Line, Reading, derive_lines
+from tasks.staging.readers import KeptReader, OpenAlexReader
 from tests.factory import line, work
 from tests.lists import CHINA, FRANCE, JAPAN, paper, plain
 

@@ -6,7 +6,7 @@ from concurrent.futures import Executor, Future
 
 import pytest
 
-from tasks.workers import Workers
+from tasks.staging.workers import Workers
 
 
 class Stub(Workers):

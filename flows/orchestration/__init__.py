@@ -1,0 +1,1 @@
+"""How Prefect deploys, runs, shows and announces the flows."""

@@ -1,0 +1,1 @@
+"""Territories, blocs, the names that say them, and what may decide for one."""

@@ -1,0 +1,1 @@
+"""What readers get: published copies, exports, reports, and ready-made questions."""

@@ -1,0 +1,1 @@
+"""A synthetic snapshot to try things on."""

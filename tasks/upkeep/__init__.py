@@ -1,0 +1,1 @@
+"""What keeps a warehouse in order: its state, its runs, upgrades, retention, alerts."""

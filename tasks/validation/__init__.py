@@ -1,0 +1,1 @@
+"""What is expected of records and of batches, and what was found."""
