@@ -1,4 +1,4 @@
-"""The command line. Commands are in flows/*_commands.py; they stand in `collab --help` in the order of these imports.
+"""The command line. Commands are in flows/commands; they stand in `collab --help` in the order of these imports.
 
 Each command calls exactly what the schedule calls; expected failures are one line and an exit code (schemas/errors.py).
 """
