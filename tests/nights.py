@@ -17,7 +17,6 @@ from tasks.warehouse import Warehouse
 from tests.factory import author, rows, work
 from tests.replay import ReplayServer
 
-KEY = "secret-key-of-a-test"
 TODAY = date(2026, 11, 22)
 LISTED = "id,updated_date"
 

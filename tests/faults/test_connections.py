@@ -20,7 +20,7 @@ import tasks.batch as batches
 from schemas.errors import ConnectionLost, SourceError
 from tasks.night import Night
 from tests.factory import run
-from tests.faults.conftest import of_api
+from tests.faults.homes import of_api
 from tests.faults.promises import promises_hold
 from tests.nights import TODAY, night
 from tests.replay import Faults

@@ -17,7 +17,7 @@ import pytest
 
 from schemas.settings import load_settings
 from tests.factory import run
-from tests.faults.conftest import of_api
+from tests.faults.homes import of_api
 from tests.faults.kills import was_killed
 from tests.faults.promises import promises_hold
 from tests.nights import TODAY, night

@@ -18,7 +18,7 @@ from schemas.errors import GateStopped, SourceError
 from tasks.status import read_status
 from tasks.warehouse import Warehouse, utc_now
 from tests.factory import author, contents, counts, rows, run, work, write_snapshot
-from tests.faults.conftest import of_api
+from tests.faults.homes import of_api
 from tests.faults.promises import promises_hold
 from tests.faults.test_connections import collab
 from tests.nights import TODAY, dated, night, stored

@@ -19,7 +19,7 @@ from schemas.settings import Settings, load_settings
 from tasks.undo import release
 from tasks.warehouse import Warehouse
 from tests.factory import contents, rows, run
-from tests.faults.conftest import DAYS
+from tests.faults.homes import DAYS
 from tests.faults.kills import START
 from tests.faults.promises import promises_hold
 from tests.faults.test_killed import SEED

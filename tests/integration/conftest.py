@@ -20,9 +20,8 @@ from tasks.engines.duckdb import DuckDB
 from tasks.warehouse import Warehouse
 from tests import countries
 from tests.factory import author, run, work, write_snapshot
-from tests.nights import KEY, WORKS
-from tests.replay import ReplayServer
-from tests.servers import CitusCluster, Missing, PostgresServer
+from tests.replay import KEY, ReplayServer
+from tests.servers import CitusCluster
 
 CITUS = "COLLAB_TEST_CITUS_URL"
 ENGINES = (
@@ -52,16 +51,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _engine_of(item: pytest.Item) -> str:
     return str(item.callspec.params.get("engine", "duckdb")) if hasattr(item, "callspec") else "duckdb"
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresServer]:
-    try:
-        server = PostgresServer()
-    except Missing as why:
-        pytest.skip(str(why))
-    with server:
-        yield server
 
 
 @pytest.fixture(scope="session")
@@ -175,20 +164,6 @@ def prefect_server() -> Iterator[None]:
 
     with prefect_test_harness(server_startup_timeout=180):
         yield
-
-
-@pytest.fixture
-def api():
-    """Replay servers, closed at the end."""
-    opened = []
-
-    def make(works=WORKS, **more) -> ReplayServer:
-        opened.append(ReplayServer(works, **more))
-        return opened[-1].__enter__()
-
-    yield make
-    for server in opened:
-        server.__exit__(None, None, None)
 
 
 @pytest.fixture

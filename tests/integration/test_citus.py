@@ -29,7 +29,7 @@ from tasks.night import Night
 from tasks.warehouse import Warehouse
 from tests.citus_shapes import refused
 from tests.factory import URL, author, rows, run, work, write_snapshot
-from tests.replay import ReplayServer
+from tests.replay import KEY, ReplayServer
 from tests.unit.test_citus_shapes import ALLOWED, SHAPES
 
 CHANGES = re.compile(r"(INSERT INTO|DELETE FROM|UPDATE|CREATE TABLE|CREATE TEMPORARY TABLE|CREATE VIEW) ([\w.]+)")
@@ -161,7 +161,7 @@ def live_on_the_api() -> None:
     works = [work(n, publication_date="2026-11-05", publication_year=2026) for n in (41, 42)]
     with ReplayServer(works) as server:
         settings = load_settings(
-            openalex_url=server.url, openalex_api_key="secret-key-of-a-test", openalex_rate=50, openalex_window_days=0
+            openalex_url=server.url, openalex_api_key=KEY, openalex_rate=50, openalex_window_days=0
         )
         for day in range(22, 26):
             if day == 23:

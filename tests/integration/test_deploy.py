@@ -43,6 +43,7 @@ from tasks.warehouse import Warehouse
 from tests.alerts import TOKEN, Receiver
 from tests.factory import run, work, write_snapshot
 from tests.integration.test_prefect import look
+from tests.replay import KEY
 
 pytestmark = [pytest.mark.prefect, pytest.mark.usefixtures("prefect_server")]
 ROOT = Path(__file__).resolve().parents[2]
@@ -244,7 +245,7 @@ def test_a_backfill_without_an_end_goes_to_today(home):
 
 
 def test_a_backfill_of_no_dates_is_refused(home, monkeypatch):
-    monkeypatch.setenv("COLLAB_OPENALEX_API_KEY", "secret-key-of-a-test")
+    monkeypatch.setenv("COLLAB_OPENALEX_API_KEY", KEY)
     state = backfill(datetime(2024, 3, 1).date(), datetime(2024, 1, 1).date(), return_state=True)
     assert "the first day comes first" in state.message
 

@@ -21,8 +21,8 @@ from schemas.errors import BudgetExhausted, GateStopped, SourceError
 from tasks.status import read_status
 from tasks.warehouse import Warehouse, utc_now
 from tests.factory import author, counts, proven, rows
-from tests.nights import AUTHORS, FEW, KEY, LISTED, NIGHT, TODAY, WORKS, calls_of, dated, night, stored
-from tests.replay import ALL_KINDS, Faults
+from tests.nights import AUTHORS, FEW, LISTED, NIGHT, TODAY, WORKS, calls_of, dated, night, stored
+from tests.replay import ALL_KINDS, KEY, Faults
 
 pytestmark = pytest.mark.usefixtures("unpublished")
 

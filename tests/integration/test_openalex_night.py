@@ -23,7 +23,8 @@ from tasks.status import read_status
 from tasks.undo import undo
 from tasks.warehouse import Warehouse, utc_now
 from tests.factory import author, counts, proven, rows, run, write_snapshot
-from tests.nights import FEW, KEY, LISTED, NIGHT, TODAY, WORKS, calls_of, dated, night, stored
+from tests.nights import FEW, LISTED, NIGHT, TODAY, WORKS, calls_of, dated, night, stored
+from tests.replay import KEY
 
 pytestmark = pytest.mark.usefixtures("unpublished")
 

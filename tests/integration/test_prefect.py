@@ -34,7 +34,7 @@ from schemas import tables as t
 from schemas.errors import GateStopped, LandingError, SourceError, SourceUnavailable, UsageError
 from tasks.night import Night
 from tests.factory import work, write_snapshot
-from tests.replay import ReplayServer
+from tests.replay import KEY, ReplayServer
 
 pytestmark = [pytest.mark.prefect, pytest.mark.usefixtures("prefect_server")]
 ROOT = Path(__file__).resolve().parents[2]
@@ -236,7 +236,7 @@ def test_only_fetching_is_retried_and_only_when_the_source_is_away(tmp_path, hom
 def test_a_window_of_the_live_api_that_fails_is_red_and_the_others_are_loaded(home, monkeypatch):
     works = [work(n, publication_date=f"2024-0{n}-05", publication_year=2024) for n in range(1, 4)]
     with ReplayServer(works) as server:
-        for name, value in {"URL": server.url, "API_KEY": "secret-key-of-a-test", "WAIT": "0", "ATTEMPTS": "2"}.items():
+        for name, value in {"URL": server.url, "API_KEY": KEY, "WAIT": "0", "ATTEMPTS": "2"}.items():
             monkeypatch.setenv(f"COLLAB_OPENALEX_{name}", value)
 
         def break_february(call):
@@ -254,7 +254,7 @@ def test_a_window_of_the_live_api_that_fails_is_red_and_the_others_are_loaded(ho
         assert any(name.startswith("publish") and task.state.is_completed() for name, task in tasks.items())
         assert '"source_records": 1' in artifacts["windows"].data
         assert "2024-02" in artifacts["windows"].data
-        assert "secret-key" not in str([artifact.data for artifact in artifacts.values()]) + str(run)
+        assert KEY not in str([artifact.data for artifact in artifacts.values()]) + str(run)
         server.before = None
         assert backfill(date(2024, 1, 1), date(2024, 3, 31), return_state=True).is_completed()
 

@@ -16,9 +16,7 @@ from schemas.errors import BudgetExhausted, PlanRefused, SourceError, SourceUnav
 from schemas.settings import load_settings
 from tasks.sources.openalex_client import Answer, OpenAlex, ask_allowance, read_key
 from tests.factory import author, work
-from tests.replay import Faults, ReplayServer
-
-KEY = "secret-key-of-a-test"
+from tests.replay import KEY, Faults
 
 
 class Purse:
@@ -50,22 +48,15 @@ def settings(tmp_path):
 
 
 @pytest.fixture
-def talk(settings):
-    """A client to a replay server with some faults to come."""
-    opened = []
+def talk(api, settings):
+    """A client to a replay of five works, or those given, with some faults to come."""
 
-    def make(*script, works=(), plan="free", limit=1_000, **more):
-        server = ReplayServer(
-            works or [work(n) for n in range(1, 6)], plan=plan, faults=Faults(script=script, retry_after=0)
-        )
-        server.__enter__()
-        opened.append(server)
+    def make(*script, works=(), limit=1_000, **more):
+        server = api(works or [work(n) for n in range(1, 6)], faults=Faults(script=script, retry_after=0))
         purse = Purse(limit)
         return OpenAlex(settings(server.url, **more), purse), server, purse
 
-    yield make
-    for server in opened:
-        server.__exit__(None, None, None)
+    return make
 
 
 def ask(client):

@@ -8,7 +8,8 @@ import threading
 import time
 
 from tests.factory import URL, work
-from tests.replay_clients import KEY, WORKS, Client, message
+from tests.replay import KEY
+from tests.replay.client import WORKS, Client, message
 
 
 def test_keys(serve):

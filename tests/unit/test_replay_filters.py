@@ -6,7 +6,7 @@ import base64
 
 import pytest
 
-from tests.replay_clients import WORKS, message
+from tests.replay.client import WORKS, message
 
 
 @pytest.mark.parametrize(

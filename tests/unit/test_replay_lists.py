@@ -6,7 +6,7 @@ import base64
 import json
 
 from tests.factory import URL, author, work
-from tests.replay_clients import WORKS, message
+from tests.replay.client import WORKS, message
 
 EMBL = [author("DE") for _ in range(120)]
 

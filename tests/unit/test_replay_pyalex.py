@@ -11,7 +11,7 @@ import pyalex
 import pytest
 
 from tests.factory import URL, work
-from tests.replay_clients import KEY
+from tests.replay import KEY
 
 
 @pytest.fixture
