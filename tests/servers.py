@@ -98,10 +98,12 @@ class PostgresServer(AbstractContextManager["PostgresServer"]):
     def new_database(self, like: str | None = None) -> str:
         """URL of a new database, empty or a copy of one that nobody is connected to."""
         name = f"t{uuid4().hex[:12]}"
-        _run(
-            self.url(), f"CREATE DATABASE {name} " + (f"TEMPLATE {sa.make_url(like).database}" if like else self._order)
-        )
+        self.execute(f"CREATE DATABASE {name} " + (f"TEMPLATE {sa.make_url(like).database}" if like else self._order))
         return self.url(name)
+
+    def execute(self, statement: str) -> None:
+        """Run a statement as the owner of the server, outside a transaction."""
+        _run(self.url(), statement)
 
     def __exit__(self, *exc: object) -> None:
         self.stop("immediate")

@@ -8,9 +8,8 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import urllib.request
-from pathlib import Path
+from functools import partial
 
 import pytest
 import sqlalchemy as sa
@@ -21,13 +20,14 @@ from schemas.errors import ConnectionLost, SourceError
 from tasks.night import Night
 from tests.factory import run
 from tests.faults.homes import of_api
+from tests.faults.processes import collab
 from tests.faults.promises import promises_hold
 from tests.nights import TODAY, night
 from tests.replay import Faults
 from tests.servers import free_port
+from tests.waiting import wait
 
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).resolve().parents[2]
 ON_POSTGRESQL = pytest.mark.parametrize(
     "engine", [pytest.param("postgresql", marks=pytest.mark.postgresql)], indirect=True
 )
@@ -135,22 +135,13 @@ def test_the_api_hangs_up_for_long(home_of, undisturbed_api, api, survived):
     survived("API away for long", caught.value, "run again")
 
 
-def collab(settings, *arguments: object, **environment: str) -> subprocess.Popen:
-    """The command in a process of its own."""
-    named = {
-        "COLLAB_HOME": settings.home,
-        "COLLAB_SCOPE": settings.scope,
-        "COLLAB_WORKERS": 1,
-        "COLLAB_BATCH_WORKS": settings.batch_works,
-        "COLLAB_SNAPSHOT": settings.snapshot,
-        "COLLAB_WAREHOUSE_URL": settings.warehouse_url or "",
-        "PYTHONPATH": ROOT,
-    }
-    environment = {**os.environ, **{name: str(value) for name, value in named.items()}, **environment}
-    command = [sys.executable, "-m", "flows.cli", *map(str, arguments)]
-    return subprocess.Popen(
-        command, env=environment, cwd=settings.home.parent, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+def answers(url: str) -> bool:
+    """Whether a server answers there."""
+    try:
+        with urllib.request.urlopen(url, timeout=2):
+            return True
+    except OSError:
+        return False
 
 
 def test_the_server_of_prefect_is_killed_during_a_run(home_of, undisturbed, snapshot, tmp_path, survived):
@@ -170,13 +161,14 @@ def test_the_server_of_prefect_is_killed_during_a_run(home_of, undisturbed, snap
         start_new_session=True,
     )
     try:
-        wait_for(f"http://127.0.0.1:{port}/api/health")
+        wait(partial(answers, f"http://127.0.0.1:{port}/api/health"), 240, "the server of Prefect", pause=0.5)
         night_run = collab(settings, "run", **environment)
-        deadline = time.monotonic() + 300
-        while not list(settings.landing.glob("*/*/manifest.json")):
+
+        def has_landed() -> bool:
             assert night_run.poll() is None, night_run.stdout.read()
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+            return any(settings.landing.glob("*/*/manifest.json"))
+
+        wait(has_landed, 300, "a landing", pause=0.05)
     finally:
         os.killpg(server.pid, signal.SIGKILL)  # the group of this server alone
         server.wait()
@@ -192,14 +184,3 @@ def test_the_server_of_prefect_is_killed_during_a_run(home_of, undisturbed, snap
     run(settings)
     assert promises_hold(settings) == found == undisturbed
     survived("server of Prefect killed during a run", last, "run again, with --no-prefect")
-
-
-def wait_for(url: str) -> None:
-    deadline = time.monotonic() + 240
-    while True:
-        try:
-            with urllib.request.urlopen(url, timeout=2):
-                return
-        except OSError:
-            assert time.monotonic() < deadline, f"{url} does not answer"
-            time.sleep(0.5)

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
 
 import tasks.batch as batches
 import tasks.intake as intake
@@ -112,19 +111,13 @@ def test_the_disk_is_full_while_duckdb_writes(home_of, undisturbed, snapshot, mo
 
 
 @pytest.mark.parametrize("engine", [pytest.param("postgresql", marks=pytest.mark.postgresql)], indirect=True)
-def test_the_disk_of_postgresql_is_full(home_of, undisturbed, snapshot, tmp_path, postgres, monkeypatch, survived):
+def test_the_disk_of_postgresql_is_full(home_of, undisturbed, snapshot, postgres, monkeypatch, survived):
     place = postgres.folder / "space"
     with small_disk(place, 60):
         shutil.chown(place, USER, USER)
         home = home_of(snapshot=str(snapshot))
-        for statement in (
-            f"CREATE TABLESPACE small LOCATION '{place}'",
-            f"ALTER DATABASE {home.url.database} SET TABLESPACE small",
-        ):
-            with sa.create_engine(
-                sa.make_url(postgres.url()).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT"
-            ).connect() as conn:
-                conn.exec_driver_sql(statement)
+        postgres.execute(f"CREATE TABLESPACE small LOCATION '{place}'")
+        postgres.execute(f"ALTER DATABASE {home.url.database} SET TABLESPACE small")
         real = batches.load_works
 
         def full(*args, **more):
@@ -142,11 +135,8 @@ def test_the_disk_of_postgresql_is_full(home_of, undisturbed, snapshot, tmp_path
         found = promises_hold(home)
         run(home)
         assert promises_hold(home) == found == undisturbed
-        with sa.create_engine(
-            sa.make_url(postgres.url()).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT"
-        ).connect() as conn:
-            conn.exec_driver_sql(f"DROP DATABASE {home.url.database} WITH (FORCE)")
-            conn.exec_driver_sql("DROP TABLESPACE small")
+        postgres.execute(f"DROP DATABASE {home.url.database} WITH (FORCE)")
+        postgres.execute("DROP TABLESPACE small")
     survived("disk of the database full while loading", caught.value, "free space, run again")
 
 

@@ -6,7 +6,6 @@ four share (200), COLLAB_TEST_SEED at which moments. The children run the steps 
 
 from __future__ import annotations
 
-import os
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -18,13 +17,11 @@ import pytest
 from schemas.settings import load_settings
 from tests.factory import run
 from tests.faults.homes import of_api
-from tests.faults.kills import was_killed
+from tests.faults.kills import KILLS, REST_OF_A_NIGHT, SEED, was_killed
 from tests.faults.promises import promises_hold
 from tests.nights import TODAY, night
 
 UNTIL = date(2025, 2, 28)
-KILLS, SEED = int(os.environ.get("COLLAB_TEST_KILLS", "200")), int(os.environ.get("COLLAB_TEST_SEED", "2"))
-REST_OF_A_NIGHT = 0.25  # chance that a run is left alone after a kill: then everything is looked at
 
 
 def from_snapshot(values: dict[str, object]) -> None:

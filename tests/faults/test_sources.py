@@ -19,8 +19,8 @@ from tasks.status import read_status
 from tasks.warehouse import Warehouse, utc_now
 from tests.factory import author, contents, counts, rows, run, work, write_snapshot
 from tests.faults.homes import of_api
+from tests.faults.processes import collab
 from tests.faults.promises import promises_hold
-from tests.faults.test_connections import collab
 from tests.nights import TODAY, dated, night, stored
 
 pytestmark = pytest.mark.slow
@@ -218,7 +218,7 @@ def test_the_clock_jumps(tmp_path, home_of, monkeypatch, survived, jumps):
     )
 
 
-def test_two_workers_pick_up_the_same_run(tmp_path, home_of, undisturbed, engine, snapshot, survived):
+def test_two_workers_pick_up_the_same_run(home_of, undisturbed, engine, snapshot, survived):
     settings = home_of(snapshot=str(snapshot))
     both = [collab(settings, "run", "--no-prefect") for _ in range(2)]
     said = [worker.communicate(timeout=500)[0] for worker in both]

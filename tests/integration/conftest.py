@@ -11,14 +11,13 @@ from uuid import uuid4
 import duckdb
 import pytest
 import sqlalchemy as sa
-from typer.testing import CliRunner
 
-import flows.cli
 from schemas.settings import Settings, load_settings
 from tasks import definitions
 from tasks.engines.duckdb import DuckDB
 from tasks.warehouse import Warehouse
 from tests import countries
+from tests.commands import invoke
 from tests.factory import author, run, work, write_snapshot
 from tests.replay import KEY, ReplayServer
 from tests.servers import CitusCluster
@@ -176,17 +175,20 @@ def settings_of(settings_for) -> Callable[..., Settings]:
 
 
 @pytest.fixture
-def collab(tmp_path, monkeypatch) -> Callable[..., tuple[int, str]]:
-    """Runs a command in this process; returns (exit code, what it printed)."""
+def home(tmp_path, monkeypatch) -> Path:
+    """A new home for commands and flows, by their environment: of all works, in one process."""
     monkeypatch.setenv("COLLAB_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("COLLAB_SCOPE", "all")
     monkeypatch.setenv("COLLAB_WORKERS", "1")
-    runner = CliRunner()
+    return tmp_path / "home"
 
-    def call(*args: object) -> tuple[int, str]:
-        result = runner.invoke(flows.cli.app, [str(arg) for arg in args])
-        if result.exception and not isinstance(result.exception, SystemExit):
-            raise result.exception
+
+@pytest.fixture
+def collab(home) -> Callable[..., tuple[int, str]]:
+    """Runs a command in this process; returns (exit code, what it printed)."""
+
+    def call(*args: object, **more: object) -> tuple[int, str]:
+        result = invoke(*args, **more)
         return result.exit_code, result.output
 
     return call

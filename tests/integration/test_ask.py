@@ -8,10 +8,9 @@ import json
 
 import duckdb
 import pytest
-from typer.testing import CliRunner
 
-import flows.cli
 from schemas.settings import Settings, load_settings
+from tests.commands import invoke
 from tests.factory import author, run, work, write_snapshot
 from tests.marts import put
 
@@ -53,9 +52,7 @@ def collab(home, monkeypatch):
     monkeypatch.setenv("COLLAB_HOME", str(home.home))
 
     def call(*args: object) -> tuple[int, str, str]:
-        result = CliRunner().invoke(flows.cli.app, [str(arg) for arg in args])
-        if result.exception and not isinstance(result.exception, SystemExit):
-            raise result.exception
+        result = invoke(*args)
         return result.exit_code, result.stdout, result.stderr
 
     return call

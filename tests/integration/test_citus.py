@@ -14,9 +14,7 @@ from functools import partial
 
 import pytest
 import sqlalchemy as sa
-from typer.testing import CliRunner
 
-import flows.cli
 import schemas.expectations as expectations
 import tasks.engines.postgresql as postgresql
 import tasks.gates
@@ -28,6 +26,7 @@ from tasks.harvest import ApiIntake
 from tasks.night import Night
 from tasks.warehouse import Warehouse
 from tests.citus_shapes import refused
+from tests.commands import invoke
 from tests.factory import URL, author, rows, run, work, write_snapshot
 from tests.replay import KEY, ReplayServer
 from tests.unit.test_citus_shapes import ALLOWED, SHAPES
@@ -62,10 +61,9 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> Iterator[set[str]]:
 
 def live_through_everything(root, monkeypatch) -> None:
     """Nights with every kind of record, and every command."""
-    runner = CliRunner()
 
     def collab(*args: str, code: int = 0) -> None:
-        result = runner.invoke(flows.cli.app, args)
+        result = invoke(*args)
         assert result.exit_code == code, result.output
 
     def night(code: int = 0) -> None:

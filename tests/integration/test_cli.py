@@ -20,7 +20,7 @@ from tests.factory import rows, work, write_snapshot
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_a_whole_visit(collab, snapshot, tmp_path):
+def test_a_whole_visit(collab, snapshot):
     code, output = run(collab, snapshot, "--each-night")
     assert code == 0, output
     assert re.search(r"2026-01-02: 2 batches, release \d{4}-\d\d-\d\d\.2", output)
@@ -124,7 +124,7 @@ def test_rebuild_mends_the_mart_and_books_it(collab, snapshot):
     assert collab("publish")[0] == 0
 
 
-def test_status_is_red_when_stale_or_stopped(collab, snapshot, monkeypatch):
+def test_status_is_red_when_stale(collab, snapshot):
     run(collab, snapshot)
     assert collab("status")[0] == 0
     with Warehouse.open(load_settings()) as warehouse, warehouse.transaction() as conn:

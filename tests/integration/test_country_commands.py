@@ -7,13 +7,12 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from typer.testing import CliRunner
 
-import flows.cli
 from flows import show_places
 from schemas import tables as t
 from tasks.registry import is_located_anew
 from tasks.warehouse import Warehouse
+from tests.commands import set_environment
 from tests.countries import REGISTRY, WORKS
 from tests.factory import author, run, work, write_snapshot
 
@@ -26,18 +25,10 @@ def settings(country_works):
 
 
 @pytest.fixture
-def collab(settings, monkeypatch):
-    monkeypatch.setenv("COLLAB_HOME", str(settings.home))
-    monkeypatch.setenv("COLLAB_SCOPE", settings.scope)
-    runner = CliRunner()
-
-    def call(*args: object, **more) -> tuple[int, str]:
-        result = runner.invoke(flows.cli.app, [str(arg) for arg in args], **more)
-        if result.exception and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        return result.exit_code, result.output
-
-    return call
+def home(settings, monkeypatch) -> Path:
+    """The home of the stored works is that of the commands."""
+    set_environment(monkeypatch, settings, "home", "scope")
+    return settings.home
 
 
 def test_explain_tells_every_author_and_policy(collab):

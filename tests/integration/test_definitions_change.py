@@ -113,7 +113,7 @@ def applied(settings) -> tuple[dict[str, list[tuple]], int]:
         return contents(warehouse), done.partial
 
 
-def test_works_end_as_if_they_had_been_loaded_by_the_new_definitions(tmp_path, other, monkeypatch):
+def test_works_end_as_if_they_had_been_loaded_by_the_new_definitions(tmp_path, other):
     old, new = (load_settings(home=tmp_path / name, scope="all", workers=1) for name in ("old", "new"))
     arrivals = [Arrival("works", tuple(WORKS)), LIST]
     load(arrivals, old)

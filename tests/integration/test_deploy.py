@@ -19,13 +19,11 @@ from prefect.events.schemas.automations import AutomationCore
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Running
-from typer.testing import CliRunner
 
 import flows.alerts
 from flows.alerts import announced
 from flows.automations import PREFIX
 from flows.backfill import backfill
-from flows.cli import app
 from flows.declaration import declared, flow_names
 from flows.deploy import deploy
 from flows.deployed import Source
@@ -41,20 +39,13 @@ from schemas.settings import load_settings
 from tasks.night import Night
 from tasks.warehouse import Warehouse
 from tests.alerts import TOKEN, Receiver
+from tests.commands import invoke
 from tests.factory import run, work, write_snapshot
 from tests.integration.test_prefect import look
 from tests.replay import KEY
 
 pytestmark = [pytest.mark.prefect, pytest.mark.usefixtures("prefect_server")]
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture
-def home(tmp_path, monkeypatch) -> Path:
-    monkeypatch.setenv("COLLAB_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("COLLAB_SCOPE", "all")
-    monkeypatch.setenv("COLLAB_WORKERS", "1")
-    return tmp_path / "home"
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +157,7 @@ def test_the_sources_that_a_form_offers_are_those_there_are():
     ],
 )
 def test_wrong_options_are_said_before_anything_is_made(arguments, said):
-    done = CliRunner().invoke(app, ["deploy", *arguments])
+    done = invoke("deploy", *arguments)
     assert done.exit_code == UsageError.exit_code
     assert said in done.output
 
@@ -177,7 +168,7 @@ def test_wrong_options_are_said_before_anything_is_made(arguments, said):
 )
 def test_a_server_that_is_not_there_is_one_line(url, said):
     with temporary_settings({PREFECT_API_URL: url}):
-        done = CliRunner().invoke(app, ["deploy"])
+        done = invoke("deploy")
     assert done.exit_code in (1, 2)
     assert said in done.output
     assert done.output.count("\n") == 1

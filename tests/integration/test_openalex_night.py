@@ -11,17 +11,15 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from rich.console import Console
 
-from flows import show_status
 from flows.steps import RunRequest, directly, run_night, with_night
 from schemas import tables as t
 from schemas.errors import BudgetExhausted, PlanRefused, SourceError
 from tasks.harvest import ApiIntake
 from tasks.night import Night
-from tasks.status import read_status
 from tasks.undo import undo
-from tasks.warehouse import Warehouse, utc_now
+from tasks.warehouse import Warehouse
+from tests.commands import set_environment, status_of
 from tests.factory import author, counts, proven, rows, run, write_snapshot
 from tests.nights import FEW, LISTED, NIGHT, TODAY, WORKS, calls_of, dated, night, stored
 from tests.replay import KEY
@@ -256,13 +254,8 @@ def test_a_backfill_goes_on_where_it_was_stopped(api, settings_of, caplog):
 
 
 def said(settings) -> list[str]:
-    """What status prints."""
-    with Warehouse.open(settings) as warehouse, warehouse.reading() as conn:
-        found = read_status(conn, settings, utc_now())
-    console = Console(width=200)
-    with console.capture() as printed:
-        show_status.status(console, found, settings)
-    return printed.get().splitlines()
+    """The lines that status prints."""
+    return status_of(settings)[1].splitlines()
 
 
 def test_status_names_the_command_that_goes_on_with_kept_pages(api, settings_of):
@@ -289,8 +282,7 @@ def test_status_names_a_backfill_whose_credits_ended_until_it_is_done(api, setti
     """Between two months no pages are kept, and months before the first that was fetched are no gap."""
     server = api([dated(100 + month, f"2025-{month:02}-01") for month in range(9, 13)])
     settings = settings_of(server, openalex_daily_credits=4)
-    for name in ("home", "openalex_url", "openalex_daily_credits", "openalex_rate", "workers"):
-        monkeypatch.setenv(f"COLLAB_{name.upper()}", str(getattr(settings, name)))
+    set_environment(monkeypatch, settings, "home", "openalex_url", "openalex_daily_credits", "openalex_rate", "workers")
     monkeypatch.setenv("COLLAB_OPENALEX_API_KEY", KEY)
     asked = RunRequest("backfill", "openalex-api", backfill=(date(2025, 10, 1), date(2025, 12, 31)))
     with pytest.raises(BudgetExhausted):

@@ -40,14 +40,6 @@ pytestmark = [pytest.mark.prefect, pytest.mark.usefixtures("prefect_server")]
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture
-def home(tmp_path, monkeypatch) -> Path:
-    monkeypatch.setenv("COLLAB_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("COLLAB_SCOPE", "all")
-    monkeypatch.setenv("COLLAB_WORKERS", "1")
-    return tmp_path / "home"
-
-
 def look(state) -> tuple:
     """Flow run, its task runs by name, and its artifacts by key."""
 

@@ -31,7 +31,7 @@ def test_deciding_everything_again_changes_nothing(settings):
         assert contents(warehouse) == before
 
 
-def test_other_rules_wait_for_relocate(settings, monkeypatch):
+def test_other_rules_wait_for_relocate(settings):
     """Works that older rules decided stay as they are until somebody has them decided again."""
     with Warehouse.open(settings) as warehouse:
         with warehouse.transaction() as conn:

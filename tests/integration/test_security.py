@@ -10,7 +10,6 @@ import csv
 import gzip
 import json
 import logging
-import time
 import unicodedata
 import zlib
 from collections.abc import Iterable
@@ -37,6 +36,7 @@ from tasks.spreadsheets import FORMULA
 from tasks.warehouse import Warehouse, utc_now
 from tests.factory import author, rows, work, write_snapshot
 from tests.replay import ReplayServer
+from tests.waiting import wait
 
 PLANTED = "planted-4711"
 PASSWORD, KEY = f"{PLANTED}-password", f"{PLANTED}-key"
@@ -112,10 +112,11 @@ def test_planted_secrets_are_not_in_the_database_of_prefect(prefect_server, plan
         blocks = put_blocks(client, addresses(load_settings()))
         assert len(blocks) == 2
         this = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[last.state_details.flow_run_id]))
-        for _ in range(60):  # logs are sent in the background
-            if any("Finished in state Failed" in log.message for log in client.read_logs(this)):
-                break
-            time.sleep(0.5)
+
+        def is_logged() -> bool:  # logs are sent in the background
+            return any("Finished in state Failed" in log.message for log in client.read_logs(this))
+
+        wait(is_logged, 30, "the log of the last run", pause=0.5)
         file = Path(sa.make_url(PREFECT_SERVER_DATABASE_CONNECTION_URL.value()).database)
         held = b"".join(part.read_bytes() for part in sorted(file.parent.glob(f"{file.name}*")))
         for block in blocks.values():

@@ -19,7 +19,7 @@ import tasks.derive as derive
 import tasks.harvest as harvest
 import tasks.rederive as rederiving
 import tasks.warehouse as warehouses
-from flows import show, show_status
+from flows import show
 from flows.progress import Lines
 from flows.steps import Summary, directly, run_night
 from schemas import tables as t
@@ -31,8 +31,8 @@ from tasks.ledger import REBUILD, changes_since
 from tasks.night import Night
 from tasks.rederive import Rederived, rederive
 from tasks.retention import prune
-from tasks.status import read_status
-from tasks.warehouse import Warehouse, utc_now
+from tasks.warehouse import Warehouse
+from tests.commands import status_of
 from tests.factory import URL, counts, proven, run, work, write_snapshot
 from tests.lists import bring, paper, write_list
 from tests.nights import FEW, LISTED, TODAY, calls_of, dated, night, stored
@@ -110,11 +110,8 @@ def rescan_snapshot(settings, summary: Summary | None = None) -> Summary:
 
 def said(settings) -> str:
     """The lines of `collab status` about it, which make it red; empty if nothing is left."""
-    console = Console(width=400, record=True)
-    with Warehouse.open(settings) as warehouse, warehouse.reading() as conn:
-        found = read_status(conn, settings, utc_now())
-    show_status.status(console, found, settings)
-    lines = [line for line in console.export_text().splitlines() if line.startswith("OLDER DEFINITIONS")]
+    found, text = status_of(settings)
+    lines = [line for line in text.splitlines() if line.startswith("OLDER DEFINITIONS")]
     assert len(lines) == len(found.undecided)
     assert not (lines and found.is_good)
     assert lines or not found.partial

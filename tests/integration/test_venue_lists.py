@@ -8,11 +8,9 @@ import json
 
 import pytest
 import sqlalchemy as sa
-from typer.testing import CliRunner
 
 import tasks.batch as batches
 import tasks.registry as registry
-from flows.cli import app
 from flows.progress import Lines
 from flows.steps import Summary, directly, run_retry
 from schemas import tables as t
@@ -287,15 +285,7 @@ def test_real_papers(tmp_path, settings_for, shared):
     proven(settings)
 
 
-def test_the_commands(tmp_path, monkeypatch):
-    monkeypatch.setenv("COLLAB_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("COLLAB_WORKERS", "1")
-
-    def collab(*arguments: object) -> tuple[int, str]:
-        result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-        assert result.exception is None or isinstance(result.exception, SystemExit)
-        return result.exit_code, result.output
-
+def test_the_commands(tmp_path, collab):
     listed = write_csv(tmp_path / "list.csv", [plain(1), plain(2, affiliations=FRANCE)])
     bring_it = ("run", "--no-prefect", "--source", "venue-list", "--list", listed, "--corpus", "mine")
     code, said = collab(*bring_it, "--dry-run")
