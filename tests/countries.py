@@ -12,19 +12,9 @@ from tasks.registry import replace_organizations, replace_overrides
 from tasks.relocate import put_in_force, works_concerned, works_without_country
 from tasks.ror import read_organization
 from tasks.warehouse import Warehouse
-from tests.factory import author, institution, rows, work
+from tests.factory import author, institution, linked, rows, work
 
 ROR_OF_NOBODY, ROR_OF_IT = "00000aa01", "00000bb02"
-
-
-def linked(text: str, *institutions: dict) -> dict:
-    """An author with one string that institutions are linked to."""
-    ids = [one["id"] for one in institutions]
-    return author() | {
-        "institutions": list(institutions),
-        "affiliations": [{"raw_affiliation_string": text, "institution_ids": ids}],
-        "raw_affiliation_strings": [text],
-    }
 
 
 WORKS = [

@@ -6,15 +6,11 @@ from collections.abc import Callable
 from datetime import date
 from functools import partial
 
-import sqlalchemy as sa
-
 from flows.progress import Lines
 from flows.steps import Summary, directly, run_night
-from schemas import tables as t
 from tasks.harvest import ApiIntake
 from tasks.night import Night
-from tasks.warehouse import Warehouse
-from tests.factory import author, rows, work
+from tests.factory import author, work
 from tests.replay import ReplayServer
 
 TODAY = date(2026, 11, 22)
@@ -46,8 +42,3 @@ def night(settings, today=TODAY, summary=None, **more) -> Summary:
 def calls_of(server: ReplayServer, about: Callable[[], Summary]) -> tuple[Summary, list]:
     before = len(server.calls)
     return about(), server.calls[before:]
-
-
-def stored(settings) -> set[int]:
-    with Warehouse.open(settings) as warehouse:
-        return {row["work_id"] for row in rows(warehouse, sa.select(t.work.c.work_id))}

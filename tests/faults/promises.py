@@ -12,9 +12,7 @@ from schemas.settings import Settings
 from tasks.ledger import RELEASED, WAREHOUSE, has_changed
 from tasks.releases import opened
 from tasks.warehouse import Warehouse
-from tests.factory import contents, prove, rows
-
-CATEGORIES = ("new", "updated", "unchanged", "superseded", "out_of_scope", "quarantined")
+from tests.factory import adds_up, contents, prove, rows
 
 
 def promises_hold(settings: Settings) -> dict[str, list[tuple]]:
@@ -30,8 +28,7 @@ def promises_hold(settings: Settings) -> dict[str, list[tuple]]:
             prove(conn)
         batches = rows(warehouse, sa.select(t.batch).where(t.batch.c.source != WAREHOUSE))
         for batch in batches:
-            assert batch["fetched"] == sum(batch[name] for name in CATEGORIES), batch
-            assert batch["listed"] == batch["applied"] + batch["absent"], batch
+            assert adds_up(batch), batch
             assert (settings.landing / batch["landing_uri"] / "manifest.json").exists()
         loads = [batch for batch in batches if RELEASED not in batch["batch_id"]]
         for landing in {batch["landing_id"] for batch in batches}:

@@ -20,6 +20,7 @@ from tests.faults.homes import of_api
 from tests.faults.kills import KILLS, REST_OF_A_NIGHT, SEED, was_killed
 from tests.faults.promises import promises_hold
 from tests.nights import TODAY, night
+from tests.real import snapshot_in
 
 UNTIL = date(2025, 2, 28)
 
@@ -72,14 +73,14 @@ def values_in(folder: Path, database: Callable[[], str | None] = lambda: None, *
     return values
 
 
-def snapshot_in(shared: Path) -> dict[str, object]:
-    return {"snapshot": str(shared / "openalex" / "snapshot"), "batch_works": 150}  # several transactions a run
+def of_real_works(shared: Path) -> dict[str, object]:
+    return {"snapshot": str(snapshot_in(shared)), "batch_works": 150}  # several transactions a run
 
 
 @pytest.mark.long
 def test_kills_end_in_the_same_tables(shared, tmp_path):
     """Five; the slow suite kills the same run 50 times."""
-    survive(5, from_snapshot, values_in(tmp_path, **snapshot_in(shared)), seed=1, ends=1)
+    survive(5, from_snapshot, values_in(tmp_path, **of_real_works(shared)), seed=1, ends=1)
 
 
 @pytest.mark.slow
@@ -87,7 +88,7 @@ def test_kills_end_in_the_same_tables(shared, tmp_path):
 def test_kills_at_random_moments(request, tmp_path, database, api, survived, source):
     share = max(KILLS // 4, 1)
     if source == "snapshot":
-        more = snapshot_in(request.getfixturevalue("shared"))
+        more = of_real_works(request.getfixturevalue("shared"))
         survive(share, from_snapshot, values_in(tmp_path, database, **more), SEED)
     else:
         survive(share, from_api, values_in(tmp_path, database, **of_api(api()), batch_works=30), SEED)

@@ -17,11 +17,11 @@ from schemas import tables as t
 from schemas.errors import GateStopped, SourceError
 from tasks.status import read_status
 from tasks.warehouse import Warehouse, utc_now
-from tests.factory import author, contents, counts, rows, run, work, write_snapshot
+from tests.factory import author, contents, counts, rows, run, stored, work, write_snapshot
 from tests.faults.homes import of_api
 from tests.faults.processes import collab
 from tests.faults.promises import promises_hold
-from tests.nights import TODAY, dated, night, stored
+from tests.nights import TODAY, dated, night
 
 pytestmark = pytest.mark.slow
 

@@ -12,13 +12,16 @@ import duckdb
 import pytest
 import sqlalchemy as sa
 
+import tasks.batch as batches
 from schemas.settings import Settings, load_settings
 from tasks import definitions
 from tasks.engines.duckdb import DuckDB
 from tasks.warehouse import Warehouse
 from tests import countries
+from tests.arrivals import plain_gates, reject_by_year
 from tests.commands import invoke
-from tests.factory import author, run, work, write_snapshot
+from tests.factory import author, counts, run, work, write_snapshot
+from tests.real import RECORDS, WORKS, snapshot_in
 from tests.replay import KEY, ReplayServer
 from tests.servers import CitusCluster
 
@@ -156,6 +159,13 @@ def _give_back(give_back: Callable[[Path], None], databases: dict[Path, str]) ->
         give_back(home)
 
 
+@pytest.fixture
+def fast_rules(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rules and gates without Great Expectations (tests/arrivals.py)."""
+    monkeypatch.setattr(batches, "validate_staged", reject_by_year)
+    monkeypatch.setattr(batches, "check_gates", plain_gates)
+
+
 @pytest.fixture(scope="session")
 def prefect_server() -> Iterator[None]:
     """Prefect's test server: starting it takes many seconds."""
@@ -222,3 +232,13 @@ def country_works(tmp_path, settings_for, engine, request) -> Settings:
         return made
     shutil.copytree(request.getfixturevalue("loaded_countries"), tmp_path, dirs_exist_ok=True, symlinks=True)
     return settings_for(tmp_path / "s")
+
+
+@pytest.fixture(scope="session")
+def real_works(engine, shared, tmp_path_factory) -> Settings:
+    """Settings of a warehouse that holds the real records, published: all partitions in one run. Whoever runs another
+    night on it must leave it as it is."""
+    home = tmp_path_factory.mktemp(f"real-{engine}")
+    settings = load_settings(home=home, scope="all", workers=1, snapshot=str(snapshot_in(shared)))
+    assert counts(run(settings)) == {"fetched": RECORDS, "new": WORKS, "superseded": RECORDS - WORKS}
+    return settings

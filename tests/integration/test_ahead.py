@@ -18,7 +18,7 @@ from tasks.night import Night
 from tasks.status import read_status
 from tasks.warehouse import Warehouse, utc_now
 from tests.commands import set_environment
-from tests.factory import author, contents, rows, run, work, write_snapshot
+from tests.factory import author, contents, run, stored, work, write_snapshot
 
 DAYS = {f"2026-01-0{day}": [work(10 * day + n, [author("US"), author("DE")]) for n in range(3)] for day in (1, 2, 3)}
 
@@ -43,8 +43,7 @@ def steps_of(settings) -> list[str]:
 
 
 def days_stored(settings) -> set[int]:
-    with Warehouse.open(settings) as warehouse:
-        return {row["work_id"] // 10 for row in rows(warehouse, sa.select(t.work.c.work_id))}
+    return {number // 10 for number in stored(settings)}
 
 
 def damage(settings, day: str) -> None:

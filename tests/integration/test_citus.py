@@ -27,7 +27,7 @@ from tasks.night import Night
 from tasks.warehouse import Warehouse
 from tests.citus_shapes import refused
 from tests.commands import invoke
-from tests.factory import URL, author, rows, run, work, write_snapshot
+from tests.factory import OFF_TOPIC, URL, author, rows, run, work, write_snapshot
 from tests.replay import KEY, ReplayServer
 from tests.unit.test_citus_shapes import ALLOWED, SHAPES
 
@@ -69,14 +69,13 @@ def live_through_everything(root, monkeypatch) -> None:
     def night(code: int = 0) -> None:
         collab("run", "--snapshot", str(root), "--no-prefect", code=code)
 
-    other = {"id": f"{URL}T11276", "subfield": {"id": f"{URL}subfields/2105"}}
     doi = "https://doi.org/10.1234/a"
     cited = [f"{URL}W1", f"{URL}W11", f"{URL}W12"]
     days = {
         "2026-01-01": [
             *(work(n, referenced_works=cited, title="Learning in PyTorch") for n in (11, 12, 14, 15, 19)),
             work(13, doi=doi),
-            work(18, primary_topic=other),
+            work(18, primary_topic=OFF_TOPIC),
             work(20, publication_year=2999),
             work(21, [author("US", "DE"), author()], author_position=None),
             b"{",
@@ -92,7 +91,7 @@ def live_through_everything(root, monkeypatch) -> None:
         work(16, [author("US"), author("CN"), author("FR")], doi=doi, updated="2026-01-02"),  # displaces 13
         work(17, updated="2025-12-31"),
         work(17, updated="2025-12-30"),  # superseded
-        work(19, primary_topic=other, updated="2026-01-02"),  # leaves the scope
+        work(19, primary_topic=OFF_TOPIC, updated="2026-01-02"),  # leaves the scope
         work(20, updated="2026-01-02"),  # overtakes the record in quarantine
         work(22, publication_year=2999, updated="2026-01-02"),
     ]

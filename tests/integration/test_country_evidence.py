@@ -8,8 +8,8 @@ import sqlalchemy as sa
 from schemas import tables as t
 from tasks import gates
 from tasks.warehouse import Warehouse
-from tests.countries import decided, linked
-from tests.factory import author, institution, rows, run, work, write_snapshot
+from tests.countries import decided
+from tests.factory import author, institution, linked, rows, run, work, write_snapshot
 
 pytestmark = pytest.mark.usefixtures("unpublished")
 

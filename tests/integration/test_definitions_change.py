@@ -37,16 +37,8 @@ from tasks.ledger import changes_since
 from tasks.rederive import rederive
 from tasks.warehouse import Warehouse
 from tasks.workers import LocalWorkers
-from tests.factory import URL, author, contents, line, prove, rows, work
-from tests.integration.test_properties import (
-    Arrival,
-    arrange,
-    deletions,
-    fast_rules,  # noqa: F401
-    papers,
-    take_in,
-    versions,
-)
+from tests.arrivals import Arrival, arrange, deletions, papers, take_in, versions
+from tests.factory import OFF_TOPIC, URL, author, contents, line, prove, rows, work
 from tests.lists import paper
 
 pytestmark = pytest.mark.usefixtures("unpublished")
@@ -163,8 +155,7 @@ def test_a_change_of_policies_alone_needs_no_records(tmp_path, other, monkeypatc
 def test_what_leaves_and_enters_the_scope_is_deleted_like_any_other(tmp_path, monkeypatch):
     """Version order must follow what is stored: else a deletion of a work that other definitions admit is ignored."""
     settings = load_settings(home=tmp_path / "home", scope="ai", workers=1)
-    other_topic = {"id": f"{URL}T9", "subfield": {"id": f"{URL}subfields/2105"}}
-    works = [work(11), work(12), work(12, updated="2026-01-02", primary_topic=other_topic)]
+    works = [work(11), work(12), work(12, updated="2026-01-02", primary_topic=OFF_TOPIC)]
     load([Arrival("works", (line(one),)) for one in works], settings)
     ours = load_definitions()
     ai = next(field for field in ours.fields if field.admits)
@@ -246,7 +237,7 @@ def put_digest(monkeypatch, digest: str) -> None:
     gone=st.lists(deletions, max_size=2),
     is_kept=st.booleans(),
 )
-def test_any_corpus_under_other_definitions(works, listed, gone, is_kept, tmp_path, other, fast_rules, monkeypatch):  # noqa: F811
+def test_any_corpus_under_other_definitions(works, listed, gone, is_kept, tmp_path, other, fast_rules, monkeypatch):
     home = tmp_path / uuid4().hex
     arrivals = arrange(works, gone, [], [])
     arrivals += [Arrival("works", tuple(listed), datetime(2026, 1, 3))] if listed else []

@@ -41,7 +41,7 @@ from tasks.warehouse import Warehouse
 from tests.alerts import TOKEN, Receiver
 from tests.commands import invoke
 from tests.factory import run, work, write_snapshot
-from tests.integration.test_prefect import look
+from tests.flow_runs import look
 from tests.replay import KEY
 
 pytestmark = [pytest.mark.prefect, pytest.mark.usefixtures("prefect_server")]

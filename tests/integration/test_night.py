@@ -16,7 +16,7 @@ from tasks.aggregate import year_slices
 from tasks.layout import VERSION
 from tasks.verify import verify
 from tasks.warehouse import Warehouse
-from tests.factory import URL, author, cell, contents, counts, proven, rows, run, work, write_snapshot
+from tests.factory import OFF_TOPIC, URL, author, cell, contents, counts, proven, rows, run, work, write_snapshot
 
 pytestmark = pytest.mark.usefixtures("unpublished")
 
@@ -150,11 +150,10 @@ def test_deleted_works_return_only_in_newer_versions(tmp_path, settings_for):
 
 
 def test_scope_ai_counts_the_rest_and_lets_go_of_what_leaves(tmp_path, settings_for):
-    other = {"id": f"{URL}T11276", "subfield": {"id": f"{URL}subfields/2105"}}
     days = {
-        "2026-01-01": [work(11), work(12, primary_topic=other), work(13, is_xpac=True)],
-        "2026-01-02": [work(11, primary_topic=other, updated="2026-01-02"), work(14, updated="2026-01-02")],
-        "2026-01-03": [work(14, primary_topic=other, updated="2026-01-03")],  # comes and goes in one batch
+        "2026-01-01": [work(11), work(12, primary_topic=OFF_TOPIC), work(13, is_xpac=True)],
+        "2026-01-02": [work(11, primary_topic=OFF_TOPIC, updated="2026-01-02"), work(14, updated="2026-01-02")],
+        "2026-01-03": [work(14, primary_topic=OFF_TOPIC, updated="2026-01-03")],  # comes and goes in one batch
     }
     root = write_snapshot(tmp_path / "s", days)
     settings = settings_for(root, scope="ai")

@@ -20,8 +20,8 @@ from schemas import tables as t
 from schemas.errors import BudgetExhausted, GateStopped, SourceError
 from tasks.status import read_status
 from tasks.warehouse import Warehouse, utc_now
-from tests.factory import author, counts, proven, rows
-from tests.nights import AUTHORS, FEW, LISTED, NIGHT, TODAY, WORKS, calls_of, dated, night, stored
+from tests.factory import OFF_TOPIC, author, counts, proven, rows, stored
+from tests.nights import AUTHORS, FEW, LISTED, NIGHT, TODAY, WORKS, calls_of, dated, night
 from tests.replay import ALL_KINDS, KEY, Faults
 
 pytestmark = pytest.mark.usefixtures("unpublished")
@@ -427,8 +427,7 @@ def test_singles_that_are_charged_stay_within_the_limit(api, settings_of):
 
 
 def test_a_landing_of_a_warehouse_that_was_removed_is_not_taken_for_ours(api, settings_of, monkeypatch, tmp_path):
-    off_topic = {"id": "https://openalex.org/T99999", "subfield": {"id": "https://openalex.org/subfields/9999"}}
-    server = api([*FEW, dated(7, "2026-11-05", primary_topic=off_topic)])
+    server = api([*FEW, dated(7, "2026-11-05", primary_topic=OFF_TOPIC)])
     file = tmp_path / "warehouse.duckdb"
     url = f"duckdb:///{file}"
 

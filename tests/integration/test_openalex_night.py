@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import gzip
-import json
 import re
 from datetime import date, timedelta
 from functools import partial
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -20,8 +17,9 @@ from tasks.night import Night
 from tasks.undo import undo
 from tasks.warehouse import Warehouse
 from tests.commands import set_environment, status_of
-from tests.factory import author, counts, proven, rows, run, write_snapshot
-from tests.nights import FEW, LISTED, NIGHT, TODAY, WORKS, calls_of, dated, night, stored
+from tests.factory import OFF_TOPIC, author, counts, proven, rows, run, stored, write_snapshot
+from tests.nights import FEW, LISTED, NIGHT, TODAY, WORKS, calls_of, dated, night
+from tests.real import newest_records
 from tests.replay import KEY
 
 pytestmark = pytest.mark.usefixtures("unpublished")
@@ -79,22 +77,10 @@ def test_lists_that_cut_authors_leave_no_trace(api, settings_of):
     assert {r.rule for found in summary.results.values() for r in found} >= {"window_complete", "conservation"}
 
 
-def real_works(shared: Path) -> list[dict]:
-    """Newest version of each real work, all in one month so that few windows hold them."""
-    found: dict[str, dict] = {}
-    for part in sorted((shared / "openalex" / "snapshot").rglob("part_*.gz")):
-        for line in gzip.decompress(part.read_bytes()).splitlines():
-            record = json.loads(line)
-            if record.get("id") and found.get(record["id"], record)["updated_date"] <= record["updated_date"]:
-                found[record["id"]] = record
-    return [
-        {**record, "publication_date": f"2026-11-{1 + at % 20:02}"}
-        for at, (_, record) in enumerate(sorted(found.items()))
-    ]
-
-
 def test_api_and_snapshot_admit_the_same_real_works(api, settings_of, settings_for, shared, tmp_path):
-    real = [record for record in real_works(shared) if len(record.get("authorships") or ()) < 100]
+    """All in one month, so that few windows hold them; without those whose authors the snapshot cuts."""
+    whole = [record for record in newest_records(shared) if len(record.get("authorships") or ()) < 100]
+    real = [{**record, "publication_date": f"2026-11-{1 + at % 20:02}"} for at, record in enumerate(whole)]
     server = api(real)
     through_api = settings_of(server)
     night(through_api)
@@ -151,8 +137,7 @@ def test_a_work_that_vanishes_is_missed_twice_before_it_goes(api, settings_of):
     server.remove(1004)
     server.merge(1005, 1006)
     server.put(dated(1007, "2025-12-24", updated="2026-11-20"))  # moved to a month that no night looks at now
-    off_topic = {"id": "https://openalex.org/T99999", "subfield": {"id": "https://openalex.org/subfields/9999"}}
-    server.put(dated(1008, "2026-11-09", primary_topic=off_topic, updated="2026-11-20"))
+    server.put(dated(1008, "2026-11-09", primary_topic=OFF_TOPIC, updated="2026-11-20"))
     first = night(settings, TODAY + timedelta(days=1))
     assert counts(first)["out_of_scope"] == 1
     assert stored(settings) == NIGHT - {1008}

@@ -15,8 +15,6 @@ from prefect.client.schemas.actions import DeploymentScheduleCreate
 from prefect.client.schemas.filters import (
     DeploymentFilter,
     DeploymentFilterId,
-    FlowRunFilter,
-    FlowRunFilterId,
     LogFilter,
     LogFilterFlowRunId,
 )
@@ -34,28 +32,11 @@ from schemas import tables as t
 from schemas.errors import GateStopped, LandingError, SourceError, SourceUnavailable, UsageError
 from tasks.night import Night
 from tests.factory import work, write_snapshot
+from tests.flow_runs import look
 from tests.replay import KEY, ReplayServer
 
 pytestmark = [pytest.mark.prefect, pytest.mark.usefixtures("prefect_server")]
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def look(state) -> tuple:
-    """Flow run, its task runs by name, and its artifacts by key."""
-
-    async def ask():
-        async with get_client() as client:
-            run = await client.read_flow_run(state.state_details.flow_run_id)
-            this = FlowRunFilter(id=FlowRunFilterId(any_=[run.id]))
-            tasks = await client.read_task_runs(flow_run_filter=this)
-            artifacts = await client.read_artifacts(flow_run_filter=this)
-            return (
-                run,
-                {task.name: task for task in tasks},
-                {found.key: found for found in sorted(artifacts, key=lambda made: made.created)},
-            )
-
-    return asyncio.run(ask())
 
 
 def test_a_good_night_is_green_and_shows_what_it_did(tmp_path, home, monkeypatch):

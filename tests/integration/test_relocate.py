@@ -11,8 +11,8 @@ from tasks.night import Night
 from tasks.registry import is_located_anew
 from tasks.relocate import relocate
 from tasks.warehouse import Warehouse
-from tests.countries import WORKS, correct, correction, decided, linked, update_ror
-from tests.factory import contents, institution, proven, rows, run, work, write_snapshot
+from tests.countries import WORKS, correct, correction, decided, update_ror
+from tests.factory import contents, institution, linked, proven, rows, run, work, write_snapshot
 
 pytestmark = pytest.mark.usefixtures("unpublished")
 

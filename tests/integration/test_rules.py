@@ -17,16 +17,9 @@ from schemas.errors import GateStopped
 from schemas.expectations import Gate, record_checks
 from tasks.validate import check_gates
 from tasks.warehouse import Warehouse
-from tests.factory import URL, author, counts, institution, rows, run, work, write_snapshot
+from tests.factory import URL, author, author_at, counts, institution, linked, rows, run, work, write_snapshot
 
 pytestmark = pytest.mark.usefixtures("unpublished")
-
-
-def with_institution(**more):
-    made = author("US")
-    made["institutions"][0] |= more
-    made["affiliations"][0]["institution_ids"] = [made["institutions"][0]["id"]]
-    return [made]
 
 
 # rule -> record that breaks it, of a work's number; of repairs also the stored column and what it holds instead
@@ -35,11 +28,11 @@ REJECTED = {
     "year_range": lambda n: work(n, publication_year=1492),
     "citations_negative": lambda n: work(n, cited_by_count=-1),
     "citations_implausible": lambda n: work(n, cited_by_count=2**63 - 1),
-    "country_code": lambda n: work(n, with_institution(country_code="QX")),
+    "country_code": lambda n: work(n, [author_at(country_code="QX")]),
     # of the parser
-    "historical_code": lambda n: work(n, with_institution(country_code="SU"), publication_year=2020),
+    "historical_code": lambda n: work(n, [author_at(country_code="SU")], publication_year=2020),
     "work_id_shape": lambda n: work(n, id="https://openalex.org/A11"),
-    "institution_id_shape": lambda n: work(n, with_institution(id="https://ror.org/012")),
+    "institution_id_shape": lambda n: work(n, [author_at(id="https://ror.org/012")]),
     "author_id_shape": lambda n: work(n, [author("US") | {"author": {"id": "Ada"}}]),
     "reference_shape": lambda n: work(n, referenced_works=["https://openalex.org/W1", "W2"]),
     "updated_date_shape": lambda n: work(n, updated="yesterday"),
@@ -61,8 +54,8 @@ REPAIRED = {
         t.authorship.c.author_id,
         None,
     ),
-    "institution_sentinel": (lambda n: work(n, with_institution(id=f"{URL}I-1")), t.affiliation.c.institution_id, None),
-    "country_alias": (lambda n: work(n, with_institution(country_code="UK")), t.affiliation.c.country, "GB"),
+    "institution_sentinel": (lambda n: work(n, [author_at(id=f"{URL}I-1")]), t.affiliation.c.institution_id, None),
+    "country_alias": (lambda n: work(n, [author_at(country_code="UK")]), t.affiliation.c.country, "GB"),
     "type_crossref": (lambda n: work(n, type="journal-article"), t.work.c.type, "article"),
     "date_shape": (lambda n: work(n, publication_date="2020-13-01"), t.work.c.publication_date, None),
     "text_too_long": (lambda n: work(n, title="x" * 5000), t.work.c.title, "x" * 2000),
@@ -72,9 +65,9 @@ WARNED = {
     "type_unknown": lambda n: work(n, type="poem"),
     "language_unknown": lambda n: work(n, language="ng"),
     "authors_cut": lambda n: work(n, is_authors_truncated=True),
-    "ror_shape": lambda n: work(n, with_institution(ror="https://ror.org/https://ror.org/01ppj9r5")),
-    "institution_type": lambda n: work(n, with_institution(type="guild")),
-    "institution_country": lambda n: work(n, with_institution(country_code=None)),
+    "ror_shape": lambda n: work(n, [author_at(ror="https://ror.org/https://ror.org/01ppj9r5")]),
+    "institution_type": lambda n: work(n, [author_at(type="guild")]),
+    "institution_country": lambda n: work(n, [author_at(country_code=None)]),
 }
 BY_CONSTRUCTION = {  # broken by our own code only: shown on frames below
     "confidence_range",
@@ -213,17 +206,11 @@ def test_a_night_that_lost_its_affiliations_stops(tmp_path, settings_for, monkey
         run(settings)
 
 
-def linked(string):
-    """An author with an institution in the US whose address says something else."""
-    affiliation = {"raw_affiliation_string": string, "institution_ids": [institution("US")["id"]]}
-    return author("US") | {"raw_affiliation_strings": [], "affiliations": [affiliation]}
-
-
 def test_drifting_evidence_is_a_warning(tmp_path, settings_for, monkeypatch):
     drifts = {
         "string_fallback_rate": author(strings=["Lab, Lyon, France"]),
-        "mojibake_rate": linked("UniversitÃ© de Lyon"),
-        "conflict_rate": linked("Lab, Lyon, France"),
+        "mojibake_rate": linked("UniversitÃ© de Lyon", institution("US")),
+        "conflict_rate": linked("Lab, Lyon, France", institution("US")),
     }
     last = [work(500 + k, list(drifts.values()), updated="2026-01-05") for k in range(8)]
     settings = nights(tmp_path, settings_for, last, monkeypatch)

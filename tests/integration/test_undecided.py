@@ -33,15 +33,14 @@ from tasks.rederive import Rederived, rederive
 from tasks.retention import prune
 from tasks.warehouse import Warehouse
 from tests.commands import status_of
-from tests.factory import URL, counts, proven, run, work, write_snapshot
+from tests.factory import OFF_TOPIC, counts, proven, run, stored, work, write_snapshot
 from tests.lists import bring, paper, write_list
-from tests.nights import FEW, LISTED, TODAY, calls_of, dated, night, stored
+from tests.nights import FEW, LISTED, TODAY, calls_of, dated, night
 
 FIRST = date(2026, 8, 1)
 pytestmark = pytest.mark.usefixtures("unpublished")
 
-TOPIC = {"id": f"{URL}T9", "subfield": {"id": f"{URL}subfields/2105"}}
-OF_TOPIC = {"primary_topic": TOPIC, "topics": [TOPIC]}
+OF_TOPIC = {"primary_topic": OFF_TOPIC, "topics": [OFF_TOPIC]}
 ADMITTED = [dated(3000 + n, f"2026-{9 + n % 3:02}-11", **OF_TOPIC) for n in range(6)]
 LATER = dated(14, "2027-02-01")
 LEFT = dated(1000, "2026-09-01", updated="2026-11-01", **OF_TOPIC)  # was stored, then left the scope

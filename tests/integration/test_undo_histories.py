@@ -7,7 +7,6 @@ on each engine (100).
 
 from __future__ import annotations
 
-import gzip
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -31,14 +30,14 @@ from schemas.errors import UndoRefused, UsageError
 from schemas.settings import load_settings
 from tasks import quarantine
 from tasks.derive import Deriver
-from tasks.land import DELETIONS, WORKS, Incoming, Landing, OpenLanding, land
+from tasks.land import DELETIONS, WORKS, Landing
 from tasks.retention import prune
 from tasks.undo import release, undo
 from tasks.validate import Report, read_staged
 from tasks.warehouse import Warehouse
 from tasks.workers import LocalWorkers
-from tests.factory import contents, line, prove, rows, work
-from tests.integration.test_properties import MALFORMED, deletions, plain_gates, reject_by_year, versions
+from tests.arrivals import MALFORMED, deletions, land_lines, plain_gates, reject_by_year, versions
+from tests.factory import adds_up, contents, line, prove, rows, work
 
 HISTORIES = int(os.environ.get("COLLAB_TEST_HISTORIES", "100"))
 Version = tuple[int, datetime, int]
@@ -196,22 +195,15 @@ class Play:
 
     def load(self, arrival: Arrive) -> None:
         name = f"arrival-{uuid4().hex}"
-        packed = gzip.compress(b"".join(raw + b"\n" for raw in arrival.lines), compresslevel=1)
-        workspace = self.settings.staging / "test"
         identity = Landing(name, arrival.source, name, arrival.kind, ())
-        landing = land(self.settings.landing, workspace, identity, [Incoming(name, [packed], None, None)], 1000)
-        parts = self.settings.landing / arrival.source / name
-        (batch,) = batches.batches_of(landing, parts, 0, 100)
-        landed = OpenLanding(parts, landing, self.settings.max_record_bytes)
+        landed, (batch,) = land_lines(self.settings, identity, arrival.lines)
         with rules(arrival.is_strict):
-            folder = batches.stage(batch, landed, self.deriver, workspace, self.settings)
+            folder = batches.stage(batch, landed, self.deriver, self.settings.staging / "test", self.settings)
             report = batches.validate(folder)
             valid = valid_versions(folder, report, arrival)
             outcome = batches.load(self.warehouse, batch, folder, report, self.settings)
         assert outcome is not None
-        row = outcome.row
-        categories = ("new", "updated", "unchanged", "superseded", "out_of_scope", "quarantined")
-        assert row["fetched"] == sum(row[name] for name in categories)
+        assert adds_up(outcome.row), outcome.row
         self.push(batch.batch_id, arrival, valid)
 
     def push(self, batch_id: str, arrival: Arrive, valid: dict[int, Version], **more: Any) -> None:

@@ -31,7 +31,7 @@ from tasks.sightings import newest_change
 from tasks.status import read_status
 from tasks.venue_papers import ListReader, identify
 from tasks.warehouse import Warehouse, utc_now
-from tests.factory import author, cell, counts, proven, rows, run, work, write_snapshot
+from tests.factory import author, cell, counts, proven, rows, run, stored, work, write_snapshot
 from tests.lists import CHINA, FRANCE, bring, paper, plain, write_csv, write_list
 
 pytestmark = pytest.mark.usefixtures("unpublished")
@@ -48,11 +48,6 @@ FIRST = [
     paper(7, title="new"),
 ]
 SECOND = [*FIRST[:1], paper(2, aff=f"{FRANCE};{CHINA}", doi="10.1234/a"), paper(4, status="Withdrawn"), paper(5)]
-
-
-def ids(settings) -> set[int]:
-    with Warehouse.open(settings) as warehouse:
-        return {row["work_id"] for row in rows(warehouse, sa.select(t.work.c.work_id))}
 
 
 def id_of(number: int, corpus: str = "venues") -> int:
@@ -73,7 +68,7 @@ def test_a_list_over_two_nights_beside_openalex(tmp_path, settings_for):
 
     second = bring(settings, write_list(tmp_path / "list.jsonl.gz", SECOND))
     assert counts(second) == {"fetched": 4, "new": 1, "updated": 1, "unchanged": 1, "out_of_scope": 1}
-    assert ids(settings) == {11, 12, *map(id_of, (1, 2, 5, 6, 7))}
+    assert stored(settings) == {11, 12, *map(id_of, (1, 2, 5, 6, 7))}
 
     after = proven(settings)
     for name, found in of_openalex.items():
@@ -109,7 +104,7 @@ def test_the_list_brought_last_wins_and_parts_stay(tmp_path, settings_for):
     assert counts(bring(settings, old)) == {}
     assert counts(bring(settings, new, "others")) == {"fetched": 1, "new": 1}
     assert counts(bring(settings, old)) == {}
-    assert ids(settings) == {id_of(1), id_of(2), id_of(2, "others")}
+    assert stored(settings) == {id_of(1), id_of(2), id_of(2, "others")}
     proven(settings)
 
 
@@ -224,7 +219,7 @@ def test_a_run_that_ends_half_way_is_finished_by_the_next(tmp_path, settings_for
     with Warehouse.open(settings) as warehouse, warehouse.reading() as conn:
         assert len(list(conn.scalars(unfinished_landings()))) == 1  # a list of another corpus does not overtake it
     assert counts(bring(settings, listed)) == {"fetched": 3, "new": 3}
-    assert len(ids(settings)) == 6
+    assert len(stored(settings)) == 6
     with Warehouse.open(settings) as warehouse, warehouse.reading() as conn:
         assert not list(conn.scalars(unfinished_landings()))
     proven(settings)
@@ -264,7 +259,7 @@ def test_a_wrong_list_loads_nothing(tmp_path, settings_for):
     (good.parent / "b.csv").write_text("title,year\nA,2020\n")
     with pytest.raises(SourceError, match=r"b.csv lacks venue, authors, affiliations"):
         bring(settings, good.parent)
-    assert ids(settings) == set()
+    assert stored(settings) == set()
 
 
 def test_real_papers(tmp_path, settings_for, shared):

@@ -28,7 +28,7 @@ from schemas.territories import (
     territory_names,
     work_types,
 )
-from tests.factory import URL, line, work
+from tests.factory import inverted, line, topic, work
 
 PATTERNS = [
     (rule, value)
@@ -45,17 +45,6 @@ def fields_of(scope: str = "ai", **more) -> dict[str, str]:
     return dict(found)
 
 
-def topic(identifier: str, subfield: str) -> dict:
-    return {"id": f"{URL}{identifier}", "subfield": {"id": f"{URL}subfields/{subfield}"}}
-
-
-def abstract(text: str) -> dict[str, list[int]]:
-    index: dict[str, list[int]] = {}
-    for at, word in enumerate(text.split()):
-        index.setdefault(word, []).append(at)
-    return index
-
-
 def test_only_rules_that_openalex_can_filter_on_admit():
     for field in load_definitions().fields:
         assert not field.admits or all(rule.kind in ADMITTING_KINDS for rule in field.rules)
@@ -66,11 +55,11 @@ def test_only_rules_that_openalex_can_filter_on_admit():
 @pytest.mark.parametrize(
     ("more", "expected"),
     [
-        ({"primary_topic": topic("T1", "1702")}, "subfield-ai"),
-        ({"primary_topic": topic("T1", "1707")}, "subfield-vision"),
-        ({"primary_topic": topic("T10203", "1710")}, "topic-extra"),
-        ({"primary_topic": topic("T10237", "1702")}, None),  # cryptography is filed under AI
-        ({"primary_topic": topic("T1", "2105")}, None),
+        ({"primary_topic": topic("T1", 1702)}, "subfield-ai"),
+        ({"primary_topic": topic("T1", 1707)}, "subfield-vision"),
+        ({"primary_topic": topic("T10203", 1710)}, "topic-extra"),
+        ({"primary_topic": topic("T10237", 1702)}, None),  # cryptography is filed under AI
+        ({"primary_topic": topic("T1", 2105)}, None),
         ({"primary_topic": None}, None),  # the API cannot find it either
     ],
 )
@@ -79,7 +68,7 @@ def test_admission(more, expected):
 
 
 def test_subfields_look_only_at_admitted_works():
-    cooking = fields_of(scope="all", primary_topic=topic("T1", "2105"), title="Deep learning for robots")
+    cooking = fields_of(scope="all", primary_topic=topic("T1", 2105), title="Deep learning for robots")
     assert cooking == {"all": "scope"}
     found = fields_of(scope="all", topics=[], title="Deep learning for robots in cancer diagnosis")
     assert found == {
@@ -102,7 +91,7 @@ def test_subfields_look_only_at_admitted_works():
     ],
 )
 def test_large_language_models_in_title_or_abstract(title, text, is_llm):
-    assert ("large-language-models" in fields_of(title=title, abstract_inverted_index=abstract(text))) is is_llm
+    assert ("large-language-models" in fields_of(title=title, abstract_inverted_index=inverted(text))) is is_llm
 
 
 VENUES = [
@@ -165,7 +154,7 @@ def test_hints_miss_nothing_that_the_pattern_matches(rule, value):
     def check(match: str) -> None:
         assert rule.pattern.search(f"on {match} here")
         assert rule.may_match(f"on {match} here".casefold())
-        assert rule.may_match(json.dumps(abstract(f"on {match} here")).lower().encode())
+        assert rule.may_match(json.dumps(inverted(f"on {match} here")).lower().encode())
 
     check()
 
