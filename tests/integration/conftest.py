@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -13,6 +14,7 @@ import pytest
 import sqlalchemy as sa
 
 import tasks.batch as batches
+from schemas.fields import Definitions
 from schemas.settings import Settings, load_settings
 from tasks import definitions
 from tasks.engines.duckdb import DuckDB
@@ -20,6 +22,7 @@ from tasks.warehouse import Warehouse
 from tests import countries
 from tests.arrivals import plain_gates, reject_by_year
 from tests.commands import invoke
+from tests.definitions import put_definitions
 from tests.factory import author, counts, run, work, write_snapshot
 from tests.real import RECORDS, WORKS, snapshot_in
 from tests.replay import KEY, ReplayServer
@@ -164,6 +167,12 @@ def fast_rules(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rules and gates without Great Expectations (tests/arrivals.py)."""
     monkeypatch.setattr(batches, "validate_staged", reject_by_year)
     monkeypatch.setattr(batches, "check_gates", plain_gates)
+
+
+@pytest.fixture
+def redefine(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Definitions], Definitions]], None]:
+    """Puts other definitions of fields in the place of ours (tests/definitions.py)."""
+    return partial(put_definitions, monkeypatch)
 
 
 @pytest.fixture(scope="session")
