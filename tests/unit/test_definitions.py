@@ -1,9 +1,8 @@
-"""Fields, territories and settings: the reviewed files hang together, and their rules do what they say."""
+"""Fields, territories and rules: the reviewed files hang together, and do what they say."""
 
 from __future__ import annotations
 
 import json
-import os
 
 import msgspec
 import pytest
@@ -11,23 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas import openalex
-from schemas.errors import UsageError
 from schemas.evidence import RULES, Evidence
 from schemas.fields import ADMITTING_KINDS, PATTERN_KINDS, PaperSubject, WorkSubject, load_definitions, read_abstract
 from schemas.gazetteer import Kind, load_gazetteer
 from schemas.overrides import shipped_overrides
 from schemas.reviewed import DATA, read_caption
 from schemas.sets import EVERY, SEPARATOR
-from schemas.settings import load_settings
 from schemas.tables import COUNTRY_SOURCES
-from schemas.territories import (
-    code_aliases,
-    historical_codes,
-    named_before,
-    policies,
-    territory_names,
-    work_types,
-)
+from schemas.territories import code_aliases, historical_codes, named_before, policies, territory_names, work_types
 from tests.factory import inverted, line, topic, work
 
 PATTERNS = [
@@ -159,19 +149,23 @@ def test_hints_miss_nothing_that_the_pattern_matches(rule, value):
     check()
 
 
-def test_abstracts_come_in_three_shapes_and_broken_ones_are_no_abstract():
-    index = {"learning": [1], "deep": [0]}
-    shapes = [
-        index,
-        {"InvertedIndex": index, "IndexLength": 2},
-        json.dumps(index),
-        json.dumps({"InvertedIndex": index}),
-    ]
-    assert read_abstract(msgspec.Raw(json.dumps(index).encode())) == "deep learning"
-    assert read_abstract(msgspec.Raw(json.dumps(shapes[2]).encode())) == "deep learning"
-    assert read_abstract(msgspec.Raw(json.dumps(shapes[3]).encode())) == "deep learning"
-    for broken in (b"null", b"7", b'"{"', b'{"a": "b"}', b'{"\xff": [0]}', b"[" * 10_000):
-        assert read_abstract(msgspec.Raw(broken)) == ""
+INDEX = {"learning": [1], "deep": [0]}
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [INDEX, {"InvertedIndex": INDEX, "IndexLength": 2}, json.dumps(INDEX), json.dumps({"InvertedIndex": INDEX})],
+    ids=["plain", "wrapped", "as text", "wrapped, as text"],
+)
+def test_an_abstract_is_read_in_every_shape_that_it_has_had(shape):
+    assert read_abstract(msgspec.Raw(json.dumps(shape).encode())) == "deep learning"
+
+
+@pytest.mark.parametrize(
+    "broken", [b"null", b"7", b'"{"', b'{"a": "b"}', b'{"\xff": [0]}', b"[" * 10_000], ids=range(6)
+)
+def test_a_broken_abstract_is_none(broken):
+    assert read_abstract(msgspec.Raw(broken)) == ""
 
 
 def test_every_code_that_is_translated_exists():
@@ -221,36 +215,6 @@ def test_work_types_are_counted_or_not_and_translated():
     assert {"dataset", "peer-review", "editorial", "letter", "paratext", "retraction"} <= types.known - types.counted
     assert types.crossref["proceedings-article"] == "article"
     assert set(types.crossref.values()) <= types.known
-
-
-def test_settings_come_from_the_environment_and_mistakes_are_named(monkeypatch, tmp_path):
-    monkeypatch.setenv("COLLAB_HOME", str(tmp_path))
-    monkeypatch.setenv("COLLAB_BATCH_WORKS", "10")
-    assert load_settings().batch_works == 10
-    assert str(load_settings().url) == f"duckdb:///{tmp_path}/warehouse.duckdb"
-    assert load_settings(batch_works=20).batch_works == 20
-    monkeypatch.setenv("COLLAB_BATCH_WORKS", "many")
-    with pytest.raises(UsageError, match="COLLAB_BATCH_WORKS: Input should be a valid integer"):
-        load_settings()
-    monkeypatch.delenv("COLLAB_BATCH_WORKS")
-    monkeypatch.setenv("COLLAB_SCOP", "all")
-    with pytest.raises(UsageError, match=r"COLLAB_SCOP is not a setting -> did you mean COLLAB_SCOPE\?"):
-        load_settings()
-
-
-def test_secrets_do_not_show(monkeypatch):
-    monkeypatch.setenv("COLLAB_OPENALEX_API_KEY", "planted-secret")
-    monkeypatch.setenv("COLLAB_WAREHOUSE_URL", "postgresql://me:planted-secret@host/atlas")
-    settings = load_settings()
-    assert settings.url.password == "planted-secret"
-    assert "planted-secret" not in repr(settings) + str(settings) + settings.model_dump_json()
-    assert "planted-secret" not in str(settings.model_dump())
-
-
-def test_nothing_phones_home():
-    assert os.environ["GX_ANALYTICS_ENABLED"] == "false"
-    assert os.environ["DO_NOT_TRACK"] == "1"
-    assert os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] == "false"
 
 
 def test_hostile_names_of_venues_take_no_time():
