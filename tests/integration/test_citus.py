@@ -26,10 +26,10 @@ from tasks.harvest import ApiIntake
 from tasks.night import Night
 from tasks.warehouse import Warehouse
 from tests.citus_shapes import refused
+from tests.citus_statements import ALLOWED, SHAPES
 from tests.commands import invoke
 from tests.factory import OFF_TOPIC, URL, author, rows, run, work, write_snapshot
 from tests.replay import KEY, ReplayServer
-from tests.unit.test_citus_shapes import ALLOWED, SHAPES
 
 CHANGES = re.compile(r"(INSERT INTO|DELETE FROM|UPDATE|CREATE TABLE|CREATE TEMPORARY TABLE|CREATE VIEW) ([\w.]+)")
 TEMPORARY = {

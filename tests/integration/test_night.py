@@ -9,7 +9,7 @@ from decimal import Decimal
 import pytest
 import sqlalchemy as sa
 
-import tasks.verify as tables
+import tasks.verify as verification
 from schemas import tables as t
 from schemas.errors import WarehouseError
 from tasks.aggregate import year_slices
@@ -275,7 +275,7 @@ def test_counting_anew_in_slices_of_years_covers_every_year(tmp_path, settings_f
     ]
     settings = settings_for(write_snapshot(tmp_path / "s", {"2026-01-01": works}))
     run(settings)
-    monkeypatch.setattr(tables, "year_slices", lambda conn: year_slices(conn, most=2))
+    monkeypatch.setattr(verification, "year_slices", lambda conn: year_slices(conn, most=2))
     with Warehouse.open(settings) as warehouse:
         with warehouse.reading() as conn:
             assert year_slices(conn) == [(None, None)]
@@ -291,7 +291,7 @@ def test_counting_anew_in_slices_of_years_covers_every_year(tmp_path, settings_f
             wrong = {finding.check for finding in verify(conn) if finding.differences}
         assert {f"{mart.name} = rebuild" for mart in t.MART} <= wrong
         with warehouse.transaction() as conn:
-            tables.rebuild(conn)
+            verification.rebuild(conn)
         assert contents(warehouse, t.MART) == expected
         with warehouse.transaction() as conn:
-            assert set(tables.rebuild(conn).values()) == {0}
+            assert set(verification.rebuild(conn).values()) == {0}

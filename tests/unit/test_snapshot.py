@@ -6,6 +6,7 @@ import gzip
 import json
 from datetime import date
 
+import fsspec
 import pytest
 
 from schemas.errors import SourceError, UsageError
@@ -79,8 +80,6 @@ def test_urls_that_leave_the_root_are_refused(tmp_path, url):
 
 
 def test_roots_may_be_anywhere_fsspec_reaches(tmp_path):
-    import fsspec
-
     memory = fsspec.filesystem("memory")
     manifest = {"entity": "works", "record_count": 0, "files": []}
     memory.pipe("/bucket/data/jsonl/works/manifest.json", json.dumps(manifest).encode())
