@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from itertools import pairwise
 
 import sqlalchemy as sa
@@ -12,13 +13,15 @@ from schemas.settings import Settings
 from tasks.ledger import RELEASED, WAREHOUSE, has_changed
 from tasks.releases import opened
 from tasks.warehouse import Warehouse
-from tests.factory import adds_up, contents, prove, rows
+from tests.factory import adds_up, contents, prove, rows, run
+
+Content = dict[str, list[tuple]]
 
 
-def promises_hold(settings: Settings) -> dict[str, list[tuple]]:
+def promises_hold(settings: Settings) -> Content:
     """Check a home after a run that came to its end; returns the content of its tables, to be compared.
 
-    Nothing lost, exact and honest are looked at here. Twice is once: whoever calls this runs again and compares. Cost
+    Nothing lost, exact and honest are looked at here; that twice is once, by twice_is_once. Cost
     follows change: an interrupted run leaves nothing that the next would have to do again (batches without gap or
     overlap, no half landing, no staged file).
     """
@@ -38,6 +41,13 @@ def promises_hold(settings: Settings) -> dict[str, list[tuple]]:
         assert of_works <= {row["batch_id"] for row in rows(warehouse, sa.select(t.batch.c.batch_id))}
         release_is_whole(settings, warehouse)
         return contents(warehouse)
+
+
+def twice_is_once(settings: Settings, expected: Content, go: Callable[[Settings], object] = run) -> None:
+    """Check a home, run again, and compare: with before, and with a home in which nothing was disturbed."""
+    found = promises_hold(settings)
+    go(settings)
+    assert promises_hold(settings) == found == expected
 
 
 def nothing_is_left_over(settings: Settings) -> None:

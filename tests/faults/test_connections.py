@@ -21,7 +21,7 @@ from tasks.night import Night
 from tests.factory import run
 from tests.faults.homes import of_api
 from tests.faults.processes import collab
-from tests.faults.promises import promises_hold
+from tests.faults.promises import twice_is_once
 from tests.nights import TODAY, night
 from tests.replay import Faults
 from tests.servers import free_port
@@ -61,9 +61,7 @@ def test_postgresql_is_stopped_and_started_in_the_middle_of_a_load(
     done = in_the_middle(monkeypatch, restart)
     run(settings)
     assert len(done) == 2
-    found = promises_hold(settings)
-    run(settings)
-    assert promises_hold(settings) == found == undisturbed
+    twice_is_once(settings, undisturbed)
     said = next(record.getMessage() for record in caplog.records if "trying again" in record.getMessage())
     survived(f"PostgreSQL restarted ({mode}) while loading", said, "by itself", 2)
 
@@ -82,9 +80,7 @@ def test_postgresql_stays_away(home_of, undisturbed, snapshot, postgres, monkeyp
         finally:
             postgres.start()
     run(settings)
-    found = promises_hold(settings)
-    run(settings)
-    assert promises_hold(settings) == found == undisturbed
+    twice_is_once(settings, undisturbed)
     survived("PostgreSQL stopped while loading, and away for long", caught.value, "start it, run again")
 
 
@@ -101,9 +97,7 @@ def test_backends_are_terminated(home_of, undisturbed, snapshot, monkeypatch, ca
 
     assert in_the_middle(monkeypatch, terminate) == []
     run(settings)
-    found = promises_hold(settings)
-    run(settings)
-    assert promises_hold(settings) == found == undisturbed
+    twice_is_once(settings, undisturbed)
     said = next(record.getMessage() for record in caplog.records if "trying again" in record.getMessage())
     survived("connection to PostgreSQL cut while loading", said, "by itself", 2)
 
@@ -115,9 +109,7 @@ def test_the_api_hangs_up_in_the_middle_of_a_page(home_of, undisturbed_api, api,
     night(settings, TODAY)
     faulty = sum(call.fault is not None for call in server.calls)
     assert faulty > 2
-    found = promises_hold(settings)
-    night(settings, TODAY)
-    assert promises_hold(settings) == found == undisturbed_api
+    twice_is_once(settings, undisturbed_api, partial(night, today=TODAY))
     what = {"reset": "connection reset", "cut_body": "page cut half-way"}[kind]
     survived(f"API: {what}", "nothing: it asked again", "by itself", faulty)
 
@@ -129,9 +121,7 @@ def test_the_api_hangs_up_for_long(home_of, undisturbed_api, api, survived):
         night(settings, TODAY)
     settings = settings.model_copy(update={"openalex_url": good.url})
     night(settings, TODAY)
-    found = promises_hold(settings)
-    night(settings, TODAY)
-    assert promises_hold(settings) == found == undisturbed_api
+    twice_is_once(settings, undisturbed_api, partial(night, today=TODAY))
     survived("API away for long", caught.value, "run again")
 
 
@@ -180,7 +170,5 @@ def test_the_server_of_prefect_is_killed_during_a_run(home_of, undisturbed, snap
     rest = collab(settings, "run", "--no-prefect")
     assert rest.communicate(timeout=500) is not None
     assert rest.returncode == 0
-    found = promises_hold(settings)
-    run(settings)
-    assert promises_hold(settings) == found == undisturbed
+    twice_is_once(settings, undisturbed)
     survived("server of Prefect killed during a run", last, "run again, with --no-prefect")

@@ -21,7 +21,7 @@ from tasks.publish import publish
 from tasks.warehouse import Warehouse
 from tests.factory import run
 from tests.faults.homes import of_api
-from tests.faults.promises import promises_hold
+from tests.faults.promises import promises_hold, twice_is_once
 from tests.nights import TODAY, night
 from tests.servers import USER
 
@@ -81,9 +81,7 @@ def test_the_disk_is_full(home_of, undisturbed, snapshot, monkeypatch, survived,
                 run(settings)
         (settings.home / "filler").unlink()
         run(settings)
-        found = promises_hold(settings)
-        run(settings)
-        assert promises_hold(settings) == found == undisturbed
+        twice_is_once(settings, undisturbed)
     survived(f"disk full while {step}", caught.value, "free space, run again")
 
 
@@ -104,9 +102,7 @@ def test_the_disk_is_full_while_duckdb_writes(home_of, undisturbed, snapshot, mo
                 run(settings)
         (settings.home / "filler").unlink()
         run(settings)
-        found = promises_hold(settings)
-        run(settings)
-        assert promises_hold(settings) == found == undisturbed
+        twice_is_once(settings, undisturbed)
     survived(f"disk full while DuckDB commits, {left:,} bytes left", caught.value, "free space, run again")
 
 
@@ -132,9 +128,7 @@ def test_the_disk_of_postgresql_is_full(home_of, undisturbed, snapshot, postgres
                 run(home)
         (place / "filler").unlink()
         run(home)
-        found = promises_hold(home)
-        run(home)
-        assert promises_hold(home) == found == undisturbed
+        twice_is_once(home, undisturbed)
         postgres.execute(f"DROP DATABASE {home.url.database} WITH (FORCE)")
         postgres.execute("DROP TABLESPACE small")
     survived("disk of the database full while loading", caught.value, "free space, run again")
@@ -171,9 +165,7 @@ def test_a_folder_is_read_only(home_of, undisturbed, snapshot, survived, place, 
     with read_only(folder), pytest.raises(expected, match=message if expected is error else r"-> ") as caught:
         run(settings)
     run(settings)
-    found = promises_hold(settings)
-    run(settings)
-    assert promises_hold(settings) == found == undisturbed
+    twice_is_once(settings, undisturbed)
     survived(f"read-only folder: {'home' if place == '.' else place}", caught.value, "mend it, run again")
 
 
@@ -225,9 +217,7 @@ def test_a_landed_file_is_damaged(
     assert str(landed.parent) in str(caught.value)
     shutil.rmtree(landed.parent)
     go(settings)
-    found = promises_hold(settings)
-    go(settings)
-    assert promises_hold(settings) == found == expected
+    twice_is_once(settings, expected, go)
     what = {flip: "a byte flipped", cut: "cut", Path.unlink: "gone"}[damage]
     survived(f"landed {file} of {source} {what}", caught.value, "remove the folder, run again")
 

@@ -20,7 +20,7 @@ from tasks.warehouse import Warehouse, utc_now
 from tests.factory import author, contents, counts, rows, run, stored, work, write_snapshot
 from tests.faults.homes import of_api
 from tests.faults.processes import collab
-from tests.faults.promises import promises_hold
+from tests.faults.promises import promises_hold, twice_is_once
 from tests.nights import TODAY, dated, night
 
 pytestmark = pytest.mark.slow
@@ -227,8 +227,6 @@ def test_two_workers_pick_up_the_same_run(home_of, undisturbed, engine, snapshot
     refusal = next((out for out, worker in zip(said, both, strict=True) if worker.returncode), "")
     if refusal:
         assert "is in use by another process -> wait for that run to end" in refusal
-    found = promises_hold(settings)
-    run(settings)
-    assert promises_hold(settings) == found == undisturbed
+    twice_is_once(settings, undisturbed)
     line = (refusal.strip().splitlines() or ["nothing: they took turns"])[-1]
     survived("two workers at the same run", line, "the other worker did all of it" if refusal else "by itself")
