@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import fnmatch
 import re
 import subprocess
 import sys
@@ -99,6 +100,17 @@ def test_what_several_tests_need_is_in_no_module_of_tests():
     """Imported from one, a fixture or a test would run under two names, and nobody would look for it there."""
     taken = {name for path in TESTS for name in imported(path)}
     assert [name for name in sorted(taken) if re.match(r"tests\..*\b(test_\w+|conftest)\b", name)] == []
+
+
+def test_the_map_of_the_tests_names_what_there_is():
+    text = (ROOT / "tests" / "README.md").read_text()
+    modules = {path.stem for path in TESTS}
+    named = set(re.findall(r"\btest_\w+\b\*?", text))
+    assert {name for name in named if not fnmatch.filter(modules, name)} == set()
+    helpers = {path.name.removesuffix(".py") for path in (ROOT / "tests").iterdir() if path.name[0] not in "._"}
+    helpers -= {"conftest", "test_structure", "README.md", "unit", "integration", "faults", "ui", "bench"}
+    table = "".join(re.findall(r"^\|(.*?)\|", text.partition("## Helpers")[2], re.MULTILINE))
+    assert set(re.findall(r"`(\w+)`", table)) | {"replay"} == helpers
 
 
 def test_flows_do_not_shadow_packages():

@@ -1,8 +1,7 @@
 """Any history of nights, some of which are taken back, released, or pruned: the tables are what its batches that count
 would have made alone, and in the end, when everything was released and sent again, those of a run never undone.
 
-COLLAB_TEST_HISTORIES says how many histories are played
-on each engine (100).
+COLLAB_TEST_HISTORIES says how many histories are played on each engine (100).
 """
 
 from __future__ import annotations
