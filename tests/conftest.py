@@ -30,6 +30,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
+    """Folder of the real data, beside the project."""
     if not SHARED.is_dir():
         pytest.skip(f"real data is not here: no {SHARED.parent.name}/{SHARED.name} beside the project")
     return SHARED

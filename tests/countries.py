@@ -31,6 +31,7 @@ WORKS = [
 
 
 def organization(ror: str, name: str, *countries: str):
+    """An organisation of ROR with a place in each of these countries."""
     record = {
         "id": ror,
         "names": [{"value": name, "types": ["ror_display"]}],
@@ -49,18 +50,19 @@ REGISTRY = {
     for one in (
         organization(ROR_OF_NOBODY, "Zanthor College", "BR"),
         organization(ROR_OF_IT, "Istituto di Quiblia", "IT"),
-        *(
-            organization(f"0{n:06d}99", f"Somewhere {n} University", "US") for n in range(300)
-        ),  # words that tell are rare
+        # among many: only a word that is rare tells an organisation
+        *(organization(f"0{n:06d}99", f"Somewhere {n} University", "US") for n in range(300)),
     )
 }
 
 
 def correction(kind: str, key: str, country: str) -> Override:
+    """A correction as a user writes it."""
     return Override(kind, key, country, "reviewed", "a letter", date(2026, 1, 1))
 
 
 def correct(settings, *overrides: Override):
+    """What `collab override apply` does with a file of these corrections."""
     with Warehouse.open(settings) as warehouse:
 
         def change(conn):
@@ -71,6 +73,7 @@ def correct(settings, *overrides: Override):
 
 
 def update_ror(settings, organizations=REGISTRY):
+    """What `collab ror update` does with a dump of these organisations."""
     with Warehouse.open(settings) as warehouse:
 
         def change(conn):
@@ -80,6 +83,7 @@ def update_ror(settings, organizations=REGISTRY):
 
 
 def decided(settings, work_id: int) -> list[tuple]:
+    """Of each affiliation of a work (country, its source, the rule, the words that decided)."""
     columns = ("country", "country_source", "rule", "evidence")
     of = t.affiliation.c
     query = sa.select(*(of[name] for name in columns)).where(of.work_id == work_id).order_by(of.position, of.seq)

@@ -39,6 +39,7 @@ OFF_TOPIC = topic("T11276", 2105)  # which no rule of AI admits
 
 
 def institution(country: str | None, number: int | None = None, **more: Any) -> dict[str, Any]:
+    """An institution with a number of its own for each country, unless one is given; keyword arguments replace keys."""
     identifier = number if number is not None else 1 + sum(ord(c) * 256**at for at, c in enumerate(country or "none"))
     return {
         "id": f"{URL}I{identifier}",
@@ -119,6 +120,7 @@ def work(
 
 
 def line(record: Mapping[str, Any] | bytes) -> bytes:
+    """A record as a line of a file."""
     return record if isinstance(record, bytes) else json.dumps(record).encode()
 
 

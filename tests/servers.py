@@ -185,6 +185,7 @@ def _run(url: str | sa.URL, statement: str) -> None:
 
 
 def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on."""
     with closing(socket.socket()) as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

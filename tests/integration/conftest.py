@@ -60,6 +60,7 @@ def _engine_of(item: pytest.Item) -> str:
 
 @pytest.fixture(scope="session")
 def citus() -> Iterator[CitusCluster]:
+    """The Citus coordinator that COLLAB_TEST_CITUS_URL names."""
     if not os.environ.get(CITUS):
         pytest.skip(f"{CITUS} is not set: no Citus coordinator to run on")
     with CitusCluster(os.environ[CITUS]) as cluster:
@@ -186,6 +187,8 @@ def prefect_server() -> Iterator[None]:
 
 @pytest.fixture
 def settings_of(settings_for) -> Callable[..., Settings]:
+    """Settings of a quick client of a replay, of scope ai; keyword arguments as in Settings."""
+
     def make(server: ReplayServer, **more) -> Settings:
         quick = {"openalex_rate": 50, "openalex_wait": 0, "openalex_timeout": 5, "scope": "ai"}
         return settings_for(**{**quick, "openalex_url": server.url, "openalex_api_key": KEY, **more})

@@ -301,6 +301,7 @@ def by_hand(home, tmp_path):
 
 @pytest.fixture
 def ask_by_hand(by_hand, ask, monkeypatch):
+    """Rows of an answer from that release."""
     monkeypatch.setenv("COLLAB_HOME", str(by_hand))
     return ask
 

@@ -17,6 +17,7 @@ from tests.replay import KEY, ReplayServer
 
 @pytest.fixture
 def openalex(monkeypatch):
+    """A replay of seven works of November, in the environment."""
     works = [work(n, publication_date="2026-11-05", publication_year=2026) for n in range(1, 8)]
     with ReplayServer(works) as server:
         monkeypatch.setenv("COLLAB_OPENALEX_URL", server.url)

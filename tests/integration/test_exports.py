@@ -27,6 +27,7 @@ pytestmark = pytest.mark.engines("duckdb")  # a release is a DuckDB file, whatev
 
 @pytest.fixture(scope="module")
 def atlas(real_works: Settings):
+    """The release of the real records."""
     with duckdb.connect(str(real_works.published / "current" / "atlas.duckdb"), read_only=True) as conn:
         yield conn
 

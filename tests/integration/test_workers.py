@@ -22,6 +22,7 @@ COUNTRIES = ("CN", "DE", None, "HK", "FR")
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[LocalCluster]:
+    """A Dask cluster of two processes."""
     with LocalCluster(
         n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None, silence_logs="ERROR"
     ) as made:

@@ -40,6 +40,8 @@ class Purse:
 
 @pytest.fixture
 def settings(tmp_path):
+    """Settings of a client that neither waits nor is slow; by default of a server that is not there."""
+
     def make(url="http://127.0.0.1:1", **more):
         quick = {"openalex_wait": 0, "openalex_rate": 50, "openalex_timeout": 5}
         return load_settings(home=tmp_path, openalex_url=url, openalex_api_key=KEY, **(quick | more))
