@@ -194,7 +194,7 @@ def contents_of(settings) -> dict:
         return contents(warehouse)
 
 
-@pytest.mark.parametrize("jumps", [(-1, 0, 0), (365, 0, 0), (0, 365, 0), (0, -1, 1)])
+@pytest.mark.parametrize("jumps", [(-1, 0, 0), (365, 0, 0), (0, 365, 0), (0, -1, 1)], ids=str)  # days, by night
 def test_the_clock_jumps(tmp_path, home_of, monkeypatch, survived, jumps):
     whole = home_of("whole", snapshot=str(write_snapshot(tmp_path / "usual", usual(3))))
     run(whole)

@@ -190,7 +190,7 @@ def test_an_empty_field_is_not_exported(collab, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_formats(collab):
+def test_an_answer_as_csv_and_as_a_table(collab):
     _, out, _ = collab("ask", "share", "--a", "US", "--b", "CN", "--policy", "iso", "--field", "all", "--format", "csv")
     (row, *_) = csv.DictReader(io.StringIO(out))
     assert (row["policy"], row["year"], row["papers"], row["of"]) == ("iso", "2020", "5", "8")
@@ -231,7 +231,7 @@ def test_bad_input_is_one_line(collab, args, said):
     assert "\x1b" not in err
 
 
-def test_without_a_release(collab, tmp_path, monkeypatch):
+def test_without_a_release_a_question_says_how_to_make_one(collab, tmp_path, monkeypatch):
     monkeypatch.setenv("COLLAB_HOME", str(tmp_path))
     code, _, err = collab("ask", "partners", "--country", "US")
     assert (code, err.count("\n")) == (2, 1)

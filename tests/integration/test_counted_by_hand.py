@@ -58,7 +58,7 @@ def shares(warehouse: Warehouse, work_id: int, policy: str = "iso") -> dict[str,
 
 
 @pytest.mark.parametrize("work_id", CASES)
-def test_shares(real_works, work_id):
+def test_a_real_work_has_the_shares_counted_on_paper(real_works, work_id):
     with Warehouse.open(real_works) as warehouse:
         assert shares(warehouse, work_id) == CASES[work_id]
 

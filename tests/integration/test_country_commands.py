@@ -162,8 +162,9 @@ def test_strings_are_located_from_the_command_line(collab):
     }
 
 
-def test_an_error_of_a_command_is_one_line(collab, tmp_path):
-    for args in (("ror", "update", tmp_path), ("override", "apply", tmp_path), ("explain", "")):
-        code, said = collab(*args)
-        assert code in (1, 2)
-        assert len(said.strip().splitlines()) == 1
+@pytest.mark.parametrize(
+    ("args", "code"), [(("ror", "update", "."), 1), (("override", "apply", "."), 2), (("explain", ""), 2)]
+)
+def test_an_error_of_a_command_is_one_line(collab, args, code):
+    found, said = collab(*args)
+    assert (found, len(said.strip().splitlines())) == (code, 1)

@@ -172,7 +172,7 @@ def test_what_leaves_and_enters_the_scope_is_deleted_like_any_other(tmp_path, mo
         assert counts == [{"applied": 1, "absent": 1}]
 
 
-def test_other_types_count(tmp_path, monkeypatch):
+def test_a_change_of_the_types_that_count_reaches_every_work(tmp_path, monkeypatch):
     """Whether a work counts is no part of its content; a change of the allow-list must reach it all the same, with and
     without its record, and the duplicate of a work that does not count any more."""
     settings = load_settings(home=tmp_path / "home", scope="all", workers=1)

@@ -163,13 +163,16 @@ def test_wrong_options_are_said_before_anything_is_made(arguments, said):
 
 
 @pytest.mark.parametrize(
-    ("url", "said"),
-    [(None, "PREFECT_API_URL is not set"), ("http://127.0.0.1:1/api", "no Prefect server answers at http://127.0.0.1")],
+    ("url", "code", "said"),
+    [
+        pytest.param(None, 2, "PREFECT_API_URL is not set", id="none is named"),
+        pytest.param("http://127.0.0.1:1/api", 1, "no Prefect server answers at http://127.0.0.1", id="none answers"),
+    ],
 )
-def test_a_server_that_is_not_there_is_one_line(url, said):
+def test_a_server_that_is_not_there_is_one_line(url, code, said):
     with temporary_settings({PREFECT_API_URL: url}):
         done = invoke("deploy")
-    assert done.exit_code in (1, 2)
+    assert done.exit_code == code
     assert said in done.output
     assert done.output.count("\n") == 1
 

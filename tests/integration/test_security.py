@@ -155,7 +155,7 @@ def test_planted_secrets_are_written_nowhere(postgres, planted, collab, tmp_path
         call("run", "--snapshot", root, "--no-prefect", ends_with=1)
         call("status", ends_with=1)
         stored = load_settings()
-    assert any(call.headers for call in server.calls)
+    assert f"Bearer {KEY}" in {call.headers.get("authorization") for call in server.calls}  # it was in use
     said = "".join(printed) + caplog.text + "".join(capfd.readouterr()) + repr(stored) + str(stored)
     assert "quarantined_share" in said
     assert [line for line in said.splitlines() if PLANTED in line] == []
@@ -239,7 +239,7 @@ def test_hostile_text_is_harmless_wherever_people_read_it(collab, tmp_path, monk
         assert code == 0, output
         assert unseen(output) == set(), command
         spoken += output
-    assert "\\x1b[31m" in spoken or "[31m" in spoken  # it was shown, written out
+    assert "[31m" in spoken  # it was shown, without what makes it a command
     assert unseen(caplog.text) == set()
     release = home / "published" / "current"
     tables = [path for folder in (release, tmp_path / "out") for path in folder.rglob("*.csv")]

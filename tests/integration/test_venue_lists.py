@@ -262,7 +262,7 @@ def test_a_wrong_list_loads_nothing(tmp_path, settings_for):
     assert stored(settings) == set()
 
 
-def test_real_papers(tmp_path, settings_for, shared):
+def test_every_hundredth_real_paper_is_taken_in_or_held(tmp_path, settings_for, shared):
     """Every hundredth of 158,048 papers of 37 venues."""
     with gzip.open(shared / "venues" / "papers.jsonl.gz") as lines:
         some = list(itertools.islice(lines, 0, None, 100))
@@ -280,7 +280,7 @@ def test_real_papers(tmp_path, settings_for, shared):
     proven(settings)
 
 
-def test_the_commands(tmp_path, collab):
+def test_a_list_from_the_command_line(tmp_path, collab):
     listed = write_csv(tmp_path / "list.csv", [plain(1), plain(2, affiliations=FRANCE)])
     bring_it = ("run", "--no-prefect", "--source", "venue-list", "--list", listed, "--corpus", "mine")
     code, said = collab(*bring_it, "--dry-run")

@@ -53,7 +53,7 @@ def test_only_rules_that_openalex_can_filter_on_admit():
         ({"primary_topic": None}, None),  # the API cannot find it either
     ],
 )
-def test_admission(more, expected):
+def test_ai_admits_works_by_their_primary_topic(more, expected):
     assert fields_of(**more).get("ai") == expected
 
 

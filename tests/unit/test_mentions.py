@@ -99,7 +99,7 @@ def test_what_a_text_names(title, text, expected):
         ("", ""),
     ],
 )
-def test_false_friends(title, text):
+def test_what_only_looks_like_a_mention_is_none(title, text):
     assert MENTIONS.find(title, text) == ()
 
 
