@@ -225,7 +225,6 @@ def test_bad_records_are_held_and_the_rest_is_loaded(tmp_path, settings_for):
         (early,) = [row for row in held if row["rule"] == "year_range"]
         assert early["source_key"] == "W12"
         assert json.loads(early["raw"])["publication_year"] == 2999
-        assert len(held) == 5  # two are no JSON
     assert counts(run(settings)) == {"fetched": 6, "unchanged": 1, "quarantined": 5}
     with Warehouse.open(settings) as warehouse:
         assert len(rows(warehouse, sa.select(t.quarantine))) == 5  # the same record is listed once
