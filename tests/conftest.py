@@ -12,9 +12,10 @@ import hypothesis
 import pytest
 
 from schemas.settings import Settings, load_settings
+from tests.debian import Missing
 from tests.nights import WORKS
 from tests.replay import ReplayServer
-from tests.servers import Missing, PostgresServer
+from tests.servers import PostgresServer
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 for name in [name for name in os.environ if name.startswith("COLLAB_") and not name.startswith("COLLAB_TEST_")]:

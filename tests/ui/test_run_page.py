@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 import pytest
 
 from tasks.sample import write_sample
+from tests.debian import Missing
 from tests.factory import work, write_snapshot
-from tests.ui.browser import Browser, Missing
+from tests.ui.browser import Browser
 from tests.ui.stage import Stage
 
 pytestmark = pytest.mark.ui
