@@ -48,6 +48,10 @@ pytestmark = [pytest.mark.prefect, pytest.mark.usefixtures("prefect_server")]
 ROOT = Path(__file__).resolve().parents[2]
 
 
+# What the later calls of `collab deploy` ask for: all of them the same, so that tests find it in any order.
+LATER = ("openalex-api", "30 3 * * *", "Europe/Berlin")
+
+
 @pytest.fixture(scope="module")
 def deployed(prefect_server):
     """A server after the second `collab deploy`."""
@@ -57,7 +61,7 @@ def deployed(prefect_server):
         first = deploy(load_settings(), None, None, None)
         with get_client(sync_client=True) as client:
             made = {found.name: found.id for found in client.read_automations() if found.name.startswith(PREFIX)}
-        yield first, made, deploy(load_settings(), "openalex-api", "30 3 * * *", "Europe/Berlin")
+        yield first, made, deploy(load_settings(), *LATER)
 
 
 def on_server() -> dict:
@@ -112,7 +116,7 @@ def test_an_automation_that_was_changed_or_doubled_is_put_right_and_one_switched
         client.create_automation(double.model_copy(update={"name": "of somebody else"}))
         client.pause_automation(held.id)
         monkeypatch.setenv("COLLAB_STALE_HOURS", "30")
-        done = deploy(load_settings(), None, None, None)  # no way is set here: the former ones stay
+        done = deploy(load_settings(), *LATER)  # no way is set here: the former ones stay
         (changed,) = client.read_automations_by_name(f"{PREFIX}no success")
         assert client.read_automations_by_name("of somebody else")
         assert not client.read_automations_by_name(f"{PREFIX}of an older release")
