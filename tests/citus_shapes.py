@@ -2,7 +2,7 @@
 
 A stand-in for a Citus cluster, which the normal suite has not: strict where Citus answers by shipping whole tables
 through the coordinator, silent about what depends on earlier statements of the transaction. `SHAPES` in
-tests/unit/test_citus_shapes.py says of each shape what Citus itself does, and a test marked citus holds it to that.
+tests/citus_statements.py says of each shape what Citus itself does, and a test marked citus holds it to that.
 """
 
 from __future__ import annotations

@@ -12,19 +12,9 @@ from tasks.batches.relocate import put_in_force, works_concerned, works_without_
 from tasks.countries.registry import replace_organizations, replace_overrides
 from tasks.countries.ror import read_organization
 from tasks.storage.warehouse import Warehouse
-from tests.factory import author, institution, rows, work
+from tests.factory import author, institution, linked, rows, work
 
 ROR_OF_NOBODY, ROR_OF_IT = "00000aa01", "00000bb02"
-
-
-def linked(text: str, *institutions: dict) -> dict:
-    """An author with one string that institutions are linked to."""
-    ids = [one["id"] for one in institutions]
-    return author() | {
-        "institutions": list(institutions),
-        "affiliations": [{"raw_affiliation_string": text, "institution_ids": ids}],
-        "raw_affiliation_strings": [text],
-    }
 
 
 WORKS = [
@@ -41,6 +31,7 @@ WORKS = [
 
 
 def organization(ror: str, name: str, *countries: str):
+    """An organisation of ROR with a place in each of these countries."""
     record = {
         "id": ror,
         "names": [{"value": name, "types": ["ror_display"]}],
@@ -59,18 +50,19 @@ REGISTRY = {
     for one in (
         organization(ROR_OF_NOBODY, "Zanthor College", "BR"),
         organization(ROR_OF_IT, "Istituto di Quiblia", "IT"),
-        *(
-            organization(f"0{n:06d}99", f"Somewhere {n} University", "US") for n in range(300)
-        ),  # words that tell are rare
+        # among many: only a word that is rare tells an organisation
+        *(organization(f"0{n:06d}99", f"Somewhere {n} University", "US") for n in range(300)),
     )
 }
 
 
 def correction(kind: str, key: str, country: str) -> Override:
+    """A correction as a user writes it."""
     return Override(kind, key, country, "reviewed", "a letter", date(2026, 1, 1))
 
 
 def correct(settings, *overrides: Override):
+    """What `collab override apply` does with a file of these corrections."""
     with Warehouse.open(settings) as warehouse:
 
         def change(conn):
@@ -81,6 +73,7 @@ def correct(settings, *overrides: Override):
 
 
 def update_ror(settings, organizations=REGISTRY):
+    """What `collab ror update` does with a dump of these organisations."""
     with Warehouse.open(settings) as warehouse:
 
         def change(conn):
@@ -90,6 +83,7 @@ def update_ror(settings, organizations=REGISTRY):
 
 
 def decided(settings, work_id: int) -> list[tuple]:
+    """Of each affiliation of a work (country, its source, the rule, the words that decided)."""
     columns = ("country", "country_source", "rule", "evidence")
     of = t.affiliation.c
     query = sa.select(*(of[name] for name in columns)).where(of.work_id == work_id).order_by(of.position, of.seq)

@@ -26,10 +26,20 @@ from tasks.storage.warehouse import Warehouse
 
 STARTED = datetime(2026, 1, 1)
 URL = "https://openalex.org/"
+CATEGORIES = ("new", "updated", "unchanged", "superseded", "out_of_scope", "quarantined")  # of fetched records
 IGNORED = {"batch_id"}  # which batch wrote a row depends on how versions were grouped
 
 
+def topic(identifier: str, subfield: int) -> dict[str, Any]:
+    """A topic of a work, in its subfield."""
+    return {"id": f"{URL}{identifier}", "subfield": {"id": f"{URL}subfields/{subfield}"}}
+
+
+OFF_TOPIC = topic("T11276", 2105)  # which no rule of AI admits
+
+
 def institution(country: str | None, number: int | None = None, **more: Any) -> dict[str, Any]:
+    """An institution with a number of its own for each country, unless one is given; keyword arguments replace keys."""
     identifier = number if number is not None else 1 + sum(ord(c) * 256**at for at, c in enumerate(country or "none"))
     return {
         "id": f"{URL}I{identifier}",
@@ -60,6 +70,32 @@ def author(*countries: str | None, strings: Sequence[str] | None = None, corresp
     }
 
 
+def author_at(**more: Any) -> dict[str, Any]:
+    """An author at an institution in the US; keyword arguments replace or add keys of the institution."""
+    made = author("US")
+    made["institutions"][0] |= more
+    made["affiliations"][0]["institution_ids"] = [made["institutions"][0]["id"]]
+    return made
+
+
+def linked(text: str, *institutions: dict[str, Any]) -> dict[str, Any]:
+    """An author with one address that these institutions are linked to."""
+    ids = [one["id"] for one in institutions]
+    return author() | {
+        "institutions": list(institutions),
+        "affiliations": [{"raw_affiliation_string": text, "institution_ids": ids}],
+        "raw_affiliation_strings": [text],
+    }
+
+
+def inverted(text: str) -> dict[str, list[int]]:
+    """An abstract as OpenAlex has it: the places of each word."""
+    index: dict[str, list[int]] = {}
+    for at, word in enumerate(text.split()):
+        index.setdefault(word, []).append(at)
+    return index
+
+
 def work(
     number: int, authors: Sequence[dict[str, Any]] | None = None, *, updated: str = "2026-01-01T00:00:00", **more: Any
 ) -> dict[str, Any]:
@@ -75,8 +111,8 @@ def work(
         "is_retracted": False,
         "cited_by_count": 1,
         "authorships": [author("US"), author("CN")] if authors is None else list(authors),
-        "primary_topic": {"id": f"{URL}T10028", "subfield": {"id": f"{URL}subfields/1702"}},
-        "topics": [{"id": f"{URL}T10028", "subfield": {"id": f"{URL}subfields/1702"}}],
+        "primary_topic": topic("T10028", 1702),
+        "topics": [topic("T10028", 1702)],
         "referenced_works": [f"{URL}W1", f"{URL}W2"],
         "abstract_inverted_index": None,
         "updated_date": updated,
@@ -84,6 +120,7 @@ def work(
 
 
 def line(record: Mapping[str, Any] | bytes) -> bytes:
+    """A record as a line of a file."""
     return record if isinstance(record, bytes) else json.dumps(record).encode()
 
 
@@ -154,6 +191,12 @@ def contents(
     return found
 
 
+def adds_up(batch: Mapping[str, Any]) -> bool:
+    """Whether every record and every deletion of a batch is in one category."""
+    is_whole = batch["fetched"] == sum(batch[name] for name in CATEGORIES)
+    return bool(is_whole and batch["listed"] == batch["applied"] + batch["absent"])
+
+
 def prove(conn: sa.Connection) -> None:
     """Fail on any difference that `collab verify` finds."""
     assert [finding for finding in verify(conn) if finding.differences] == []
@@ -167,7 +210,14 @@ def proven(settings: Settings) -> dict[str, list[tuple[Any, ...]]]:
         return contents(warehouse)
 
 
+def stored(settings: Settings) -> set[int]:
+    """Numbers of the works that a warehouse holds."""
+    with Warehouse.open(settings) as warehouse:
+        return {row["work_id"] for row in rows(warehouse, sa.select(t.work.c.work_id))}
+
+
 def rows(warehouse: Warehouse, query: sa.Select[Any]) -> list[dict[str, Any]]:
+    """Rows of a query by column name."""
     with warehouse.reading() as conn:
         return [dict(row) for row in conn.execute(query).mappings()]
 

@@ -50,3 +50,16 @@ def read(atlas: duckdb.DuckDBPyConnection, query: str) -> list[dict[str, Any]]:
     found = atlas.execute(query)
     names = [column[0] for column in found.description]
     return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+
+
+def countries(**papers: tuple[int, int, int]) -> list[dict[str, Any]]:
+    """Rows of country_year: of each territory papers, international papers, links."""
+    return [
+        {"territory": code, "papers": n, "papers_international": i, "links": links, "fractional": Decimal(n)}
+        for code, (n, i, links) in papers.items()
+    ]
+
+
+def pair(a: str, b: str, papers: int, **more) -> dict[str, Any]:
+    """A row of pair_year."""
+    return {"territory_a": a, "territory_b": b, "papers": papers} | more

@@ -16,6 +16,7 @@ from uuid import uuid4
 import sqlalchemy as sa
 
 from tasks.storage.layout import SCHEMAS
+from tests.debian import Missing, install
 
 PACKAGE = "postgresql"
 USER = "postgres"
@@ -35,10 +36,6 @@ KNOWS_CZECH = """SELECT current_setting('server_version_num')::int >= 150000
     AND EXISTS (SELECT 1 FROM pg_collation WHERE collprovider = 'i')"""
 
 
-class Missing(Exception):
-    """Why there is no server."""
-
-
 def binaries() -> Path:
     """Folder of the PostgreSQL programs; installed as a Debian package where that is possible.
 
@@ -46,10 +43,8 @@ def binaries() -> Path:
         Missing: there are none and they cannot be installed.
     """
     found = _find()
-    if found is None and os.geteuid() == 0 and shutil.which("apt-get"):
-        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        for command in (["update"], ["install", "--yes", "--no-install-recommends", PACKAGE]):
-            subprocess.run(["apt-get", *command], env=environment, capture_output=True, timeout=600, check=False)
+    if found is None:
+        install(PACKAGE)
         found = _find()
     if found is None:
         raise Missing("no PostgreSQL: initdb is not on this machine, and could not be installed")
@@ -98,10 +93,12 @@ class PostgresServer(AbstractContextManager["PostgresServer"]):
     def new_database(self, like: str | None = None) -> str:
         """URL of a new database, empty or a copy of one that nobody is connected to."""
         name = f"t{uuid4().hex[:12]}"
-        _run(
-            self.url(), f"CREATE DATABASE {name} " + (f"TEMPLATE {sa.make_url(like).database}" if like else self._order)
-        )
+        self.execute(f"CREATE DATABASE {name} " + (f"TEMPLATE {sa.make_url(like).database}" if like else self._order))
         return self.url(name)
+
+    def execute(self, statement: str) -> None:
+        """Run a statement as the owner of the server, outside a transaction."""
+        _run(self.url(), statement)
 
     def __exit__(self, *exc: object) -> None:
         self.stop("immediate")
@@ -183,6 +180,7 @@ def _run(url: str | sa.URL, statement: str) -> None:
 
 
 def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on."""
     with closing(socket.socket()) as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import fnmatch
 import re
 import subprocess
 import sys
@@ -10,16 +11,16 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
-import typer.main
 
-from flows.cli import app
 from tasks.releases.dictionary import render_dictionary
+from tests.commands import options
 
 ROOT = Path(__file__).resolve().parents[1]
 MODULES = sorted(
     path.relative_to(ROOT) for package in ("schemas", "tasks", "flows") for path in (ROOT / package).rglob("*.py")
 )
 LAYERS = {"schemas": {"schemas"}, "tasks": {"schemas", "tasks"}, "flows": {"schemas", "tasks", "flows"}}
+TESTS = sorted(path.relative_to(ROOT) for path in (ROOT / "tests").rglob("*.py"))
 PURE = [path for path in MODULES if path.parts[0] == "schemas" or path.stem in ("parse", "parsed", "locate")]
 CLIENTS = {"requests", "httpx", "urllib", "http", "socket", "aiohttp", "fsspec", "s3fs", "boto3", "apprise"}
 DOCUMENTS = ["README.md", "schemas/README.md", "deployments/README.md", "DECISIONS.md"]
@@ -107,10 +108,27 @@ def test_pure_modules_import_no_prefect(path):
     assert "prefect" not in imports(path)
 
 
-@pytest.mark.parametrize("path", MODULES, ids=str)
-def test_modules_are_small(path):
-    if path != Path("schemas/tables.py"):  # a declaration, however long
-        assert len((ROOT / path).read_text().splitlines()) <= 450
+def test_modules_are_small():
+    lines = {path: len((ROOT / path).read_text().splitlines()) for path in (*MODULES, *TESTS)}
+    del lines[Path("schemas/tables.py")]  # a declaration, however long
+    assert {path: count for path, count in lines.items() if count > 450} == {}
+
+
+def test_what_several_tests_need_is_in_no_module_of_tests():
+    """Imported from one, a fixture or a test would run under two names, and nobody would look for it there."""
+    taken = {name for path in TESTS for name in imported(path)}
+    assert [name for name in sorted(taken) if re.match(r"tests\..*\b(test_\w+|conftest)\b", name)] == []
+
+
+def test_the_map_of_the_tests_names_what_there_is():
+    text = (ROOT / "tests" / "README.md").read_text()
+    modules = {path.stem for path in TESTS}
+    named = set(re.findall(r"\btest_\w+\b\*?", text))
+    assert {name for name in named if not fnmatch.filter(modules, name)} == set()
+    helpers = {path.name.removesuffix(".py") for path in (ROOT / "tests").iterdir() if path.name[0] not in "._"}
+    helpers -= {"conftest", "test_structure", "README.md", "unit", "integration", "faults", "ui", "bench"}
+    table = "".join(re.findall(r"^\|(.*?)\|", text.partition("## Helpers")[2], re.MULTILINE))
+    assert set(re.findall(r"`(\w+)`", table)) | {"replay"} == helpers
 
 
 def test_flows_do_not_shadow_packages():
@@ -127,22 +145,10 @@ def test_the_data_dictionary_is_fresh():
     assert (ROOT / "schemas" / "DICTIONARY.md").read_text() == render_dictionary(), "run `make dictionary`"
 
 
-def commands() -> dict[str, set[str]]:
-    """Commands of `collab` and their options."""
-    group = typer.main.get_command(app)
-    found = {}
-    for name, command in group.commands.items():
-        for path, leaf in [(f"{name} {sub}", c) for sub, c in getattr(command, "commands", {}).items()] or [
-            (name, command)
-        ]:
-            found[path] = {option for parameter in leaf.params for option in parameter.opts}
-    return found
-
-
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_documented_commands_exist(document):
     text = (ROOT / document).read_text()
-    known = commands()
+    known = options()
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"`make ([a-z]+)`", text)) <= targets
     for found in re.findall(
@@ -175,7 +181,7 @@ def anchors(text: str) -> set[str]:
 
 def test_every_command_is_documented():
     text = "".join((ROOT / document).read_text() for document in ("README.md", "schemas/README.md"))
-    assert [name for name in commands() if f"collab {name}" not in text] == []
+    assert [name for name in options() if f"collab {name}" not in text] == []
 
 
 def test_no_lock_or_file_names_an_address_of_a_registry():

@@ -1,4 +1,7 @@
-"""Runs that are killed with SIGKILL. A fork server imports everything once, so that a killed run costs seconds."""
+"""Runs that are killed with SIGKILL. A fork server imports everything once, so that a killed run costs seconds.
+
+COLLAB_TEST_KILLS says how many kills the tests share, COLLAB_TEST_SEED at which moments they come.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,8 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
+KILLS, SEED = int(os.environ.get("COLLAB_TEST_KILLS", "200")), int(os.environ.get("COLLAB_TEST_SEED", "2"))
+REST_OF_A_NIGHT = 0.25  # chance that a run is left alone after a kill: then everything is looked at
 START = multiprocessing.get_context("forkserver")
 START.set_forkserver_preload(["great_expectations", "flows.cli", "tests.factory"])
 

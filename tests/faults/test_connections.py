@@ -8,9 +8,8 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import urllib.request
-from pathlib import Path
+from functools import partial
 
 import pytest
 import sqlalchemy as sa
@@ -20,14 +19,15 @@ import tasks.batches.batch as batches
 from schemas.errors import ConnectionLost, SourceError
 from tasks.night import Night
 from tests.factory import run
-from tests.faults.conftest import of_api
-from tests.faults.promises import promises_hold
+from tests.faults.homes import of_api
+from tests.faults.processes import collab
+from tests.faults.promises import twice_is_once
 from tests.nights import TODAY, night
 from tests.replay import Faults
 from tests.servers import free_port
+from tests.waiting import wait
 
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).resolve().parents[2]
 ON_POSTGRESQL = pytest.mark.parametrize(
     "engine", [pytest.param("postgresql", marks=pytest.mark.postgresql)], indirect=True
 )
@@ -61,9 +61,7 @@ def test_postgresql_is_stopped_and_started_in_the_middle_of_a_load(
     done = in_the_middle(monkeypatch, restart)
     run(settings)
     assert len(done) == 2
-    found = promises_hold(settings)
-    run(settings)
-    assert promises_hold(settings) == found == undisturbed
+    twice_is_once(settings, undisturbed)
     said = next(record.getMessage() for record in caplog.records if "trying again" in record.getMessage())
     survived(f"PostgreSQL restarted ({mode}) while loading", said, "by itself", 2)
 
@@ -82,9 +80,7 @@ def test_postgresql_stays_away(home_of, undisturbed, snapshot, postgres, monkeyp
         finally:
             postgres.start()
     run(settings)
-    found = promises_hold(settings)
-    run(settings)
-    assert promises_hold(settings) == found == undisturbed
+    twice_is_once(settings, undisturbed)
     survived("PostgreSQL stopped while loading, and away for long", caught.value, "start it, run again")
 
 
@@ -101,9 +97,7 @@ def test_backends_are_terminated(home_of, undisturbed, snapshot, monkeypatch, ca
 
     assert in_the_middle(monkeypatch, terminate) == []
     run(settings)
-    found = promises_hold(settings)
-    run(settings)
-    assert promises_hold(settings) == found == undisturbed
+    twice_is_once(settings, undisturbed)
     said = next(record.getMessage() for record in caplog.records if "trying again" in record.getMessage())
     survived("connection to PostgreSQL cut while loading", said, "by itself", 2)
 
@@ -115,9 +109,7 @@ def test_the_api_hangs_up_in_the_middle_of_a_page(home_of, undisturbed_api, api,
     night(settings, TODAY)
     faulty = sum(call.fault is not None for call in server.calls)
     assert faulty > 2
-    found = promises_hold(settings)
-    night(settings, TODAY)
-    assert promises_hold(settings) == found == undisturbed_api
+    twice_is_once(settings, undisturbed_api, partial(night, today=TODAY))
     what = {"reset": "connection reset", "cut_body": "page cut half-way"}[kind]
     survived(f"API: {what}", "nothing: it asked again", "by itself", faulty)
 
@@ -129,28 +121,17 @@ def test_the_api_hangs_up_for_long(home_of, undisturbed_api, api, survived):
         night(settings, TODAY)
     settings = settings.model_copy(update={"openalex_url": good.url})
     night(settings, TODAY)
-    found = promises_hold(settings)
-    night(settings, TODAY)
-    assert promises_hold(settings) == found == undisturbed_api
+    twice_is_once(settings, undisturbed_api, partial(night, today=TODAY))
     survived("API away for long", caught.value, "run again")
 
 
-def collab(settings, *arguments: object, **environment: str) -> subprocess.Popen:
-    """The command in a process of its own."""
-    named = {
-        "COLLAB_HOME": settings.home,
-        "COLLAB_SCOPE": settings.scope,
-        "COLLAB_WORKERS": 1,
-        "COLLAB_BATCH_WORKS": settings.batch_works,
-        "COLLAB_SNAPSHOT": settings.snapshot,
-        "COLLAB_WAREHOUSE_URL": settings.warehouse_url or "",
-        "PYTHONPATH": ROOT,
-    }
-    environment = {**os.environ, **{name: str(value) for name, value in named.items()}, **environment}
-    command = [sys.executable, "-m", "flows.cli", *map(str, arguments)]
-    return subprocess.Popen(
-        command, env=environment, cwd=settings.home.parent, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+def answers(url: str) -> bool:
+    """Whether a server answers there."""
+    try:
+        with urllib.request.urlopen(url, timeout=2):
+            return True
+    except OSError:
+        return False
 
 
 def test_the_server_of_prefect_is_killed_during_a_run(home_of, undisturbed, snapshot, tmp_path, survived):
@@ -170,13 +151,14 @@ def test_the_server_of_prefect_is_killed_during_a_run(home_of, undisturbed, snap
         start_new_session=True,
     )
     try:
-        wait_for(f"http://127.0.0.1:{port}/api/health")
+        wait(partial(answers, f"http://127.0.0.1:{port}/api/health"), 240, "the server of Prefect", pause=0.5)
         night_run = collab(settings, "run", **environment)
-        deadline = time.monotonic() + 300
-        while not list(settings.landing.glob("*/*/manifest.json")):
+
+        def has_landed() -> bool:
             assert night_run.poll() is None, night_run.stdout.read()
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+            return any(settings.landing.glob("*/*/manifest.json"))
+
+        wait(has_landed, 300, "a landing", pause=0.05)
     finally:
         os.killpg(server.pid, signal.SIGKILL)  # the group of this server alone
         server.wait()
@@ -188,18 +170,5 @@ def test_the_server_of_prefect_is_killed_during_a_run(home_of, undisturbed, snap
     rest = collab(settings, "run", "--no-prefect")
     assert rest.communicate(timeout=500) is not None
     assert rest.returncode == 0
-    found = promises_hold(settings)
-    run(settings)
-    assert promises_hold(settings) == found == undisturbed
+    twice_is_once(settings, undisturbed)
     survived("server of Prefect killed during a run", last, "run again, with --no-prefect")
-
-
-def wait_for(url: str) -> None:
-    deadline = time.monotonic() + 240
-    while True:
-        try:
-            with urllib.request.urlopen(url, timeout=2):
-                return
-        except OSError:
-            assert time.monotonic() < deadline, f"{url} does not answer"
-            time.sleep(0.5)

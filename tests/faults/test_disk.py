@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
 
 import tasks.batches.batch as batches
 import tasks.landing.intake as intake
@@ -21,8 +20,8 @@ from tasks.landing.land import WORKS
 from tasks.releases.publish import publish
 from tasks.storage.warehouse import Warehouse
 from tests.factory import run
-from tests.faults.conftest import is_root, of_api
-from tests.faults.promises import promises_hold
+from tests.faults.homes import of_api
+from tests.faults.promises import promises_hold, twice_is_once
 from tests.nights import TODAY, night
 from tests.servers import USER
 
@@ -82,9 +81,7 @@ def test_the_disk_is_full(home_of, undisturbed, snapshot, monkeypatch, survived,
                 run(settings)
         (settings.home / "filler").unlink()
         run(settings)
-        found = promises_hold(settings)
-        run(settings)
-        assert promises_hold(settings) == found == undisturbed
+        twice_is_once(settings, undisturbed)
     survived(f"disk full while {step}", caught.value, "free space, run again")
 
 
@@ -105,26 +102,18 @@ def test_the_disk_is_full_while_duckdb_writes(home_of, undisturbed, snapshot, mo
                 run(settings)
         (settings.home / "filler").unlink()
         run(settings)
-        found = promises_hold(settings)
-        run(settings)
-        assert promises_hold(settings) == found == undisturbed
+        twice_is_once(settings, undisturbed)
     survived(f"disk full while DuckDB commits, {left:,} bytes left", caught.value, "free space, run again")
 
 
 @pytest.mark.parametrize("engine", [pytest.param("postgresql", marks=pytest.mark.postgresql)], indirect=True)
-def test_the_disk_of_postgresql_is_full(home_of, undisturbed, snapshot, tmp_path, postgres, monkeypatch, survived):
+def test_the_disk_of_postgresql_is_full(home_of, undisturbed, snapshot, postgres, monkeypatch, survived):
     place = postgres.folder / "space"
     with small_disk(place, 60):
         shutil.chown(place, USER, USER)
         home = home_of(snapshot=str(snapshot))
-        for statement in (
-            f"CREATE TABLESPACE small LOCATION '{place}'",
-            f"ALTER DATABASE {home.url.database} SET TABLESPACE small",
-        ):
-            with sa.create_engine(
-                sa.make_url(postgres.url()).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT"
-            ).connect() as conn:
-                conn.exec_driver_sql(statement)
+        postgres.execute(f"CREATE TABLESPACE small LOCATION '{place}'")
+        postgres.execute(f"ALTER DATABASE {home.url.database} SET TABLESPACE small")
         real = batches.load_works
 
         def full(*args, **more):
@@ -139,21 +128,16 @@ def test_the_disk_of_postgresql_is_full(home_of, undisturbed, snapshot, tmp_path
                 run(home)
         (place / "filler").unlink()
         run(home)
-        found = promises_hold(home)
-        run(home)
-        assert promises_hold(home) == found == undisturbed
-        with sa.create_engine(
-            sa.make_url(postgres.url()).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT"
-        ).connect() as conn:
-            conn.exec_driver_sql(f"DROP DATABASE {home.url.database} WITH (FORCE)")
-            conn.exec_driver_sql("DROP TABLESPACE small")
+        twice_is_once(home, undisturbed)
+        postgres.execute(f"DROP DATABASE {home.url.database} WITH (FORCE)")
+        postgres.execute("DROP TABLESPACE small")
     survived("disk of the database full while loading", caught.value, "free space, run again")
 
 
 @contextmanager
 def read_only(folder: Path) -> Iterator[None]:
     """A folder that even root may not write."""
-    if not is_root():
+    if os.geteuid() != 0:
         pytest.skip("only root can mount a folder read-only")
     for command in (["--bind", str(folder), str(folder)], ["-o", "remount,ro,bind", str(folder)]):
         done = subprocess.run(["mount", *command], capture_output=True, check=False)
@@ -181,9 +165,7 @@ def test_a_folder_is_read_only(home_of, undisturbed, snapshot, survived, place, 
     with read_only(folder), pytest.raises(expected, match=message if expected is error else r"-> ") as caught:
         run(settings)
     run(settings)
-    found = promises_hold(settings)
-    run(settings)
-    assert promises_hold(settings) == found == undisturbed
+    twice_is_once(settings, undisturbed)
     survived(f"read-only folder: {'home' if place == '.' else place}", caught.value, "mend it, run again")
 
 
@@ -235,9 +217,7 @@ def test_a_landed_file_is_damaged(
     assert str(landed.parent) in str(caught.value)
     shutil.rmtree(landed.parent)
     go(settings)
-    found = promises_hold(settings)
-    go(settings)
-    assert promises_hold(settings) == found == expected
+    twice_is_once(settings, expected, go)
     what = {flip: "a byte flipped", cut: "cut", Path.unlink: "gone"}[damage]
     survived(f"landed {file} of {source} {what}", caught.value, "remove the folder, run again")
 

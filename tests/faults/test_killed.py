@@ -6,7 +6,6 @@ four share (200), COLLAB_TEST_SEED at which moments. The children run the steps 
 
 from __future__ import annotations
 
-import os
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -17,14 +16,13 @@ import pytest
 
 from schemas.settings import load_settings
 from tests.factory import run
-from tests.faults.conftest import of_api
-from tests.faults.kills import was_killed
+from tests.faults.homes import of_api
+from tests.faults.kills import KILLS, REST_OF_A_NIGHT, SEED, was_killed
 from tests.faults.promises import promises_hold
 from tests.nights import TODAY, night
+from tests.real import snapshot_in
 
 UNTIL = date(2025, 2, 28)
-KILLS, SEED = int(os.environ.get("COLLAB_TEST_KILLS", "200")), int(os.environ.get("COLLAB_TEST_SEED", "2"))
-REST_OF_A_NIGHT = 0.25  # chance that a run is left alone after a kill: then everything is looked at
 
 
 def from_snapshot(values: dict[str, object]) -> None:
@@ -75,14 +73,14 @@ def values_in(folder: Path, database: Callable[[], str | None] = lambda: None, *
     return values
 
 
-def snapshot_in(shared: Path) -> dict[str, object]:
-    return {"snapshot": str(shared / "openalex" / "snapshot"), "batch_works": 150}  # several transactions a run
+def of_real_works(shared: Path) -> dict[str, object]:
+    return {"snapshot": str(snapshot_in(shared)), "batch_works": 150}  # several transactions a run
 
 
 @pytest.mark.long
 def test_kills_end_in_the_same_tables(shared, tmp_path):
     """Five; the slow suite kills the same run 50 times."""
-    survive(5, from_snapshot, values_in(tmp_path, **snapshot_in(shared)), seed=1, ends=1)
+    survive(5, from_snapshot, values_in(tmp_path, **of_real_works(shared)), seed=1, ends=1)
 
 
 @pytest.mark.slow
@@ -90,7 +88,7 @@ def test_kills_end_in_the_same_tables(shared, tmp_path):
 def test_kills_at_random_moments(request, tmp_path, database, api, survived, source):
     share = max(KILLS // 4, 1)
     if source == "snapshot":
-        more = snapshot_in(request.getfixturevalue("shared"))
+        more = of_real_works(request.getfixturevalue("shared"))
         survive(share, from_snapshot, values_in(tmp_path, database, **more), SEED)
     else:
         survive(share, from_api, values_in(tmp_path, database, **of_api(api()), batch_works=30), SEED)

@@ -21,10 +21,9 @@ from schemas import tables as t
 from schemas.settings import load_settings
 from tasks.storage.warehouse import Warehouse
 from tests.factory import rows, run
-from tests.faults.conftest import DAYS
-from tests.faults.kills import was_killed
+from tests.faults.homes import DAYS
+from tests.faults.kills import KILLS, REST_OF_A_NIGHT, SEED, was_killed
 from tests.faults.promises import promises_hold
-from tests.faults.test_killed import KILLS, REST_OF_A_NIGHT, SEED
 
 Values = dict[str, Any]
 

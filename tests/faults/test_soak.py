@@ -21,8 +21,7 @@ from tasks.night import Night
 from tasks.storage.warehouse import Warehouse
 from tests.factory import author, contents, prove, work
 from tests.faults.kills import was_killed
-from tests.nights import KEY
-from tests.replay import Faults, ReplayServer
+from tests.replay import KEY, Faults, ReplayServer
 
 FIRST, LAST = date(2024, 1, 1), date(2024, 6, 30)
 COUNTRIES = ("US", "CN", "DE", "IN", "GB")

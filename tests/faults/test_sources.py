@@ -17,11 +17,11 @@ from schemas import tables as t
 from schemas.errors import GateStopped, SourceError
 from tasks.storage.warehouse import Warehouse, utc_now
 from tasks.upkeep.status import read_status
-from tests.factory import author, contents, counts, rows, run, work, write_snapshot
-from tests.faults.conftest import of_api
-from tests.faults.promises import promises_hold
-from tests.faults.test_connections import collab
-from tests.nights import TODAY, dated, night, stored
+from tests.factory import author, contents, counts, rows, run, stored, work, write_snapshot
+from tests.faults.homes import of_api
+from tests.faults.processes import collab
+from tests.faults.promises import promises_hold, twice_is_once
+from tests.nights import TODAY, dated, night
 
 pytestmark = pytest.mark.slow
 
@@ -194,7 +194,7 @@ def contents_of(settings) -> dict:
         return contents(warehouse)
 
 
-@pytest.mark.parametrize("jumps", [(-1, 0, 0), (365, 0, 0), (0, 365, 0), (0, -1, 1)])
+@pytest.mark.parametrize("jumps", [(-1, 0, 0), (365, 0, 0), (0, 365, 0), (0, -1, 1)], ids=str)  # days, by night
 def test_the_clock_jumps(tmp_path, home_of, monkeypatch, survived, jumps):
     whole = home_of("whole", snapshot=str(write_snapshot(tmp_path / "usual", usual(3))))
     run(whole)
@@ -218,7 +218,7 @@ def test_the_clock_jumps(tmp_path, home_of, monkeypatch, survived, jumps):
     )
 
 
-def test_two_workers_pick_up_the_same_run(tmp_path, home_of, undisturbed, engine, snapshot, survived):
+def test_two_workers_pick_up_the_same_run(home_of, undisturbed, engine, snapshot, survived):
     settings = home_of(snapshot=str(snapshot))
     both = [collab(settings, "run", "--no-prefect") for _ in range(2)]
     said = [worker.communicate(timeout=500)[0] for worker in both]
@@ -227,8 +227,6 @@ def test_two_workers_pick_up_the_same_run(tmp_path, home_of, undisturbed, engine
     refusal = next((out for out, worker in zip(said, both, strict=True) if worker.returncode), "")
     if refusal:
         assert "is in use by another process -> wait for that run to end" in refusal
-    found = promises_hold(settings)
-    run(settings)
-    assert promises_hold(settings) == found == undisturbed
+    twice_is_once(settings, undisturbed)
     line = (refusal.strip().splitlines() or ["nothing: they took turns"])[-1]
     survived("two workers at the same run", line, "the other worker did all of it" if refusal else "by itself")

@@ -11,18 +11,16 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from typer.testing import CliRunner
 
-import flows.cli
 from schemas import tables as t
 from schemas.settings import Settings, load_settings
 from tasks.batches.undo import release
 from tasks.storage.warehouse import Warehouse
+from tests.commands import invoke
 from tests.factory import contents, rows, run
-from tests.faults.conftest import DAYS
-from tests.faults.kills import START
+from tests.faults.homes import DAYS
+from tests.faults.kills import SEED, START
 from tests.faults.promises import promises_hold
-from tests.faults.test_killed import SEED
 
 ROUNDS = int(os.environ.get("COLLAB_TEST_ROUNDS", "8"))
 FIRST, *_, LAST = DAYS
@@ -48,9 +46,7 @@ def collab(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, str]]:
     def call(values: dict[str, Any], *arguments: str) -> tuple[int, str]:
         for name, value in values.items():
             monkeypatch.setenv(f"COLLAB_{name.upper()}", str(value))
-        result = CliRunner().invoke(flows.cli.app, list(arguments))
-        if result.exception and not isinstance(result.exception, SystemExit):
-            raise result.exception
+        result = invoke(*arguments)
         return result.exit_code, result.output
 
     return call

@@ -5,24 +5,28 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
 import duckdb
 import pytest
 import sqlalchemy as sa
-from typer.testing import CliRunner
 
-import flows.cli
+import tasks.batches.batch as batches
+from schemas.fields import Definitions
 from schemas.settings import Settings, load_settings
 from tasks.storage import definitions
 from tasks.storage.engines.duckdb import DuckDB
 from tasks.storage.warehouse import Warehouse
 from tests import countries
-from tests.factory import author, run, work, write_snapshot
-from tests.nights import KEY, WORKS
-from tests.replay import ReplayServer
-from tests.servers import CitusCluster, Missing, PostgresServer
+from tests.arrivals import plain_gates, reject_by_year
+from tests.commands import invoke
+from tests.definitions import put_definitions
+from tests.factory import author, counts, run, work, write_snapshot
+from tests.real import RECORDS, WORKS, snapshot_in
+from tests.replay import KEY, ReplayServer
+from tests.servers import CitusCluster
 
 CITUS = "COLLAB_TEST_CITUS_URL"
 ENGINES = (
@@ -55,17 +59,8 @@ def _engine_of(item: pytest.Item) -> str:
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresServer]:
-    try:
-        server = PostgresServer()
-    except Missing as why:
-        pytest.skip(str(why))
-    with server:
-        yield server
-
-
-@pytest.fixture(scope="session")
 def citus() -> Iterator[CitusCluster]:
+    """The Citus coordinator that COLLAB_TEST_CITUS_URL names."""
     if not os.environ.get(CITUS):
         pytest.skip(f"{CITUS} is not set: no Citus coordinator to run on")
     with CitusCluster(os.environ[CITUS]) as cluster:
@@ -168,6 +163,19 @@ def _give_back(give_back: Callable[[Path], None], databases: dict[Path, str]) ->
         give_back(home)
 
 
+@pytest.fixture
+def fast_rules(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rules and gates without Great Expectations (tests/arrivals.py)."""
+    monkeypatch.setattr(batches, "validate_staged", reject_by_year)
+    monkeypatch.setattr(batches, "check_gates", plain_gates)
+
+
+@pytest.fixture
+def redefine(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Definitions], Definitions]], None]:
+    """Puts other definitions of fields in the place of ours (tests/definitions.py)."""
+    return partial(put_definitions, monkeypatch)
+
+
 @pytest.fixture(scope="session")
 def prefect_server() -> Iterator[None]:
     """Prefect's test server: starting it takes many seconds."""
@@ -178,21 +186,9 @@ def prefect_server() -> Iterator[None]:
 
 
 @pytest.fixture
-def api():
-    """Replay servers, closed at the end."""
-    opened = []
-
-    def make(works=WORKS, **more) -> ReplayServer:
-        opened.append(ReplayServer(works, **more))
-        return opened[-1].__enter__()
-
-    yield make
-    for server in opened:
-        server.__exit__(None, None, None)
-
-
-@pytest.fixture
 def settings_of(settings_for) -> Callable[..., Settings]:
+    """Settings of a quick client of a replay, of scope ai; keyword arguments as in Settings."""
+
     def make(server: ReplayServer, **more) -> Settings:
         quick = {"openalex_rate": 50, "openalex_wait": 0, "openalex_timeout": 5, "scope": "ai"}
         return settings_for(**{**quick, "openalex_url": server.url, "openalex_api_key": KEY, **more})
@@ -201,17 +197,20 @@ def settings_of(settings_for) -> Callable[..., Settings]:
 
 
 @pytest.fixture
-def collab(tmp_path, monkeypatch) -> Callable[..., tuple[int, str]]:
-    """Runs a command in this process; returns (exit code, what it printed)."""
+def home(tmp_path, monkeypatch) -> Path:
+    """A new home for commands and flows, by their environment: of all works, in one process."""
     monkeypatch.setenv("COLLAB_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("COLLAB_SCOPE", "all")
     monkeypatch.setenv("COLLAB_WORKERS", "1")
-    runner = CliRunner()
+    return tmp_path / "home"
 
-    def call(*args: object) -> tuple[int, str]:
-        result = runner.invoke(flows.cli.app, [str(arg) for arg in args])
-        if result.exception and not isinstance(result.exception, SystemExit):
-            raise result.exception
+
+@pytest.fixture
+def collab(home) -> Callable[..., tuple[int, str]]:
+    """Runs a command in this process; returns (exit code, what it printed)."""
+
+    def call(*args: object, **more: object) -> tuple[int, str]:
+        result = invoke(*args, **more)
         return result.exit_code, result.output
 
     return call
@@ -245,3 +244,13 @@ def country_works(tmp_path, settings_for, engine, request) -> Settings:
         return made
     shutil.copytree(request.getfixturevalue("loaded_countries"), tmp_path, dirs_exist_ok=True, symlinks=True)
     return settings_for(tmp_path / "s")
+
+
+@pytest.fixture(scope="session")
+def real_works(engine, shared, tmp_path_factory) -> Settings:
+    """Settings of a warehouse that holds the real records, published: all partitions in one run. Whoever runs another
+    night on it must leave it as it is."""
+    home = tmp_path_factory.mktemp(f"real-{engine}")
+    settings = load_settings(home=home, scope="all", workers=1, snapshot=str(snapshot_in(shared)))
+    assert counts(run(settings)) == {"fetched": RECORDS, "new": WORKS, "superseded": RECORDS - WORKS}
+    return settings

@@ -10,14 +10,15 @@ import pytest
 import sqlalchemy as sa
 
 from flows.progress import Lines
-from flows.steps import Summary, directly, run_night
+from flows.steps import RunRequest, Summary, directly, run_night, with_night
 from schemas import tables as t
 from schemas.errors import GateStopped, SourceError
 from tasks.batches import batch as batches
 from tasks.night import Night
 from tasks.storage.warehouse import Warehouse, utc_now
 from tasks.upkeep.status import read_status
-from tests.factory import author, contents, rows, run, work, write_snapshot
+from tests.commands import set_environment
+from tests.factory import author, contents, run, stored, work, write_snapshot
 
 DAYS = {f"2026-01-0{day}": [work(10 * day + n, [author("US"), author("DE")]) for n in range(3)] for day in (1, 2, 3)}
 
@@ -42,8 +43,7 @@ def steps_of(settings) -> list[str]:
 
 
 def days_stored(settings) -> set[int]:
-    with Warehouse.open(settings) as warehouse:
-        return {row["work_id"] // 10 for row in rows(warehouse, sa.select(t.work.c.work_id))}
+    return {number // 10 for number in stored(settings)}
 
 
 def damage(settings, day: str) -> None:
@@ -101,11 +101,8 @@ def test_what_is_wrong_with_the_next_window_waits_until_this_one_is_loaded(setti
 
 
 def test_the_run_is_told_to_have_failed_while_landing(settings, monkeypatch):
-    from flows.steps import RunRequest, with_night
-
     damage(settings, "2026-01-02")
-    for name in ("home", "scope", "workers", "snapshot", "batch_works"):
-        monkeypatch.setenv(f"COLLAB_{name.upper()}", str(getattr(settings, name)))
+    set_environment(monkeypatch, settings, "home", "scope", "workers", "snapshot", "batch_works")
     with pytest.raises(SourceError):
         with_night(run_night, directly, RunRequest())
     with Warehouse.open(settings) as warehouse, warehouse.reading() as conn:

@@ -8,10 +8,8 @@ from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
-from typer.testing import CliRunner
 
 import tasks.storage.warehouse
-from flows.cli import app
 from flows.orchestration.alerts import announced
 from flows.progress import Lines
 from flows.steps import Summary, directly
@@ -22,6 +20,7 @@ from tasks.night import Night
 from tasks.storage.warehouse import Warehouse, utc_now
 from tasks.upkeep.alerts import Growth, addresses, quarantine_growth, send
 from tests.alerts import TOKEN, Receiver
+from tests.commands import invoke
 from tests.factory import run, work, write_snapshot
 
 pytestmark = pytest.mark.engines("duckdb")
@@ -42,17 +41,17 @@ def test_an_alert_goes_to_the_webhook_and_to_every_mail_address(settings_for):
 def test_the_command_sends_and_says_in_one_line_what_went_wrong(monkeypatch):
     with Receiver() as receiver:
         monkeypatch.setenv("COLLAB_ALERT_WEBHOOK", receiver.webhook)
-        done = CliRunner().invoke(app, ["alert", "collab-nightly failed"])
+        done = invoke("alert", "collab-nightly failed")
         assert (done.exit_code, done.output) == (0, "sent by webhook\n")
         assert receiver.posted[0]["message"] == "collab-nightly failed"
     with Receiver(status=404) as receiver:
         monkeypatch.setenv("COLLAB_ALERT_WEBHOOK", receiver.webhook)
-        failed = CliRunner().invoke(app, ["alert", "x"])
+        failed = invoke("alert", "x")
         assert failed.exit_code == 1
         assert "error=404" in failed.output
         assert TOKEN not in failed.output
     monkeypatch.delenv("COLLAB_ALERT_WEBHOOK")
-    nobody = CliRunner().invoke(app, ["alert", "x"])
+    nobody = invoke("alert", "x")
     assert nobody.exit_code == UsageError.exit_code
     assert "there is nobody to alert -> set COLLAB_ALERT_WEBHOOK" in nobody.output
 
@@ -108,7 +107,7 @@ def test_the_quarantine_grows_by_what_a_run_left_there(tmp_path, settings_for):
             assert quarantine_growth(conn, before) == Growth(1, 0)
 
 
-def test_a_warehouse_that_another_run_has_open_is_waited_for(settings_for, monkeypatch, caplog):
+def test_a_warehouse_that_another_run_has_open_is_waited_for(settings_for, monkeypatch):
     monkeypatch.setattr(tasks.storage.warehouse, "SECONDS_BETWEEN_LOOKS", 0.2)
     settings = settings_for()
     Warehouse.open(settings).close()

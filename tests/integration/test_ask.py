@@ -5,13 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import duckdb
 import pytest
-from typer.testing import CliRunner
 
-import flows.cli
 from schemas.settings import Settings, load_settings
+from tests.commands import invoke
 from tests.factory import author, run, work, write_snapshot
 from tests.marts import put
 
@@ -53,9 +55,7 @@ def collab(home, monkeypatch):
     monkeypatch.setenv("COLLAB_HOME", str(home.home))
 
     def call(*args: object) -> tuple[int, str, str]:
-        result = CliRunner().invoke(flows.cli.app, [str(arg) for arg in args])
-        if result.exception and not isinstance(result.exception, SystemExit):
-            raise result.exception
+        result = invoke(*args)
         return result.exit_code, result.stdout, result.stderr
 
     return call
@@ -102,10 +102,13 @@ def test_partners_have_rank_and_interval(ask):
     ]
     us = rows[-1]
     assert (us["code"], us["low_n"]) == ("US", True)
-    # C_IN = 1 + 2 + 1, C_US = 6 + 2, T = 7 + 3 + 1
-    assert us["ric"] == pytest.approx((1 / 4) / ((8 - 1) / (11 - 4)))
+    links_in, links_us, links = 1 + 2 + 1, 6 + 2, 7 + 3 + 1  # of India, of the US, of all: by works of 2020 and 2021
+    assert us["ric"] == pytest.approx((1 / links_in) / ((links_us - 1) / (links - links_in)))
     assert us["ric_low"] < us["ric"] < us["ric_high"]
     assert rows[0]["ric"] is None  # Brazil has no other link
+
+
+def test_partners_year_by_year(ask):
     yearly = ask("partners", "--country", "IN", "--field", "all", "--from", 2020, "--to", 2021, "--per-year")
     assert (yearly[0]["year"], yearly[0]["partner"]) == (2020, "France")
     assert len(yearly) == 4
@@ -187,7 +190,7 @@ def test_an_empty_field_is_not_exported(collab, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_formats(collab):
+def test_an_answer_as_csv_and_as_a_table(collab):
     _, out, _ = collab("ask", "share", "--a", "US", "--b", "CN", "--policy", "iso", "--field", "all", "--format", "csv")
     (row, *_) = csv.DictReader(io.StringIO(out))
     assert (row["policy"], row["year"], row["papers"], row["of"]) == ("iso", "2020", "5", "8")
@@ -228,20 +231,27 @@ def test_bad_input_is_one_line(collab, args, said):
     assert "\x1b" not in err
 
 
-def test_without_a_release(collab, tmp_path, monkeypatch):
+def test_without_a_release_a_question_says_how_to_make_one(collab, tmp_path, monkeypatch):
     monkeypatch.setenv("COLLAB_HOME", str(tmp_path))
     code, _, err = collab("ask", "partners", "--country", "US")
     assert (code, err.count("\n")) == (2, 1)
     assert "-> `collab run` loads and publishes" in err
 
 
+@contextmanager
+def copy_of_release(home: Settings, folder: Path, *tables: str) -> Iterator[duckdb.DuckDBPyConnection]:
+    """The current release of another home, with these tables of ours; all that ours has is in its schema `new`."""
+    (folder / "published" / "current").mkdir(parents=True)
+    with duckdb.connect(str(folder / "published" / "current" / "atlas.duckdb")) as copy:
+        copy.execute(f"ATTACH '{home.published / 'current' / 'atlas.duckdb'}' AS new (READ_ONLY)")
+        for table in tables:
+            copy.execute(f"CREATE TABLE {table} AS FROM new.{table}")
+        yield copy
+
+
 def test_a_release_of_before_completeness_says_so(collab, home, tmp_path, monkeypatch):
-    folder = tmp_path / "published" / "current"
-    folder.mkdir(parents=True)
-    with duckdb.connect(str(folder / "atlas.duckdb")) as old:
-        old.execute(f"ATTACH '{home.published / 'current' / 'atlas.duckdb'}' AS new (READ_ONLY)")
-        for table in ("world_year", "country_year", "pair_year"):
-            old.execute(f"CREATE TABLE {table} AS FROM new.{table}")
+    with copy_of_release(home, tmp_path, "world_year", "country_year", "pair_year"):
+        pass
     monkeypatch.setenv("COLLAB_HOME", str(tmp_path))
     code, _, err = collab("ask", "partners", "--country", "US")
     assert code == 2
@@ -258,25 +268,24 @@ def test_exports_of_a_slice(collab, tmp_path):
         found = {(row["territory_a"], row["territory_b"]): row["papers"] for row in csv.DictReader(file)}
     assert found == {("CN", "US"): "6", ("FR", "IN"): "1"}
     assert "2020" in (out / "README-matrix-all.txt").read_text()
-    assert collab("export", "eto", "--out", out)[0] == 0
+
+
+def test_an_export_in_the_layout_of_eto(collab, tmp_path):
+    assert collab("export", "eto", "--out", tmp_path / "out")[0] == 0
+    assert list((tmp_path / "out").rglob("publications_yearly_articles.csv"))
+
+
+def test_an_export_into_a_file_is_refused(collab, tmp_path):
     (tmp_path / "file").write_text("")
     code, _, err = collab("export", "matrix", "--out", tmp_path / "file")
     assert (code, err.count("\n")) == (2, 1)
     assert "cannot write into" in err
 
 
-# Questions whose answers are put in by hand
-
-
 @pytest.fixture
 def by_hand(home, tmp_path):
     """The release with other blocs, flows and mentions."""
-    folder = tmp_path / "published" / "current"
-    folder.mkdir(parents=True)
-    with duckdb.connect(str(folder / "atlas.duckdb")) as made:
-        made.execute(f"ATTACH '{home.published / 'current' / 'atlas.duckdb'}' AS new (READ_ONLY)")
-        for table in ("country_year", "pair_year", "completeness"):
-            made.execute(f"CREATE TABLE {table} AS FROM new.{table}")
+    with copy_of_release(home, tmp_path, "country_year", "pair_year", "completeness") as made:
         made.execute("CREATE TABLE world_year AS SELECT * REPLACE (10 AS references_listed) FROM new.world_year")
         for table in ("flow_year", "mention_year", "mention_pair_year", "bloc_member"):
             made.execute(f"CREATE TABLE {table} AS FROM new.{table} LIMIT 0")
@@ -292,6 +301,7 @@ def by_hand(home, tmp_path):
 
 @pytest.fixture
 def ask_by_hand(by_hand, ask, monkeypatch):
+    """Rows of an answer from that release."""
     monkeypatch.setenv("COLLAB_HOME", str(by_hand))
     return ask
 
@@ -305,11 +315,15 @@ def test_non_western_countries_with_their_first_three_partners(ask_by_hand):
     ]
 
 
-def test_flows_and_mentions(ask_by_hand):
+def test_whom_a_country_cites_and_who_cites_it(ask_by_hand):
     span = ("--from", 2020, "--to", 2020)
     china, own = ask_by_hand("flows", "--country", "US", *span)
     assert (china["country"], china["cites"], china["cited_by"]) == ("China", 4, 3)
     assert (china["of_its_citing"], own["of_its_being_cited"]) == (0.75, 0.5)
+
+
+def test_mentions_of_a_country_alone_and_with_another(ask_by_hand):
+    span = ("--from", 2020, "--to", 2020)
     (row,) = ask_by_hand("mentions", "--country", "US", "--mention", "qwen", *span)
     assert (row["papers"], row["of"], row["world_with_unknown"]) == (2, 7, 2)
     (both,) = ask_by_hand("mentions", "--country", "US", "--with", "CN", *span)

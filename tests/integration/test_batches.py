@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 import tasks.batches.batch as batches
 import tasks.landing.land as landings
+import tasks.validation.gates as gates
 from schemas import tables as t
 from schemas.errors import GateStopped
 from tasks.storage.warehouse import Warehouse, utc_now
@@ -76,10 +77,8 @@ def test_another_batch_size_after_a_killed_run_goes_on_and_ends_well(tmp_path, s
 
 
 def test_a_mass_rewrite_stops_the_batch_and_leaves_the_tables_alone(tmp_path, settings_for, monkeypatch):
-    import tasks.validation.gates
-
-    monkeypatch.setattr(tasks.validation.gates, "FEWEST_WORKS", 10)
-    monkeypatch.setattr(tasks.validation.gates, "FEWEST_BATCHES", 3)
+    monkeypatch.setattr(gates, "FEWEST_WORKS", 10)
+    monkeypatch.setattr(gates, "FEWEST_BATCHES", 3)
     days = {f"2026-01-{n:02}": [work(n * 100 + k, updated=f"2026-01-{n:02}") for k in range(30)] for n in range(1, 5)}
     root = write_snapshot(tmp_path / "s", days)
     settings = settings_for(root, batch_works=30)

@@ -14,9 +14,7 @@ from functools import partial
 
 import pytest
 import sqlalchemy as sa
-from typer.testing import CliRunner
 
-import flows.cli
 import schemas.expectations as expectations
 import tasks.storage.engines.postgresql as postgresql
 import tasks.validation.gates
@@ -28,9 +26,10 @@ from tasks.landing.harvest import ApiIntake
 from tasks.night import Night
 from tasks.storage.warehouse import Warehouse
 from tests.citus_shapes import refused
-from tests.factory import URL, author, rows, run, work, write_snapshot
-from tests.replay import ReplayServer
-from tests.unit.test_citus_shapes import ALLOWED, SHAPES
+from tests.citus_statements import ALLOWED, SHAPES
+from tests.commands import invoke
+from tests.factory import OFF_TOPIC, URL, author, rows, run, work, write_snapshot
+from tests.replay import KEY, ReplayServer
 
 CHANGES = re.compile(r"(INSERT INTO|DELETE FROM|UPDATE|CREATE TABLE|CREATE TEMPORARY TABLE|CREATE VIEW) ([\w.]+)")
 TEMPORARY = {
@@ -62,23 +61,21 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> Iterator[set[str]]:
 
 def live_through_everything(root, monkeypatch) -> None:
     """Nights with every kind of record, and every command."""
-    runner = CliRunner()
 
     def collab(*args: str, code: int = 0) -> None:
-        result = runner.invoke(flows.cli.app, args)
+        result = invoke(*args)
         assert result.exit_code == code, result.output
 
     def night(code: int = 0) -> None:
         collab("run", "--snapshot", str(root), "--no-prefect", code=code)
 
-    other = {"id": f"{URL}T11276", "subfield": {"id": f"{URL}subfields/2105"}}
     doi = "https://doi.org/10.1234/a"
     cited = [f"{URL}W1", f"{URL}W11", f"{URL}W12"]
     days = {
         "2026-01-01": [
             *(work(n, referenced_works=cited, title="Learning in PyTorch") for n in (11, 12, 14, 15, 19)),
             work(13, doi=doi),
-            work(18, primary_topic=other),
+            work(18, primary_topic=OFF_TOPIC),
             work(20, publication_year=2999),
             work(21, [author("US", "DE"), author()], author_position=None),
             b"{",
@@ -94,7 +91,7 @@ def live_through_everything(root, monkeypatch) -> None:
         work(16, [author("US"), author("CN"), author("FR")], doi=doi, updated="2026-01-02"),  # displaces 13
         work(17, updated="2025-12-31"),
         work(17, updated="2025-12-30"),  # superseded
-        work(19, primary_topic=other, updated="2026-01-02"),  # leaves the scope
+        work(19, primary_topic=OFF_TOPIC, updated="2026-01-02"),  # leaves the scope
         work(20, updated="2026-01-02"),  # overtakes the record in quarantine
         work(22, publication_year=2999, updated="2026-01-02"),
     ]
@@ -161,7 +158,7 @@ def live_on_the_api() -> None:
     works = [work(n, publication_date="2026-11-05", publication_year=2026) for n in (41, 42)]
     with ReplayServer(works) as server:
         settings = load_settings(
-            openalex_url=server.url, openalex_api_key="secret-key-of-a-test", openalex_rate=50, openalex_window_days=0
+            openalex_url=server.url, openalex_api_key=KEY, openalex_rate=50, openalex_window_days=0
         )
         for day in range(22, 26):
             if day == 23:

@@ -12,15 +12,16 @@ from tasks.storage.layout import VERSION
 from tasks.storage.warehouse import Warehouse
 from tests.commands import error, run
 from tests.factory import work
-from tests.replay import ReplayServer
+from tests.replay import KEY, ReplayServer
 
 
 @pytest.fixture
 def openalex(monkeypatch):
+    """A replay of seven works of November, in the environment."""
     works = [work(n, publication_date="2026-11-05", publication_year=2026) for n in range(1, 8)]
     with ReplayServer(works) as server:
         monkeypatch.setenv("COLLAB_OPENALEX_URL", server.url)
-        monkeypatch.setenv("COLLAB_OPENALEX_API_KEY", "secret-key-of-a-test")
+        monkeypatch.setenv("COLLAB_OPENALEX_API_KEY", KEY)
         monkeypatch.setenv("COLLAB_OPENALEX_RATE", "50")
         monkeypatch.setenv("COLLAB_OPENALEX_WAIT", "0")
         yield server
@@ -48,7 +49,7 @@ def test_a_visit_to_the_live_api(collab, openalex, monkeypatch):
     code, output = collab("check")
     assert code == 0, output
     assert "of 10,000 credits left today" in output
-    assert "secret-key" not in output
+    assert KEY not in output
     monkeypatch.setenv("COLLAB_OPENALEX_DAILY_CREDITS", "1")
     code, output = collab("backfill", "--from", "2020-01-01", "--to", "2020-02-28", "--no-prefect")
     assert "run again after midnight UTC" in error(code, output, 3)

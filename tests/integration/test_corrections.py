@@ -18,6 +18,7 @@ pytestmark = pytest.mark.usefixtures("unpublished")
 
 @pytest.fixture
 def settings(country_works):
+    """Those of a warehouse that holds the works of tests/countries.py."""
     return country_works
 
 

@@ -18,11 +18,8 @@ from tasks.storage.warehouse import Warehouse
 from tests.bench import rebuild, warehouses
 from tests.bench.warehouses import by_hand_seconds
 from tests.factory import rows
-from tests.integration.test_real_records import loaded, snapshot
 
 pytestmark = pytest.mark.usefixtures("unpublished")
-
-__all__ = ["loaded", "snapshot"]
 
 CASES = {
     # word2vec: one author each in Brno and Beijing, two at Google, Mountain View
@@ -61,23 +58,23 @@ def shares(warehouse: Warehouse, work_id: int, policy: str = "iso") -> dict[str,
 
 
 @pytest.mark.parametrize("work_id", CASES)
-def test_shares(loaded, work_id):
-    with Warehouse.open(loaded) as warehouse:
+def test_a_real_work_has_the_shares_counted_on_paper(real_works, work_id):
+    with Warehouse.open(real_works) as warehouse:
         assert shares(warehouse, work_id) == CASES[work_id]
 
 
-def test_hong_kong_under_three_policies(loaded):
+def test_hong_kong_under_three_policies(real_works):
     folded = {"CN": 90_909_090, "GB": 45_454_545, "US": 863_636_365}
-    with Warehouse.open(loaded) as warehouse:
+    with Warehouse.open(real_works) as warehouse:
         assert shares(warehouse, 2161633633, "iso") == CASES[2161633633]
         assert shares(warehouse, 2161633633, "mainland-sar") == folded
         assert shares(warehouse, 2161633633, "greater-china") == folded
 
 
-def test_a_cut_author_list_is_not_located(loaded):
+def test_a_cut_author_list_is_not_located(real_works):
     """The first 100 of more authors of the Global Burden of Disease study: one unknown author's weight, 1/101, is
     ZZ."""
-    with Warehouse.open(loaded) as warehouse:
+    with Warehouse.open(real_works) as warehouse:
         found = shares(warehouse, 2110052313)
         assert found["ZZ"] >= 9_900_990
         assert sum(found.values()) == 10**9
@@ -87,10 +84,10 @@ def test_a_cut_author_list_is_not_located(loaded):
         ]
 
 
-def test_a_retracted_work_is_stored_but_not_counted(loaded):
+def test_a_retracted_work_is_stored_but_not_counted(real_works):
     """The Lancet Commission on dementia, 28 authors, retracted according to the record."""
     of = t.work.c
-    with Warehouse.open(loaded) as warehouse:
+    with Warehouse.open(real_works) as warehouse:
         found = rows(warehouse, sa.select(of.is_counted, of.excluded_reason, of.year).where(of.work_id == 3046275966))
         assert found == [{"is_counted": False, "excluded_reason": "retracted", "year": 2020}]
         world = rows(
@@ -102,19 +99,19 @@ def test_a_retracted_work_is_stored_but_not_counted(loaded):
         assert world == [{"excluded_retracted": 1}]
 
 
-def test_of_two_works_with_one_doi_the_lower_id_counts(loaded):
+def test_of_two_works_with_one_doi_the_lower_id_counts(real_works):
     of = t.work.c
-    with Warehouse.open(loaded) as warehouse:
+    with Warehouse.open(real_works) as warehouse:
         found = rows(
             warehouse, sa.select(of.work_id, of.is_counted).where(of.doi == "10.1596/11185").order_by(of.work_id)
         )
     assert found == [{"work_id": 297480756, "is_counted": True}, {"work_id": 3122683044, "is_counted": False}]
 
 
-def test_pairs_of_2013_in_ai(loaded):
+def test_pairs_of_2013_in_ai(real_works):
     """Of the AI works of 2013 only word2vec has authors in China and Czechia: three pairs, each multilateral."""
     of = t.pair_year.c
-    with Warehouse.open(loaded) as warehouse:
+    with Warehouse.open(real_works) as warehouse:
         found = rows(
             warehouse,
             sa.select(
@@ -132,9 +129,9 @@ def test_pairs_of_2013_in_ai(loaded):
     assert all((row["papers"], row["papers_multilateral"], row["papers_dual_only"]) == (1, 1, 0) for row in found)
 
 
-def test_one_author_in_two_countries_is_a_dual_pair(loaded):
+def test_one_author_in_two_countries_is_a_dual_pair(real_works):
     of = t.pair_year.c
-    with Warehouse.open(loaded) as warehouse:
+    with Warehouse.open(real_works) as warehouse:
         found = rows(
             warehouse,
             sa.select(of.papers, of.papers_dual_only, of.papers_bilateral).where(
@@ -145,9 +142,9 @@ def test_one_author_in_two_countries_is_a_dual_pair(loaded):
 
 
 @pytest.mark.engines("duckdb")
-def test_the_mart_is_what_plain_sql_counts(loaded, tmp_path):
+def test_the_mart_is_what_plain_sql_counts(real_works, tmp_path):
     """tests/bench/by_hand.sql: the counting rules a second time, by somebody else, and without increments."""
-    shutil.copyfile(loaded.home / "warehouse.duckdb", tmp_path / "warehouse.duckdb")
+    shutil.copyfile(real_works.home / "warehouse.duckdb", tmp_path / "warehouse.duckdb")
     with Warehouse.open(load_settings(home=tmp_path, scope="all")) as warehouse:
         by_hand_seconds(warehouse, drops=False)
         with warehouse.reading() as conn:
@@ -156,9 +153,9 @@ def test_the_mart_is_what_plain_sql_counts(loaded, tmp_path):
 
 
 @pytest.mark.engines("duckdb")
-def test_a_rebuild_counts_what_plain_sql_counts(loaded, tmp_path, monkeypatch):
+def test_a_rebuild_counts_what_plain_sql_counts(real_works, tmp_path, monkeypatch):
     """Of the same works made more various: a second corpus, more building blocks and sectors, no evidence."""
     monkeypatch.setattr(warehouses, "BENCH", tmp_path)
-    cells = rebuild.compare(loaded.home / "warehouse.duckdb")
+    cells = rebuild.compare(real_works.home / "warehouse.duckdb")
     assert cells.pop("works") > 900
     assert min(cells.values()) > 0

@@ -7,13 +7,12 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from typer.testing import CliRunner
 
-import flows.cli
 from flows.show import places as show_places
 from schemas import tables as t
 from tasks.countries.registry import is_located_anew
 from tasks.storage.warehouse import Warehouse
+from tests.commands import set_environment
 from tests.countries import REGISTRY, WORKS
 from tests.factory import author, run, work, write_snapshot
 
@@ -22,22 +21,15 @@ pytestmark = pytest.mark.usefixtures("unpublished")
 
 @pytest.fixture
 def settings(country_works):
+    """Those of a warehouse that holds the works of tests/countries.py."""
     return country_works
 
 
 @pytest.fixture
-def collab(settings, monkeypatch):
-    monkeypatch.setenv("COLLAB_HOME", str(settings.home))
-    monkeypatch.setenv("COLLAB_SCOPE", settings.scope)
-    runner = CliRunner()
-
-    def call(*args: object, **more) -> tuple[int, str]:
-        result = runner.invoke(flows.cli.app, [str(arg) for arg in args], **more)
-        if result.exception and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        return result.exit_code, result.output
-
-    return call
+def home(settings, monkeypatch) -> Path:
+    """The home of the stored works is that of the commands."""
+    set_environment(monkeypatch, settings, "home", "scope")
+    return settings.home
 
 
 def test_explain_tells_every_author_and_policy(collab):
@@ -170,8 +162,9 @@ def test_strings_are_located_from_the_command_line(collab):
     }
 
 
-def test_an_error_of_a_command_is_one_line(collab, tmp_path):
-    for args in (("ror", "update", tmp_path), ("override", "apply", tmp_path), ("explain", "")):
-        code, said = collab(*args)
-        assert code in (1, 2)
-        assert len(said.strip().splitlines()) == 1
+@pytest.mark.parametrize(
+    ("args", "code"), [(("ror", "update", "."), 1), (("override", "apply", "."), 2), (("explain", ""), 2)]
+)
+def test_an_error_of_a_command_is_one_line(collab, args, code):
+    found, said = collab(*args)
+    assert (found, len(said.strip().splitlines())) == (code, 1)

@@ -8,14 +8,15 @@ import sqlalchemy as sa
 from schemas import tables as t
 from tasks.storage.warehouse import Warehouse
 from tasks.validation import gates
-from tests.countries import decided, linked
-from tests.factory import author, institution, rows, run, work, write_snapshot
+from tests.countries import decided
+from tests.factory import author, institution, linked, rows, run, work, write_snapshot
 
 pytestmark = pytest.mark.usefixtures("unpublished")
 
 
 @pytest.fixture
 def settings(country_works):
+    """Those of a warehouse that holds the works of tests/countries.py."""
     return country_works
 
 

@@ -19,11 +19,9 @@ from prefect.events.schemas.automations import AutomationCore
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Running
-from typer.testing import CliRunner
 
 import flows.orchestration.alerts
 from flows.backfill import backfill
-from flows.cli import app
 from flows.orchestration.alerts import announced
 from flows.orchestration.automations import PREFIX
 from flows.orchestration.declaration import declared, flow_names
@@ -41,19 +39,17 @@ from schemas.settings import load_settings
 from tasks.night import Night
 from tasks.storage.warehouse import Warehouse
 from tests.alerts import TOKEN, Receiver
+from tests.commands import invoke
 from tests.factory import run, work, write_snapshot
-from tests.integration.test_prefect import look
+from tests.flow_runs import look
+from tests.replay import KEY
 
 pytestmark = [pytest.mark.prefect, pytest.mark.usefixtures("prefect_server")]
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture
-def home(tmp_path, monkeypatch) -> Path:
-    monkeypatch.setenv("COLLAB_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("COLLAB_SCOPE", "all")
-    monkeypatch.setenv("COLLAB_WORKERS", "1")
-    return tmp_path / "home"
+# What the later calls of `collab deploy` ask for: all of them the same, so that tests find it in any order.
+LATER = ("openalex-api", "30 3 * * *", "Europe/Berlin")
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +61,7 @@ def deployed(prefect_server):
         first = deploy(load_settings(), None, None, None)
         with get_client(sync_client=True) as client:
             made = {found.name: found.id for found in client.read_automations() if found.name.startswith(PREFIX)}
-        yield first, made, deploy(load_settings(), "openalex-api", "30 3 * * *", "Europe/Berlin")
+        yield first, made, deploy(load_settings(), *LATER)
 
 
 def on_server() -> dict:
@@ -120,7 +116,7 @@ def test_an_automation_that_was_changed_or_doubled_is_put_right_and_one_switched
         client.create_automation(double.model_copy(update={"name": "of somebody else"}))
         client.pause_automation(held.id)
         monkeypatch.setenv("COLLAB_STALE_HOURS", "30")
-        done = deploy(load_settings(), None, None, None)  # no way is set here: the former ones stay
+        done = deploy(load_settings(), *LATER)  # no way is set here: the former ones stay
         (changed,) = client.read_automations_by_name(f"{PREFIX}no success")
         assert client.read_automations_by_name("of somebody else")
         assert not client.read_automations_by_name(f"{PREFIX}of an older release")
@@ -165,19 +161,22 @@ def test_the_sources_that_a_form_offers_are_those_there_are():
     ],
 )
 def test_wrong_options_are_said_before_anything_is_made(arguments, said):
-    done = CliRunner().invoke(app, ["deploy", *arguments])
+    done = invoke("deploy", *arguments)
     assert done.exit_code == UsageError.exit_code
     assert said in done.output
 
 
 @pytest.mark.parametrize(
-    ("url", "said"),
-    [(None, "PREFECT_API_URL is not set"), ("http://127.0.0.1:1/api", "no Prefect server answers at http://127.0.0.1")],
+    ("url", "code", "said"),
+    [
+        pytest.param(None, 2, "PREFECT_API_URL is not set", id="none is named"),
+        pytest.param("http://127.0.0.1:1/api", 1, "no Prefect server answers at http://127.0.0.1", id="none answers"),
+    ],
 )
-def test_a_server_that_is_not_there_is_one_line(url, said):
+def test_a_server_that_is_not_there_is_one_line(url, code, said):
     with temporary_settings({PREFECT_API_URL: url}):
-        done = CliRunner().invoke(app, ["deploy"])
-    assert done.exit_code in (1, 2)
+        done = invoke("deploy")
+    assert done.exit_code == code
     assert said in done.output
     assert done.output.count("\n") == 1
 
@@ -245,7 +244,7 @@ def test_a_backfill_without_an_end_goes_to_today(home):
 
 
 def test_a_backfill_of_no_dates_is_refused(home, monkeypatch):
-    monkeypatch.setenv("COLLAB_OPENALEX_API_KEY", "secret-key-of-a-test")
+    monkeypatch.setenv("COLLAB_OPENALEX_API_KEY", KEY)
     state = backfill(datetime(2024, 3, 1).date(), datetime(2024, 1, 1).date(), return_state=True)
     assert "the first day comes first" in state.message
 

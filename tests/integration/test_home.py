@@ -8,15 +8,14 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from typer.testing import CliRunner
 
-import flows.cli
 from schemas import tables as t
 from schemas.errors import UsageError
 from schemas.settings import Settings
 from tasks.batches.former import FOLDER
 from tasks.storage.home import NOTE
 from tasks.storage.warehouse import Warehouse
+from tests.commands import invoke, set_environment
 from tests.factory import proven, rows, run, work, write_snapshot
 
 pytestmark = pytest.mark.usefixtures("unpublished")
@@ -69,11 +68,9 @@ def test_another_warehouse_is_refused_in_one_line_that_names_both(settings, tmp_
 def test_commands_that_look_say_so_too(settings, tmp_path, monkeypatch):
     other = other_than(settings, tmp_path).model_copy(update={"home": tmp_path / "its-own"})
     run(other)
-    monkeypatch.setenv("COLLAB_HOME", str(settings.home))
-    monkeypatch.setenv("COLLAB_SCOPE", "all")
-    monkeypatch.setenv("COLLAB_WAREHOUSE_URL", f"duckdb:///{tmp_path}/other.duckdb")
+    set_environment(monkeypatch, other_than(settings, tmp_path), "home", "scope", "warehouse_url")
     for args, code in ((["status"], 2), (["prune"], 2), (["check"], 1)):
-        found = CliRunner().invoke(flows.cli.app, args)
+        found = invoke(*args)
         told = [line for line in found.output.splitlines() if line.startswith(f"collab {args[0]}: ")]
         assert (found.exit_code, len(told)) == (code, 1), found.output
         assert "belongs to the warehouse" in told[0]
@@ -101,7 +98,7 @@ def test_a_copy_of_the_warehouse_is_the_warehouse(settings, tmp_path):
     run(settings)
 
 
-def test_a_home_of_an_older_release_is_taken_over_and_a_warehouse_without_id_takes_none(settings, tmp_path):
+def test_a_home_of_an_older_release_is_taken_over_and_a_warehouse_without_id_takes_none(settings):
     (settings.home / NOTE).unlink()
     with Warehouse.open(settings, create=False):
         assert not (settings.home / NOTE).exists()  # looking is no claim

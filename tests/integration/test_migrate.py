@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from datetime import date
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from tasks.batches.relocate import relocate
 from tasks.loading.verify import rebuild
 from tasks.storage.warehouse import Warehouse
 from tests.factory import author, contents, prove, run, work, write_snapshot
+from tests.waiting import wait
 
 SCRIPTS = Path(migrate.__file__).with_name("migrations")
 DAYS = {
@@ -226,10 +226,7 @@ def test_an_upgrade_waits_for_readers_and_says_so(old, caplog):
             conn.exec_driver_sql("SELECT count(*) FROM mart.pair_year")
             other = threading.Thread(target=upgrade)
             other.start()
-            for _ in range(300):
-                if "somebody is reading the warehouse" in caplog.text:
-                    break
-                time.sleep(0.1)
+            wait(lambda: "somebody is reading the warehouse" in caplog.text, 30, "the word that somebody is reading")
             assert other.is_alive()
             assert conn.exec_driver_sql("SELECT count(*) FROM mart.pair_year").scalar() is not None
         other.join(60)

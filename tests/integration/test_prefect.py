@@ -3,67 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
 from datetime import date
-from pathlib import Path
 
 import prefect.events
 import pytest
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.actions import DeploymentScheduleCreate
-from prefect.client.schemas.filters import (
-    DeploymentFilter,
-    DeploymentFilterId,
-    FlowRunFilter,
-    FlowRunFilterId,
-    LogFilter,
-    LogFilterFlowRunId,
-)
+from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 from prefect.client.schemas.objects import StateDetails
-from prefect.client.schemas.schedules import CronSchedule
-from prefect.flows import load_flow_from_entrypoint
 from prefect.states import Crashed
 
 import tasks.landing.intake
 from flows.backfill import backfill
 from flows.nightly import nightly, quarantine_retry
-from flows.orchestration.artifacts import ArtifactProgress
-from flows.orchestration.declaration import declared
 from schemas import tables as t
 from schemas.errors import GateStopped, LandingError, SourceError, SourceUnavailable, UsageError
 from tasks.night import Night
 from tests.factory import work, write_snapshot
-from tests.replay import ReplayServer
+from tests.flow_runs import look
+from tests.replay import KEY, ReplayServer
 
 pytestmark = [pytest.mark.prefect, pytest.mark.usefixtures("prefect_server")]
-ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture
-def home(tmp_path, monkeypatch) -> Path:
-    monkeypatch.setenv("COLLAB_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("COLLAB_SCOPE", "all")
-    monkeypatch.setenv("COLLAB_WORKERS", "1")
-    return tmp_path / "home"
-
-
-def look(state) -> tuple:
-    """Flow run, its task runs by name, and its artifacts by key."""
-
-    async def ask():
-        async with get_client() as client:
-            run = await client.read_flow_run(state.state_details.flow_run_id)
-            this = FlowRunFilter(id=FlowRunFilterId(any_=[run.id]))
-            tasks = await client.read_task_runs(flow_run_filter=this)
-            artifacts = await client.read_artifacts(flow_run_filter=this)
-            return (
-                run,
-                {task.name: task for task in tasks},
-                {found.key: found for found in sorted(artifacts, key=lambda made: made.created)},
-            )
-
-    return asyncio.run(ask())
 
 
 def test_a_good_night_is_green_and_shows_what_it_did(tmp_path, home, monkeypatch):
@@ -180,33 +139,6 @@ def test_a_run_with_wrong_parameters_says_which_and_not_to_repeat_them(home):
     assert "2026-13-02" not in words.data
 
 
-def test_progress_is_renewed_a_few_times_a_minute(monkeypatch):
-    made, now = [], [0.0]
-    monkeypatch.setattr("flows.orchestration.artifacts.time.monotonic", lambda: now[0])
-    monkeypatch.setattr(
-        "flows.orchestration.artifacts.create_progress_artifact", lambda share, **more: made.append((share, more)) or 1
-    )
-    monkeypatch.setattr(
-        "flows.orchestration.artifacts.update_progress_artifact",
-        lambda artifact, progress, description: made.append((progress, description)),
-    )
-    progress = ArtifactProgress()
-    progress.start(1000)
-    for _ in range(100):
-        now[0] += 1
-        progress.advance(10)
-    progress.end()
-    assert made[0] == (0, {"key": "progress", "description": "1,000 records to read"})
-    assert [share for share, _ in made[1:]] == [15, 30, 45, 60, 75, 90, 100]
-    made.clear()
-    live = ArtifactProgress()  # of a source that does not say how much is to come
-    live.start(0)
-    for number in range(1, 5):
-        now[0] += 20
-        live.fetching("2024-01", number, 4, "due")
-    assert [share for share, _ in made] == [0, 25, 50, 75]
-
-
 def test_only_fetching_is_retried_and_only_when_the_source_is_away(tmp_path, home, monkeypatch):
     monkeypatch.setattr("flows.orchestration.prefect_steps.exponential_backoff", lambda factor: 0)
     root = write_snapshot(tmp_path / "s", {"2026-01-01": [work(11)]})
@@ -236,7 +168,7 @@ def test_only_fetching_is_retried_and_only_when_the_source_is_away(tmp_path, hom
 def test_a_window_of_the_live_api_that_fails_is_red_and_the_others_are_loaded(home, monkeypatch):
     works = [work(n, publication_date=f"2024-0{n}-05", publication_year=2024) for n in range(1, 4)]
     with ReplayServer(works) as server:
-        for name, value in {"URL": server.url, "API_KEY": "secret-key-of-a-test", "WAIT": "0", "ATTEMPTS": "2"}.items():
+        for name, value in {"URL": server.url, "API_KEY": KEY, "WAIT": "0", "ATTEMPTS": "2"}.items():
             monkeypatch.setenv(f"COLLAB_OPENALEX_{name}", value)
 
         def break_february(call):
@@ -254,7 +186,7 @@ def test_a_window_of_the_live_api_that_fails_is_red_and_the_others_are_loaded(ho
         assert any(name.startswith("publish") and task.state.is_completed() for name, task in tasks.items())
         assert '"source_records": 1' in artifacts["windows"].data
         assert "2024-02" in artifacts["windows"].data
-        assert "secret-key" not in str([artifact.data for artifact in artifacts.values()]) + str(run)
+        assert KEY not in str([artifact.data for artifact in artifacts.values()]) + str(run)
         server.before = None
         assert backfill(date(2024, 1, 1), date(2024, 3, 31), return_state=True).is_completed()
 
@@ -275,36 +207,6 @@ def test_the_quarantine_is_retried_as_a_flow(tmp_path, home):
     assert quarantine_retry(return_state=True).is_completed()
 
 
-def test_what_is_declared_loads_and_fits_its_flow():
-    assert sorted(path.name for path in (ROOT / "deployments").glob("prefect*")) == ["prefect.yaml"]
-    for entry in declared():
-        flow = load_flow_from_entrypoint(entry["entrypoint"], use_placeholder_flow=False)
-        assert flow.name == entry["name"]
-        assert set(entry["parameters"]) <= set(flow.parameters.properties)
-        assert entry["concurrency_limit"] == {"limit": 1, "collision_strategy": "ENQUEUE"}
-        for schedule in entry.get("schedules", ()):
-            assert CronSchedule(cron=schedule["cron"], timezone=schedule["timezone"]).timezone == "UTC"
-
-
-def test_the_server_turns_the_schedule_into_runs():
-    """With SQLAlchemy 2.1 the scheduler of Prefect 3.8 fails at every tick, and all else works."""
-
-    async def deploy_and_schedule():
-        async with get_client() as client:
-            schedule = DeploymentScheduleCreate(schedule=CronSchedule(cron="15 2 * * *", timezone="UTC"), active=True)
-            deployment = await client.create_deployment(
-                await client.create_flow(nightly), name="scheduled", schedules=[schedule]
-            )
-            answer = await client._client.post(f"/deployments/{deployment}/schedule", json={"min_runs": 2})
-            answer.raise_for_status()
-            of = DeploymentFilter(id=DeploymentFilterId(any_=[deployment]))
-            return await client.read_flow_runs(deployment_filter=of)
-
-    runs = asyncio.run(deploy_and_schedule())
-    assert len(runs) >= 2
-    assert all(run.auto_scheduled and f"{run.expected_start_time:%H:%M}" == "02:15" for run in runs)
-
-
 def test_what_went_on_is_in_the_log_of_the_run(tmp_path, home):
     root = write_snapshot(tmp_path / "s", {"2026-01-01": [work(11)]})
     state = nightly(snapshot=str(root), return_state=True)
@@ -320,13 +222,3 @@ def test_what_went_on_is_in_the_log_of_the_run(tmp_path, home):
             return []
 
     assert asyncio.run(ask())
-
-
-def test_entrypoints_load_from_a_foreign_directory(tmp_path):
-    entrypoints = ["flows.nightly:nightly", "flows.nightly.quarantine_retry", f"{ROOT / 'flows/nightly.py'}:nightly"]
-    code = "import sys; from prefect.flows import load_flow_from_entrypoint as load\n"
-    code += "print([load(entrypoint).name for entrypoint in sys.argv[1:]])"
-    found = subprocess.run(
-        [sys.executable, "-c", code, *entrypoints], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
-    assert found.stdout.strip() == str(["nightly", "quarantine-retry", "nightly"])

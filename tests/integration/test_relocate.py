@@ -11,14 +11,15 @@ from tasks.batches.relocate import relocate
 from tasks.countries.registry import is_located_anew
 from tasks.night import Night
 from tasks.storage.warehouse import Warehouse
-from tests.countries import WORKS, correct, correction, decided, linked, update_ror
-from tests.factory import contents, institution, proven, rows, run, work, write_snapshot
+from tests.countries import WORKS, correct, correction, decided, update_ror
+from tests.factory import contents, institution, linked, proven, rows, run, work, write_snapshot
 
 pytestmark = pytest.mark.usefixtures("unpublished")
 
 
 @pytest.fixture
 def settings(country_works):
+    """Those of a warehouse that holds the works of tests/countries.py."""
     return country_works
 
 
@@ -31,7 +32,7 @@ def test_deciding_everything_again_changes_nothing(settings):
         assert contents(warehouse) == before
 
 
-def test_other_rules_wait_for_relocate(settings, monkeypatch):
+def test_other_rules_wait_for_relocate(settings):
     """Works that older rules decided stay as they are until somebody has them decided again."""
     with Warehouse.open(settings) as warehouse:
         with warehouse.transaction() as conn:

@@ -10,7 +10,6 @@ import csv
 import gzip
 import json
 import logging
-import time
 import unicodedata
 import zlib
 from collections.abc import Iterable
@@ -35,8 +34,9 @@ from tasks.releases.spreadsheets import FORMULA
 from tasks.sources.files import Root
 from tasks.storage.warehouse import Warehouse, utc_now
 from tasks.upkeep.alerts import addresses
-from tests.factory import author, rows, work, write_snapshot
+from tests.factory import author, author_at, rows, stored, work, write_snapshot
 from tests.replay import ReplayServer
+from tests.waiting import wait
 
 PLANTED = "planted-4711"
 PASSWORD, KEY = f"{PLANTED}-password", f"{PLANTED}-key"
@@ -112,10 +112,11 @@ def test_planted_secrets_are_not_in_the_database_of_prefect(prefect_server, plan
         blocks = put_blocks(client, addresses(load_settings()))
         assert len(blocks) == 2
         this = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[last.state_details.flow_run_id]))
-        for _ in range(60):  # logs are sent in the background
-            if any("Finished in state Failed" in log.message for log in client.read_logs(this)):
-                break
-            time.sleep(0.5)
+
+        def is_logged() -> bool:  # logs are sent in the background
+            return any("Finished in state Failed" in log.message for log in client.read_logs(this))
+
+        wait(is_logged, 30, "the log of the last run", pause=0.5)
         file = Path(sa.make_url(PREFECT_SERVER_DATABASE_CONNECTION_URL.value()).database)
         held = b"".join(part.read_bytes() for part in sorted(file.parent.glob(f"{file.name}*")))
         for block in blocks.values():
@@ -154,7 +155,7 @@ def test_planted_secrets_are_written_nowhere(postgres, planted, collab, tmp_path
         call("run", "--snapshot", root, "--no-prefect", ends_with=1)
         call("status", ends_with=1)
         stored = load_settings()
-    assert any(call.headers for call in server.calls)
+    assert f"Bearer {KEY}" in {call.headers.get("authorization") for call in server.calls}  # it was in use
     said = "".join(printed) + caplog.text + "".join(capfd.readouterr()) + repr(stored) + str(stored)
     assert "quarantined_share" in said
     assert [line for line in said.splitlines() if PLANTED in line] == []
@@ -173,24 +174,19 @@ def raw_work(number: int, before: bytes, after: bytes) -> bytes:
     return json.dumps(work(number)).encode().replace(before, after)
 
 
-def linked(**more: object) -> list[dict]:
-    made = author("US")
-    made["institutions"][0] |= more
-    made["affiliations"][0]["institution_ids"] = [made["institutions"][0]["id"]]
-    return [made]
-
-
 DEEP = b'{"a":' * 100_000 + b"1" + b"}" * 100_000
 HOSTILE = [
     work(11, title=NASTY),
     work(12, [author(strings=[f"{NASTY}, Brazil", f"{SUM}, India"])], title=SUM),
-    work(13, linked(display_name=NASTY, type=NASTY, ror=NASTY), language=NASTY, doi=f"10.1234/{NASTY}", type=NASTY),
-    work(14, linked(country_code=NASTY)),
+    work(
+        13, [author_at(display_name=NASTY, type=NASTY, ror=NASTY)], language=NASTY, doi=f"10.1234/{NASTY}", type=NASTY
+    ),
+    work(14, [author_at(country_code=NASTY)]),
     work(15, id=NASTY),
     work(16, updated=NASTY, publication_date=NASTY),
     work(17, [author("US") | {"author": {"id": NASTY}}]),
     work(18, referenced_works=[NASTY]),
-    work(19, linked(id=NASTY)),
+    work(19, [author_at(id=NASTY)]),
     work(20, abstract_inverted_index={NASTY: [0], "x": [10**9], "y": [-1]}, **{NASTY: 1}),
     work(21, primary_location={"source": {"id": NASTY, "display_name": NASTY}}),
     work(22, publication_year=10**30),
@@ -221,8 +217,8 @@ def test_hostile_text_is_harmless_wherever_people_read_it(collab, tmp_path, monk
     code, output = collab("run", "--snapshot", root, "--no-prefect")
     assert code == 0, output
     home = load_settings().home
+    assert stored(load_settings()) == STORED
     with Warehouse.open(load_settings()) as warehouse:
-        assert {row["work_id"] for row in rows(warehouse, sa.select(t.work.c.work_id))} == STORED
         held = rows(warehouse, sa.select(t.quarantine.c.source_key, t.quarantine.c.rule))
         assert len(held) == len(HOSTILE) - len(STORED) + 2
     spoken = output
@@ -243,7 +239,7 @@ def test_hostile_text_is_harmless_wherever_people_read_it(collab, tmp_path, monk
         assert code == 0, output
         assert unseen(output) == set(), command
         spoken += output
-    assert "\\x1b[31m" in spoken or "[31m" in spoken  # it was shown, written out
+    assert "[31m" in spoken  # it was shown, without what makes it a command
     assert unseen(caplog.text) == set()
     release = home / "published" / "current"
     tables = [path for folder in (release, tmp_path / "out") for path in folder.rglob("*.csv")]

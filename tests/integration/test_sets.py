@@ -13,7 +13,6 @@ from tasks.storage.warehouse import Warehouse
 from tests.factory import URL, author, prove, rows, run, work, write_snapshot
 
 pytestmark = pytest.mark.usefixtures("unpublished")
-MACHINE_LEARNING = {"id": f"{URL}T10028", "subfield": {"id": f"{URL}subfields/1702"}}
 
 
 def made(number: int, countries: str, cites: int, day: int) -> dict:
@@ -23,7 +22,6 @@ def made(number: int, countries: str, cites: int, day: int) -> dict:
         [author(country) for country in countries.split()],
         title="Deep learning",
         referenced_works=[f"{URL}W{cites}"],
-        primary_topic=MACHINE_LEARNING,
         updated=f"2026-01-0{day}",
     )
 

@@ -19,6 +19,7 @@ from schemas.settings import load_settings
 from tasks.storage.engines.postgresql import READER, WRITER
 from tasks.storage.warehouse import Warehouse
 from tests.factory import author, cell, counts, proven, rows, run, work, write_snapshot
+from tests.waiting import wait
 
 pytestmark = pytest.mark.engines("postgresql", "citus")
 START = multiprocessing.get_context("forkserver")
@@ -126,10 +127,7 @@ def test_a_writer_waits_for_another_and_says_so(tmp_path, settings_for, caplog):
         with warehouse.transaction():
             other = threading.Thread(target=run, args=(settings,))
             other.start()
-            for _ in range(600):
-                if "another run is writing" in caplog.text:
-                    break
-                time.sleep(0.1)
+            wait(lambda: "another run is writing" in caplog.text, 60, "the word that another run is writing")
             assert other.is_alive()
         other.join(60)
         assert "another run is writing to the warehouse; waiting for it" in caplog.text
@@ -206,7 +204,7 @@ def test_a_commit_whose_answer_was_lost_is_not_repeated(tmp_path, settings_for, 
     proven(settings)
 
 
-def test_a_server_that_stays_away_is_one_line(tmp_path, settings_for, monkeypatch):
+def test_a_server_that_stays_away_is_one_line(tmp_path, settings_for):
     settings = settings_for(write_snapshot(tmp_path / "s", {"2026-01-01": [work(11)]}))
     gone = settings.model_copy(
         update={"warehouse_url": "postgresql://somebody:secret@127.0.0.1:1/atlas", "home": tmp_path / "other"}

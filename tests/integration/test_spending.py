@@ -18,6 +18,7 @@ DAY = date(2026, 11, 22)
 
 @pytest.fixture
 def warehouse(settings_for):
+    """An empty warehouse."""
     with Warehouse.open(settings_for()) as opened:
         yield opened
 

@@ -7,9 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 import sqlalchemy as sa
-from rich.console import Console
 
-from flows.show import status as show_status
 from flows.show import tables as show
 from flows.steps import RunRequest, directly, run_night, with_night
 from schemas import tables as t
@@ -21,6 +19,7 @@ from tasks.sources.venue_list import SOURCE as LISTS
 from tasks.storage.warehouse import Warehouse, utc_now
 from tasks.upkeep.runs import Begun, recorded_alone
 from tasks.upkeep.status import read_status
+from tests.commands import set_environment, status_of
 from tests.factory import author, rows, work, write_snapshot
 
 DAYS = {"2026-01-01": [work(11), work(12, [author("US")])]}
@@ -28,9 +27,9 @@ DAYS = {"2026-01-01": [work(11), work(12, [author("US")])]}
 
 @pytest.fixture
 def home(tmp_path, monkeypatch, settings_for):
+    """Settings of a home over a snapshot of one date, in the environment too."""
     settings = settings_for(write_snapshot(tmp_path / "s", DAYS))
-    for name in ("home", "scope", "workers", "snapshot"):
-        monkeypatch.setenv(f"COLLAB_{name.upper()}", str(getattr(settings, name)))
+    set_environment(monkeypatch, settings, "home", "scope", "workers", "snapshot")
     return settings
 
 
@@ -39,13 +38,9 @@ def night() -> str:
 
 
 def said(settings, later: timedelta = timedelta()) -> tuple[str, bool]:
-    """What status prints, and whether it is good."""
-    with Warehouse.open(settings) as warehouse, warehouse.reading() as conn:
-        found = read_status(conn, settings, utc_now() + later)
-    console = Console(width=200)
-    with console.capture() as printed:
-        show_status.status(console, found, settings)
-    return printed.get(), found.is_good
+    """What status prints so much later, and whether it is good."""
+    found, text = status_of(settings, later)
+    return text, found.is_good
 
 
 def test_a_good_night_stays_good_when_nothing_new_comes_until_it_is_stale(home):

@@ -8,9 +8,7 @@ from datetime import date
 import msgspec
 import pytest
 import sqlalchemy as sa
-from typer.testing import CliRunner
 
-import flows.cli
 import flows.commands.recover
 from schemas import tables as t
 from schemas.errors import GateStopped, LandingError, UndoRefused, UsageError
@@ -23,6 +21,7 @@ from tasks.storage.warehouse import Warehouse, utc_now
 from tasks.upkeep.retention import prune
 from tasks.upkeep.status import read_status
 from tasks.validation.validate import Report, Result
+from tests.commands import invoke, set_environment
 from tests.factory import author, contents, prove, rows, run, work, write_snapshot
 
 
@@ -191,8 +190,7 @@ def test_versions_are_released_when_their_landed_records_are_gone(two_nights, tm
 def test_what_was_taken_back_is_published_though_the_rest_is_refused(two_nights, monkeypatch):
     settings, first, _ = two_nights
     oldest, *_, last = batches(settings)
-    for name in ("home", "scope", "workers", "snapshot"):
-        monkeypatch.setenv(f"COLLAB_{name.upper()}", str(getattr(settings, name)))
+    set_environment(monkeypatch, settings, "home", "scope", "workers", "snapshot")
     said = flows.commands.recover._say
 
     def meanwhile(done: Undone) -> None:
@@ -201,7 +199,7 @@ def test_what_was_taken_back_is_published_though_the_rest_is_refused(two_nights,
             shutil.rmtree(kept)
 
     monkeypatch.setattr(flows.commands.recover, "_say", meanwhile)
-    result = CliRunner().invoke(flows.cli.app, ["undo", oldest, "--with-later"])
+    result = invoke("undo", oldest, "--with-later")
     assert result.exit_code == 1
     assert f"undone {last}: 1 works as before, 2 removed" in result.output
     assert "current release: " in result.output

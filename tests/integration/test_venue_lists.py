@@ -8,11 +8,9 @@ import json
 
 import pytest
 import sqlalchemy as sa
-from typer.testing import CliRunner
 
 import tasks.batches.batch as batches
 import tasks.countries.registry as registry
-from flows.cli import app
 from flows.progress import Lines
 from flows.steps import Summary, directly, run_retry
 from schemas import tables as t
@@ -33,7 +31,7 @@ from tasks.releases.report import read_report
 from tasks.storage.warehouse import Warehouse, utc_now
 from tasks.upkeep.status import read_status
 from tasks.validation import gates
-from tests.factory import author, cell, counts, proven, rows, run, work, write_snapshot
+from tests.factory import author, cell, counts, proven, rows, run, stored, work, write_snapshot
 from tests.lists import CHINA, FRANCE, bring, paper, plain, write_csv, write_list
 
 pytestmark = pytest.mark.usefixtures("unpublished")
@@ -50,11 +48,6 @@ FIRST = [
     paper(7, title="new"),
 ]
 SECOND = [*FIRST[:1], paper(2, aff=f"{FRANCE};{CHINA}", doi="10.1234/a"), paper(4, status="Withdrawn"), paper(5)]
-
-
-def ids(settings) -> set[int]:
-    with Warehouse.open(settings) as warehouse:
-        return {row["work_id"] for row in rows(warehouse, sa.select(t.work.c.work_id))}
 
 
 def id_of(number: int, corpus: str = "venues") -> int:
@@ -75,7 +68,7 @@ def test_a_list_over_two_nights_beside_openalex(tmp_path, settings_for):
 
     second = bring(settings, write_list(tmp_path / "list.jsonl.gz", SECOND))
     assert counts(second) == {"fetched": 4, "new": 1, "updated": 1, "unchanged": 1, "out_of_scope": 1}
-    assert ids(settings) == {11, 12, *map(id_of, (1, 2, 5, 6, 7))}
+    assert stored(settings) == {11, 12, *map(id_of, (1, 2, 5, 6, 7))}
 
     after = proven(settings)
     for name, found in of_openalex.items():
@@ -111,7 +104,7 @@ def test_the_list_brought_last_wins_and_parts_stay(tmp_path, settings_for):
     assert counts(bring(settings, old)) == {}
     assert counts(bring(settings, new, "others")) == {"fetched": 1, "new": 1}
     assert counts(bring(settings, old)) == {}
-    assert ids(settings) == {id_of(1), id_of(2), id_of(2, "others")}
+    assert stored(settings) == {id_of(1), id_of(2), id_of(2, "others")}
     proven(settings)
 
 
@@ -226,7 +219,7 @@ def test_a_run_that_ends_half_way_is_finished_by_the_next(tmp_path, settings_for
     with Warehouse.open(settings) as warehouse, warehouse.reading() as conn:
         assert len(list(conn.scalars(unfinished_landings()))) == 1  # a list of another corpus does not overtake it
     assert counts(bring(settings, listed)) == {"fetched": 3, "new": 3}
-    assert len(ids(settings)) == 6
+    assert len(stored(settings)) == 6
     with Warehouse.open(settings) as warehouse, warehouse.reading() as conn:
         assert not list(conn.scalars(unfinished_landings()))
     proven(settings)
@@ -266,10 +259,10 @@ def test_a_wrong_list_loads_nothing(tmp_path, settings_for):
     (good.parent / "b.csv").write_text("title,year\nA,2020\n")
     with pytest.raises(SourceError, match=r"b.csv lacks venue, authors, affiliations"):
         bring(settings, good.parent)
-    assert ids(settings) == set()
+    assert stored(settings) == set()
 
 
-def test_real_papers(tmp_path, settings_for, shared):
+def test_every_hundredth_real_paper_is_taken_in_or_held(tmp_path, settings_for, shared):
     """Every hundredth of 158,048 papers of 37 venues."""
     with gzip.open(shared / "venues" / "papers.jsonl.gz") as lines:
         some = list(itertools.islice(lines, 0, None, 100))
@@ -287,15 +280,7 @@ def test_real_papers(tmp_path, settings_for, shared):
     proven(settings)
 
 
-def test_the_commands(tmp_path, monkeypatch):
-    monkeypatch.setenv("COLLAB_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("COLLAB_WORKERS", "1")
-
-    def collab(*arguments: object) -> tuple[int, str]:
-        result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-        assert result.exception is None or isinstance(result.exception, SystemExit)
-        return result.exit_code, result.output
-
+def test_a_list_from_the_command_line(tmp_path, collab):
     listed = write_csv(tmp_path / "list.csv", [plain(1), plain(2, affiliations=FRANCE)])
     bring_it = ("run", "--no-prefect", "--source", "venue-list", "--list", listed, "--corpus", "mine")
     code, said = collab(*bring_it, "--dry-run")

@@ -23,6 +23,7 @@ from tests.replay.filters import check_commas
 from tests.replay.index import Index
 from tests.replay.listing import MOST_OF_REQUEST_LINE, list_works, selected
 
+KEY = "secret-key-of-a-test"  # that a server takes if it is not told another
 WORTH_PACKING = 1000  # bytes
 
 
@@ -48,7 +49,7 @@ class ReplayServer(AbstractContextManager["ReplayServer"]):
         self,
         works: Iterable[Mapping[str, Any]],
         *,
-        key: str = "secret-key-of-a-test",
+        key: str = KEY,
         daily_credits: int = 10_000,
         plan: str = "free",
         per_second: int | None = None,

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable
@@ -12,6 +10,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
+
+from tests.debian import Missing, install
 
 PACKAGES = ("chromium", "chromium-driver")
 PROGRAMS = ("chromium", "chromedriver")
@@ -29,20 +29,14 @@ OPTIONS = (
 LONGEST_WAIT = 30
 
 
-class Missing(Exception):
-    """Why there is no browser."""
-
-
 def programs() -> list[str]:
     """Chromium and its driver.
 
     Raises:
         Missing: they are not there and cannot be installed.
     """
-    if not all(map(shutil.which, PROGRAMS)) and os.geteuid() == 0 and shutil.which("apt-get"):
-        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        for command in (["update"], ["install", "--yes", "--no-install-recommends", *PACKAGES]):
-            subprocess.run(["apt-get", *command], env=environment, capture_output=True, timeout=600, check=False)
+    if not all(map(shutil.which, PROGRAMS)):
+        install(*PACKAGES)
     found = [shutil.which(name) for name in PROGRAMS]
     if None in found:
         raise Missing(f"no browser: {' and '.join(PROGRAMS)} are not on this machine, and could not be installed")

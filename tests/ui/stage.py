@@ -6,20 +6,18 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import httpx
 import psutil
 
 from tests.servers import free_port
+from tests.waiting import wait
 
 ROOT = Path(__file__).resolve().parents[2]
 LONGEST_START, LONGEST_NIGHT = 180, 300
-T = TypeVar("T")
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 
@@ -50,7 +48,7 @@ class Stage(AbstractContextManager["Stage"]):
     def __enter__(self) -> Stage:
         try:
             self._start("server", "server", "start", "--host", "127.0.0.1", "--port", self.address.rsplit(":", 1)[1])
-            wait(self._is_up, LONGEST_START, "the Prefect server")
+            wait(self._is_up, LONGEST_START, "the Prefect server", pause=1)
             self._deploy()
             self._worker = self._start("worker", "worker", "start", "--pool", "collab", "--type", "process")
         except BaseException:
@@ -81,12 +79,12 @@ class Stage(AbstractContextManager["Stage"]):
             is_drawn = found["state_type"] in ENDED and "what-happened" in self.artifacts(run)
             return found if is_drawn else None
 
-        return wait(ended, LONGEST_NIGHT, f"the end of run {run}")
+        return wait(ended, LONGEST_NIGHT, f"the end of run {run}", pause=1)
 
     def retry(self, run: str) -> dict[str, Any]:
         """Press Retry on the page of a run, and wait for its end."""
         self._post(f"/flow_runs/{run}/set_state", {"state": {"type": "SCHEDULED", "name": "AwaitingRetry"}})
-        wait(lambda: self._get(f"/flow_runs/{run}")["state_type"] not in ENDED, LONGEST_NIGHT, "the retry")
+        wait(lambda: self._get(f"/flow_runs/{run}")["state_type"] not in ENDED, LONGEST_NIGHT, "the retry", pause=1)
         return self.end_of(run)
 
     def kill_after_a_load(self, run: str) -> None:
@@ -95,7 +93,7 @@ class Stage(AbstractContextManager["Stage"]):
         def loads() -> int:
             return sum(task["state_type"] == "COMPLETED" for name, task in self.tasks(run).items() if "load " in name)
 
-        wait(loads, LONGEST_NIGHT, "a committed batch")
+        wait(loads, LONGEST_NIGHT, "a committed batch", pause=1)
         for child in psutil.Process(self._worker.pid).children(recursive=True):
             child.send_signal(signal.SIGKILL)
 
@@ -145,13 +143,4 @@ class Stage(AbstractContextManager["Stage"]):
             found = self._api.request(method, path, **body)
             return None if found.status_code == httpx.codes.SERVICE_UNAVAILABLE else found
 
-        return wait(answer, LONGEST_START, f"an answer to {path}").raise_for_status().json()
-
-
-def wait(ask: Callable[[], T], seconds: float, what: str) -> T:
-    """What is asked for, once it is there."""
-    ends = time.monotonic() + seconds
-    while not (found := ask()):
-        assert time.monotonic() < ends, f"waited {seconds} s in vain for {what}"
-        time.sleep(1)
-    return found
+        return wait(answer, LONGEST_START, f"an answer to {path}", pause=1).raise_for_status().json()

@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 import pytest
 
 from tasks.sample.snapshot import write_sample
+from tests.debian import Missing
 from tests.factory import work, write_snapshot
-from tests.ui.browser import Browser, Missing
+from tests.ui.browser import Browser
 from tests.ui.stage import Stage
 
 pytestmark = pytest.mark.ui
@@ -39,6 +40,7 @@ class Eyes(NamedTuple):
 
 @pytest.fixture(scope="module")
 def eyes(tmp_path_factory) -> Iterator[Eyes]:
+    """A server with a worker, a browser, and a sample to run on."""
     folder = tmp_path_factory.mktemp("ui")
     try:
         browser = Browser(Path(os.environ.get("COLLAB_TEST_PICTURES", folder / "pictures")))
@@ -51,11 +53,13 @@ def eyes(tmp_path_factory) -> Iterator[Eyes]:
 
 @pytest.fixture(scope="module")
 def good(eyes) -> dict[str, Any]:
+    """The run of a first night."""
     return eyes.stage.end_of(eyes.stage.start_night(eyes.folder / "sample", until="2026-06-02"))
 
 
 @pytest.fixture(scope="module")
 def stopped(eyes, good) -> dict[str, Any]:
+    """A run after it whose second batch a rule stops."""
     bad = [work(n, publication_year=2999, title=HOSTILE, type=HOSTILE, doi=HOSTILE) for n in range(1, 1001)]
     partitions = {"2026-07-01": [work(n) for n in range(2001, 3001)], "2026-07-02": bad}
     return eyes.stage.end_of(eyes.stage.start_night(write_snapshot(eyes.folder / "changed", partitions)))
@@ -63,6 +67,7 @@ def stopped(eyes, good) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def killed(eyes, good) -> dict[str, Any]:
+    """A run after the first whose process is killed half-way."""
     begun = eyes.stage.start_night(eyes.folder / "sample")
     eyes.stage.kill_after_a_load(begun)
     return eyes.stage.end_of(begun)

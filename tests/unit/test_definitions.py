@@ -1,9 +1,8 @@
-"""Fields, territories and settings: the reviewed files hang together, and their rules do what they say."""
+"""Fields, territories and rules: the reviewed files hang together, and do what they say."""
 
 from __future__ import annotations
 
 import json
-import os
 
 import msgspec
 import pytest
@@ -12,7 +11,6 @@ from hypothesis import strategies as st
 
 from schemas import openalex
 from schemas.counting.sets import EVERY, SEPARATOR
-from schemas.errors import UsageError
 from schemas.fields import ADMITTING_KINDS, PATTERN_KINDS, PaperSubject, WorkSubject, load_definitions, read_abstract
 from schemas.overrides import shipped_overrides
 from schemas.places.evidence import RULES, Evidence
@@ -26,9 +24,8 @@ from schemas.places.territories import (
     work_types,
 )
 from schemas.reviewed import DATA, read_caption
-from schemas.settings import load_settings
 from schemas.tables import COUNTRY_SOURCES
-from tests.factory import URL, line, work
+from tests.factory import inverted, line, topic, work
 
 PATTERNS = [
     (rule, value)
@@ -45,17 +42,6 @@ def fields_of(scope: str = "ai", **more) -> dict[str, str]:
     return dict(found)
 
 
-def topic(identifier: str, subfield: str) -> dict:
-    return {"id": f"{URL}{identifier}", "subfield": {"id": f"{URL}subfields/{subfield}"}}
-
-
-def abstract(text: str) -> dict[str, list[int]]:
-    index: dict[str, list[int]] = {}
-    for at, word in enumerate(text.split()):
-        index.setdefault(word, []).append(at)
-    return index
-
-
 def test_only_rules_that_openalex_can_filter_on_admit():
     for field in load_definitions().fields:
         assert not field.admits or all(rule.kind in ADMITTING_KINDS for rule in field.rules)
@@ -66,20 +52,20 @@ def test_only_rules_that_openalex_can_filter_on_admit():
 @pytest.mark.parametrize(
     ("more", "expected"),
     [
-        ({"primary_topic": topic("T1", "1702")}, "subfield-ai"),
-        ({"primary_topic": topic("T1", "1707")}, "subfield-vision"),
-        ({"primary_topic": topic("T10203", "1710")}, "topic-extra"),
-        ({"primary_topic": topic("T10237", "1702")}, None),  # cryptography is filed under AI
-        ({"primary_topic": topic("T1", "2105")}, None),
+        ({"primary_topic": topic("T1", 1702)}, "subfield-ai"),
+        ({"primary_topic": topic("T1", 1707)}, "subfield-vision"),
+        ({"primary_topic": topic("T10203", 1710)}, "topic-extra"),
+        ({"primary_topic": topic("T10237", 1702)}, None),  # cryptography is filed under AI
+        ({"primary_topic": topic("T1", 2105)}, None),
         ({"primary_topic": None}, None),  # the API cannot find it either
     ],
 )
-def test_admission(more, expected):
+def test_ai_admits_works_by_their_primary_topic(more, expected):
     assert fields_of(**more).get("ai") == expected
 
 
 def test_subfields_look_only_at_admitted_works():
-    cooking = fields_of(scope="all", primary_topic=topic("T1", "2105"), title="Deep learning for robots")
+    cooking = fields_of(scope="all", primary_topic=topic("T1", 2105), title="Deep learning for robots")
     assert cooking == {"all": "scope"}
     found = fields_of(scope="all", topics=[], title="Deep learning for robots in cancer diagnosis")
     assert found == {
@@ -102,7 +88,7 @@ def test_subfields_look_only_at_admitted_works():
     ],
 )
 def test_large_language_models_in_title_or_abstract(title, text, is_llm):
-    assert ("large-language-models" in fields_of(title=title, abstract_inverted_index=abstract(text))) is is_llm
+    assert ("large-language-models" in fields_of(title=title, abstract_inverted_index=inverted(text))) is is_llm
 
 
 VENUES = [
@@ -165,24 +151,28 @@ def test_hints_miss_nothing_that_the_pattern_matches(rule, value):
     def check(match: str) -> None:
         assert rule.pattern.search(f"on {match} here")
         assert rule.may_match(f"on {match} here".casefold())
-        assert rule.may_match(json.dumps(abstract(f"on {match} here")).lower().encode())
+        assert rule.may_match(json.dumps(inverted(f"on {match} here")).lower().encode())
 
     check()
 
 
-def test_abstracts_come_in_three_shapes_and_broken_ones_are_no_abstract():
-    index = {"learning": [1], "deep": [0]}
-    shapes = [
-        index,
-        {"InvertedIndex": index, "IndexLength": 2},
-        json.dumps(index),
-        json.dumps({"InvertedIndex": index}),
-    ]
-    assert read_abstract(msgspec.Raw(json.dumps(index).encode())) == "deep learning"
-    assert read_abstract(msgspec.Raw(json.dumps(shapes[2]).encode())) == "deep learning"
-    assert read_abstract(msgspec.Raw(json.dumps(shapes[3]).encode())) == "deep learning"
-    for broken in (b"null", b"7", b'"{"', b'{"a": "b"}', b'{"\xff": [0]}', b"[" * 10_000):
-        assert read_abstract(msgspec.Raw(broken)) == ""
+INDEX = {"learning": [1], "deep": [0]}
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [INDEX, {"InvertedIndex": INDEX, "IndexLength": 2}, json.dumps(INDEX), json.dumps({"InvertedIndex": INDEX})],
+    ids=["plain", "wrapped", "as text", "wrapped, as text"],
+)
+def test_an_abstract_is_read_in_every_shape_that_it_has_had(shape):
+    assert read_abstract(msgspec.Raw(json.dumps(shape).encode())) == "deep learning"
+
+
+@pytest.mark.parametrize(
+    "broken", [b"null", b"7", b'"{"', b'{"a": "b"}', b'{"\xff": [0]}', b"[" * 10_000], ids=range(6)
+)
+def test_a_broken_abstract_is_none(broken):
+    assert read_abstract(msgspec.Raw(broken)) == ""
 
 
 def test_every_code_that_is_translated_exists():
@@ -232,36 +222,6 @@ def test_work_types_are_counted_or_not_and_translated():
     assert {"dataset", "peer-review", "editorial", "letter", "paratext", "retraction"} <= types.known - types.counted
     assert types.crossref["proceedings-article"] == "article"
     assert set(types.crossref.values()) <= types.known
-
-
-def test_settings_come_from_the_environment_and_mistakes_are_named(monkeypatch, tmp_path):
-    monkeypatch.setenv("COLLAB_HOME", str(tmp_path))
-    monkeypatch.setenv("COLLAB_BATCH_WORKS", "10")
-    assert load_settings().batch_works == 10
-    assert str(load_settings().url) == f"duckdb:///{tmp_path}/warehouse.duckdb"
-    assert load_settings(batch_works=20).batch_works == 20
-    monkeypatch.setenv("COLLAB_BATCH_WORKS", "many")
-    with pytest.raises(UsageError, match="COLLAB_BATCH_WORKS: Input should be a valid integer"):
-        load_settings()
-    monkeypatch.delenv("COLLAB_BATCH_WORKS")
-    monkeypatch.setenv("COLLAB_SCOP", "all")
-    with pytest.raises(UsageError, match=r"COLLAB_SCOP is not a setting -> did you mean COLLAB_SCOPE\?"):
-        load_settings()
-
-
-def test_secrets_do_not_show(monkeypatch):
-    monkeypatch.setenv("COLLAB_OPENALEX_API_KEY", "planted-secret")
-    monkeypatch.setenv("COLLAB_WAREHOUSE_URL", "postgresql://me:planted-secret@host/atlas")
-    settings = load_settings()
-    assert settings.url.password == "planted-secret"
-    assert "planted-secret" not in repr(settings) + str(settings) + settings.model_dump_json()
-    assert "planted-secret" not in str(settings.model_dump())
-
-
-def test_nothing_phones_home():
-    assert os.environ["GX_ANALYTICS_ENABLED"] == "false"
-    assert os.environ["DO_NOT_TRACK"] == "1"
-    assert os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] == "false"
 
 
 def test_hostile_names_of_venues_take_no_time():

@@ -16,7 +16,7 @@ from prefect.settings import Settings as PrefectSettings
 from prefect.settings.legacy import _get_valid_setting_names
 
 from schemas.settings import PREFIX, Settings
-from tests.test_structure import commands
+from tests.commands import options
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "deployments"
@@ -58,7 +58,7 @@ def test_settings_that_are_named_exist(path):
 
 @pytest.mark.parametrize("path", UNITS, ids=lambda path: path.name)
 def test_commands_that_are_called_exist(path):
-    known = commands()
+    known = options()
     for name, value in sections(path).get("Service", ()):
         if name == "ExecStart":
             program, command, *rest = shlex.split(value)

@@ -42,6 +42,7 @@ class Answers(BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
+    """Address of a web server that answers so."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -57,7 +58,7 @@ def address() -> Iterator[str]:
         *((status, SourceError) for status in ("401", "403", "404", "410")),
     ],
 )
-def test_what_a_server_answers(address, path, kind, tmp_path):
+def test_what_a_server_answers_instead_of_a_file_is_said(address, path, kind, tmp_path):
     root, copy, asked = Root(address), tmp_path / "copy", f"{address}/{path}"
     reads = (
         lambda: root.read(path),
@@ -91,7 +92,7 @@ def test_a_list_of_deletions_that_a_server_will_not_give_is_no_empty_one(address
     assert snapshot.read_deletions(None) is None
 
 
-def test_a_server_that_is_not_there(monkeypatch):
+def test_a_server_that_is_not_there_is_an_error_of_the_source(monkeypatch):
     with pytest.raises(SourceUnavailable):
         Root("http://127.0.0.1:1").exists("x")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")

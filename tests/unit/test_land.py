@@ -14,7 +14,17 @@ from isal import igzip
 
 from schemas.errors import LandingError, SourceError
 from tasks.landing import land as landings
-from tasks.landing.land import MANIFEST, WORKS, Incoming, Landing, OpenLanding, land, read_landing, read_lines
+from tasks.landing.land import (
+    MANIFEST,
+    WORKS,
+    Incoming,
+    Landing,
+    OpenLanding,
+    count_records,
+    land,
+    read_landing,
+    read_lines,
+)
 
 LIMIT = 100
 
@@ -161,3 +171,25 @@ def test_a_part_that_is_damaged_after_it_was_checked_says_so(tmp_path):
     part.unlink()
     with pytest.raises(LandingError, match=r"cannot be unpacked: .*No such file .* -> remove the folder and run again"):
         list(opened.lines(0, 10))
+
+
+def test_records_are_lines(tmp_path):
+    for content, expected in ((b"", 0), (b"a\nb\n", 2), (b"a\nb", 2), (b"a\n\nb\n", 3), (b"x" * 3_000_000, 1)):
+        file = tmp_path / "part.gz"
+        file.write_bytes(gzip.compress(content))
+        assert count_records(file, 10_000, shown_as="part") == expected
+
+
+def test_a_part_with_any_byte_changed_is_damaged_or_holds_its_lines(tmp_path):
+    good = gzip.compress(b"".join(b'{"id": %d}\n' % n for n in range(200)), mtime=0)
+    file = tmp_path / "part.gz"
+    refused = 0
+    for at in range(len(good)):
+        for byte in (0, good[at] ^ 0x55, 255):
+            file.write_bytes(good[:at] + bytes([byte]) + good[at + 1 :])
+            try:
+                assert count_records(file, 10_000, shown_as="part") == 200
+            except SourceError as exc:
+                assert "part is cut or not a gzip file" in str(exc)
+                refused += 1
+    assert refused > 2 * len(good)

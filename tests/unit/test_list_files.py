@@ -115,11 +115,3 @@ def test_a_folder_holds_lists_and_other_things(tmp_path, settings_for):
             bring(settings_for(venue_list=address), tmp_path / "copies")
     with pytest.raises(UsageError, match="COLLAB_VENUE_LIST"):
         bring(settings_for(), tmp_path / "copies")
-
-
-@pytest.mark.parametrize("name", ["openalex", "Venues", "a.b", "", "1a", "a" * 32])
-def test_a_corpus_has_a_name_of_its_own(name, settings_for):
-    if name:
-        with pytest.raises(UsageError, match="COLLAB_VENUE_CORPUS"):
-            settings_for(venue_corpus=name)
-    assert settings_for(venue_corpus="a-1").venue_corpus == "a-1"

@@ -60,45 +60,66 @@ def test_codes_are_translated_or_refused():
 @pytest.mark.parametrize(
     ("work", "expected"),
     [
-        # the unit is the string, not the institution: two institutions in one string share it
-        (paper(person(("S", (place("FR"), place("US", 2))))), {"FR": 500_000_000, "US": 500_000_000}),
-        (
+        pytest.param(
+            paper(person(("S", (place("FR"), place("US", 2))))),
+            {"FR": 500_000_000, "US": 500_000_000},
+            id="two institutions in one string share it: the unit is the string",
+        ),
+        pytest.param(
             paper(person(("S", (place("FR"), place("FR", 2))), ("T", (place("US", 3),)))),
             {"FR": 500_000_000, "US": 500_000_000},
+            id="two institutions of one country in one string are no two units",
         ),
-        # one unknown institution beside a known one does not make the unit unknown
-        (paper(person(("S", (place("FR"), place(None, 2))))), {"FR": 1_000_000_000}),
-        # strings that differ in case, blanks and a final stop are one unit
-        (
+        pytest.param(
+            paper(person(("S", (place("FR"), place(None, 2))))),
+            {"FR": 1_000_000_000},
+            id="an unknown institution beside a known one does not make the unit unknown",
+        ),
+        pytest.param(
             paper(person(("Lab, Rome.", (place("IT"),)), ("lab,  rome", (place("IT"),)), ("X", (place("US", 2),)))),
             {"IT": 500_000_000, "US": 500_000_000},
+            id="strings that differ in case, blanks and a final stop are one unit",
         ),
-        # in any other punctuation: two, though the place is one
-        (
+        pytest.param(
             paper(person(("Lab, Rome", (place("IT"),)), ("Lab Rome", (place("IT"),)), ("X", (place("US", 2),)))),
             {"IT": 666_666_667, "US": 333_333_333},
+            id="in any other punctuation they are two, though the place is one",
         ),
-        # institutions tied to no string count only for an author without linked strings
-        (paper(person(("S", (place("FR"),)), loose=(place("US", 2),))), {"FR": 1_000_000_000}),
-        (paper(person(loose=(place("FR"), place("US", 2)))), {"FR": 500_000_000, "US": 500_000_000}),
-        (paper(person(("unlinked", ()), loose=(place("FR"),))), {"FR": 1_000_000_000}),
-        # nobody known
-        (paper(person()), {"ZZ": 1_000_000_000}),
-        (paper(), {"ZZ": 1_000_000_000}),
-        # thirds: floors, the remainder to the largest, ties to the first code, ZZ last
-        (
+        pytest.param(
+            paper(person(("S", (place("FR"),)), loose=(place("US", 2),))),
+            {"FR": 1_000_000_000},
+            id="institutions tied to no string do not count beside a linked string",
+        ),
+        pytest.param(
+            paper(person(loose=(place("FR"), place("US", 2)))),
+            {"FR": 500_000_000, "US": 500_000_000},
+            id="they count for an author without strings",
+        ),
+        pytest.param(
+            paper(person(("unlinked", ()), loose=(place("FR"),))),
+            {"FR": 1_000_000_000},
+            id="and for one whose strings are linked to none",
+        ),
+        pytest.param(paper(person()), {"ZZ": 1_000_000_000}, id="nothing is known of the author"),
+        pytest.param(paper(), {"ZZ": 1_000_000_000}, id="no author is listed"),
+        pytest.param(
             paper(*(person(("S", (place(c),))) for c in ("US", "CN", "GB"))),
             {"CN": 333_333_334, "GB": 333_333_333, "US": 333_333_333},
+            id="thirds are floors, and of equal ones the first code has the remainder",
         ),
-        (
+        pytest.param(
             paper(person(("S", (place("US"),))), person(), person(("S", (place("GB"),)))),
             {"GB": 333_333_334, "US": 333_333_333, "ZZ": 333_333_333},
+            id="ZZ is last among equal ones",
         ),
-        # a cut list: one unknown author more
-        (paper(person(("S", (place("US"),))), cut=True), {"US": 500_000_000, "ZZ": 500_000_000}),
+        pytest.param(
+            paper(person(("S", (place("US"),))), cut=True),
+            {"US": 500_000_000, "ZZ": 500_000_000},
+            id="a cut list is one unknown author more",
+        ),
     ],
 )
-def test_shares(work, expected):
+def test_an_author_is_shared_out_by_strings(work, expected):
     assert shares(work) == expected
 
 

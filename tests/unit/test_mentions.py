@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.mentions import build_mentions, load_mentions
-from tests.unit.test_definitions import abstract
+from tests.factory import inverted
 
 MENTIONS = load_mentions()
 PATTERNS = [
@@ -99,7 +99,7 @@ def test_what_a_text_names(title, text, expected):
         ("", ""),
     ],
 )
-def test_false_friends(title, text):
+def test_what_only_looks_like_a_mention_is_none(title, text):
     assert MENTIONS.find(title, text) == ()
 
 
@@ -110,7 +110,7 @@ def test_hints_miss_nothing_that_a_pattern_matches(mention, pattern):
     def check(match: str) -> None:
         text = f"on {match} here"
         assert any(hint in text.casefold() for hint in mention.hints)
-        raw = pa.array([text.encode(), json.dumps(abstract(text)).encode()], pa.binary())
+        raw = pa.array([text.encode(), json.dumps(inverted(text)).encode()], pa.binary())
         assert pc.match_substring_regex(raw, MENTIONS.hint_pattern, ignore_case=True).to_pylist() == [True, True]
         if pattern not in mention.ambiguous:
             assert mention.is_in(text, text.casefold()) or any(re.search(never, text, re.I) for never in mention.never)

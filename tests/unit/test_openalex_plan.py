@@ -85,7 +85,7 @@ def test_what_was_begun_goes_first_then_what_was_seen_longest_ago():
 
 
 @pytest.mark.parametrize("nights", [1, 7, 30])
-@pytest.mark.parametrize("missed", [set(), {5, 6, 7}])
+@pytest.mark.parametrize("missed", [set(), {5, 6, 7}], ids=["no night is missed", "three are missed"])
 def test_every_older_month_is_seen_again_within_the_nights(nights, missed):
     """Also when nights are left out, and when a month comes to be old."""
     stored = [*months_between(date(2019, 3, 1), date(2026, 10, 31)), UNDATED]

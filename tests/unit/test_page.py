@@ -1,16 +1,12 @@
-"""What a run page says: harmless whatever the source wrote, truthful about what was written, with the way on."""
+"""What a run page says: truthful about what was written, with the way on."""
 
 from __future__ import annotations
 
-import re
 from datetime import date
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from flows.harmless import as_code, harmless
 from flows.orchestration import page
 from flows.orchestration.page import Night
 from flows.rerun import command_of
@@ -21,56 +17,7 @@ from tasks.batches.batch import Outcome
 from tasks.loading.ledger import Moved
 from tasks.releases.publish import Release
 from tasks.validation.validate import Result
-
-HOSTILE = [
-    "<img src=x onerror=alert(1)>",
-    "[click](javascript:alert(1))",
-    "![i](http://127.0.0.1/x.png)",
-    "https://example.org",
-    "(WWW.example.org)",
-    "someone@example.org",
-    "a `tick` and ``` three",
-    "\x1b[31mred\x1b[0m \u202eleft",
-    "line\n# heading\n\n- list",
-    "<https://example.org>",
-    "&lt;b&gt;",
-    "[x]: http://example.org",
-    "<``img src=x onerror=alert(1) >",
-    "<` `img src=x onerror=alert(1) >",
-]
-
-
-def outside_code(text: str) -> str:
-    """What a renderer looks at: text without spans of code."""
-    pieces = text.split("`")
-    assert len(pieces) % 2, f"a span of code is left open: {text}"
-    return " ".join(pieces[::2])
-
-
-@pytest.mark.parametrize("text", HOSTILE)
-def test_markup_and_addresses_become_code(text):
-    assert not re.search(r"<\w", outside_code(harmless(text)))
-    assert not set(re.sub(" [<>](?= |$)", "", f" {outside_code(harmless(text))}")) & set("<>[]!@&#*~|\\\n\x1b\u202e")
-    assert "//" not in outside_code(harmless(text))
-    assert "www." not in outside_code(harmless(text)).lower()
-
-
-@given(st.text() | st.text("`<[]:/ a.,w"))
-def test_any_text_is_harmless(text):
-    assert "``" not in harmless(text)
-    seen = outside_code(harmless(text))
-    assert seen.isprintable()
-    words = seen.split()
-    assert all(word in ("->", "<", "<=", ">", ">=") or not set(word) & set("<>[]!@&#*~|\\") for word in words)
-    assert not any("//" in word or "www." in word.lower() for word in words)
-
-
-def test_plain_words_stay_and_length_is_bounded():
-    text = "quarantined_share is 1, limit at most 0.05 (1900 <= year) -> run again"
-    assert harmless(text) == text
-    assert harmless("see `collab status`, then go on") == "see `collab status`, then go on"
-    assert len(harmless("x" * 10_000_000)) < 2_100
-    assert as_code("") == as_code(None) == ""
+from tests.pages import outside_code
 
 
 def row(batch_id="s/l/00000000", **counts):

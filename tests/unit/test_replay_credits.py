@@ -8,10 +8,11 @@ import threading
 import time
 
 from tests.factory import URL, work
-from tests.replay_clients import KEY, WORKS, Client, message
+from tests.replay import KEY
+from tests.replay.client import WORKS, Client, message
 
 
-def test_keys(serve):
+def test_who_has_a_wrong_key_or_none_gets_little(serve):
     server, client = serve(WORKS, key=None)
     for given in ({"params": {"api_key": KEY}}, {"headers": {"api_key": KEY}}, {"headers": {"api-key": KEY}}):
         assert client.get(f"{server.url}/works", **given).headers["X-RateLimit-Limit"] == "10000"
@@ -32,7 +33,7 @@ def test_keys(serve):
     assert keyless.ask(cursor="*").status_code == 200
 
 
-def test_credits_of_a_day(serve):
+def test_the_credits_of_a_day_end_and_come_back(serve):
     server, client = serve(WORKS, daily_credits=3)
     headers = client.ask().headers
     reset = int(headers["X-RateLimit-Reset"])

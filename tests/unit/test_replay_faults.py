@@ -8,7 +8,7 @@ import pytest
 import requests
 
 from tests.replay import ALL_KINDS, Faults
-from tests.replay_clients import WORKS, message
+from tests.replay.client import WORKS, message
 
 
 @pytest.mark.parametrize(

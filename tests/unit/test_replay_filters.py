@@ -6,7 +6,7 @@ import base64
 
 import pytest
 
-from tests.replay_clients import WORKS, message
+from tests.replay.client import WORKS, message
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ from tests.replay_clients import WORKS, message
         ("title.search:LEARNING maps", {5}),
     ],
 )
-def test_filters(serve, text, expected):
+def test_a_filter_finds_its_works(serve, text, expected):
     _, client = serve(WORKS)
     assert set(client.ids(filter=text)) == expected
 
@@ -110,7 +110,7 @@ def test_dates_of_update_are_for_paying_plans(serve, text, expected):
         ({"group_by": "type", "select": "id"}, "select does not work with group_by."),
     ],
 )
-def test_wrong_parameters(serve, params, expected):
+def test_wrong_parameters_are_refused_in_the_words_of_the_service(serve, params, expected):
     server, client = serve(WORKS)
     answer = client.ask(**params)
     assert (answer.status_code, answer.json()["error"]) == (400, "Invalid query parameters error.")
@@ -130,7 +130,7 @@ def test_wrong_parameters(serve, params, expected):
         ({"cursor": base64.b64encode(b'"[1]"').decode()}, "Cursor value is invalid."),
     ],
 )
-def test_wrong_pages(serve, params, expected):
+def test_wrong_pages_are_refused_in_the_words_of_the_service(serve, params, expected):
     _, client = serve(WORKS)
     answer = client.ask(**params)
     assert (answer.status_code, answer.json()["error"]) == (400, "Pagination error.")

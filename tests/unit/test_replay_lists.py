@@ -6,7 +6,7 @@ import base64
 import json
 
 from tests.factory import URL, author, work
-from tests.replay_clients import WORKS, message
+from tests.replay.client import WORKS, message
 
 EMBL = [author("DE") for _ in range(120)]
 
@@ -78,7 +78,7 @@ def test_records_updated_between_pages_are_skipped_or_come_twice(serve):
     assert [page["meta"]["count"] for page in pages] == [6, 5, 5]
 
 
-def test_groups(serve):
+def test_groups_are_counted_and_paged(serve):
     _, client = serve(WORKS)
     kinds = client.ask(group_by="type").json()
     assert list(kinds) == ["meta", "group_by"]

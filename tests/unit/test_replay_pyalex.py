@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
-import json
 from collections import Counter
 from urllib.parse import urlunparse
 
@@ -11,7 +9,8 @@ import pyalex
 import pytest
 
 from tests.factory import URL, work
-from tests.replay_clients import KEY
+from tests.real import WORKS, newest_records
+from tests.replay import KEY
 
 
 @pytest.fixture
@@ -47,17 +46,11 @@ def test_pyalex_pages_filters_selects_and_gets(openalex):
 
 
 def test_real_works_are_served(shared, openalex):
-    newest = {}
-    for part in (shared / "openalex" / "snapshot" / "data" / "jsonl" / "works").glob("updated_date=*/*.gz"):
-        for line in gzip.decompress(part.read_bytes()).splitlines():
-            record = json.loads(line)
-            known = newest.get(record["id"])
-            if known is None or known["updated_date"] <= record["updated_date"]:
-                newest[record["id"]] = record
+    newest = {record["id"]: record for record in newest_records(shared)}
     openalex(newest.values())
     pages = list(pyalex.Works().sort(publication_date="asc").paginate(per_page=200, n_max=None))
     served = {row["id"]: dict(row) for page in pages for row in page}
-    assert len(newest) == pages[0].meta["count"] == sum(map(len, pages)) == 968
+    assert len(newest) == pages[0].meta["count"] == sum(map(len, pages)) == WORKS
     assert served == newest
     dates = [row["publication_date"] for page in pages for row in page]
     assert dates == sorted(dates)

@@ -122,6 +122,7 @@ RECORDS = [
 
 @pytest.fixture(scope="module")
 def index(tmp_path_factory) -> RorIndex:
+    """The index of RECORDS, as it is read from disk."""
     folder = tmp_path_factory.mktemp("index")
     RorIndex.build([one for one in map(read_organization, RECORDS) if one]).save(folder)
     return RorIndex.load(folder)

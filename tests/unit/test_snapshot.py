@@ -1,21 +1,15 @@
-"""What a snapshot's manifest makes a night do, the sample that imitates one, and progress."""
+"""What a snapshot's manifest makes a night do."""
 
 from __future__ import annotations
 
 import gzip
-import hashlib
 import json
-import logging
 from datetime import date
 
+import fsspec
 import pytest
 
-from flows.harmless import safe
-from flows.progress import Lines
 from schemas.errors import SourceError, UsageError
-from schemas.settings import load_settings
-from tasks.landing.land import count_records
-from tasks.sample.snapshot import write_sample
 from tasks.sources.files import Root
 from tasks.sources.openalex_snapshot import Part, Snapshot, plan_windows
 
@@ -86,8 +80,6 @@ def test_urls_that_leave_the_root_are_refused(tmp_path, url):
 
 
 def test_roots_may_be_anywhere_fsspec_reaches(tmp_path):
-    import fsspec
-
     memory = fsspec.filesystem("memory")
     manifest = {"entity": "works", "record_count": 0, "files": []}
     memory.pipe("/bucket/data/jsonl/works/manifest.json", json.dumps(manifest).encode())
@@ -97,89 +89,3 @@ def test_roots_may_be_anywhere_fsspec_reaches(tmp_path):
         Root("gopher://x")
     with pytest.raises(SourceError, match="no folder"):
         Root(str(tmp_path / "nowhere"))
-
-
-def test_records_are_lines(tmp_path):
-    for content, expected in ((b"", 0), (b"a\nb\n", 2), (b"a\nb", 2), (b"a\n\nb\n", 3), (b"x" * 3_000_000, 1)):
-        file = tmp_path / "part.gz"
-        file.write_bytes(gzip.compress(content))
-        assert count_records(file, 10_000, shown_as="part") == expected
-
-
-def test_a_part_with_any_byte_changed_is_damaged_or_holds_its_lines(tmp_path):
-    good = gzip.compress(b"".join(b'{"id": %d}\n' % n for n in range(200)), mtime=0)
-    file = tmp_path / "part.gz"
-    refused = 0
-    for at in range(len(good)):
-        for byte in (0, good[at] ^ 0x55, 255):
-            file.write_bytes(good[:at] + bytes([byte]) + good[at + 1 :])
-            try:
-                assert count_records(file, 10_000, shown_as="part") == 200
-            except SourceError as exc:
-                assert "part is cut or not a gzip file" in str(exc)
-                refused += 1
-    assert refused > 2 * len(good)
-
-
-def test_a_sample_is_the_same_every_time_and_looks_like_a_snapshot(tmp_path):
-    for name in ("a", "b"):
-        made = write_sample(tmp_path / name, works=200, days=4, seed=7)
-    digests = [
-        hashlib.sha256(b"".join(p.read_bytes() for p in sorted((tmp_path / name).rglob("*.*")))).hexdigest()
-        for name in ("a", "b")
-    ]
-    assert digests[0] == digests[1]
-    parts = Snapshot(Root(str(tmp_path / "a"))).read_manifest()
-    assert sum(p.records for p in parts) == made.records > 200
-    assert [p.day for p in parts] == made.days
-    raw = gzip.decompress((tmp_path / "a/data/jsonl/works" / parts[0].path).read_bytes()).splitlines()
-    assert 8_000 < sum(map(len, raw)) / len(raw) < 13_000
-    with pytest.raises(UsageError, match="exists already"):
-        write_sample(tmp_path / "a", works=1, days=1, seed=1)
-
-
-def test_text_of_the_source_cannot_command_a_terminal():
-    assert safe("\x1b[31mred\x00") == "\\x1b[31mred\\x00"
-    assert len(safe("x" * 10_000)) < 200
-
-
-def test_progress_lines_say_rate_and_remaining_time(caplog, monkeypatch):
-    clock = iter(range(0, 1000, 20))
-    monkeypatch.setattr("flows.progress.time.monotonic", lambda: next(clock))
-    with caplog.at_level(logging.INFO, logger="collab"):
-        logging.getLogger("collab").propagate = True
-        lines = Lines()
-        lines.start(100)
-        lines.advance(50)
-    assert "50 of 100 records, 2/s, about 20 s left" in caplog.text
-
-
-@pytest.mark.parametrize("name", ["snapshot", "venue_list"])
-@pytest.mark.parametrize(
-    "address",
-    [
-        *(
-            "https://me:hunter2@host/x",
-            "https://hunter2@host/x",
-            "https://host/x?sig=hunter2",
-            "s3://me:hunter2@bucket/x",
-        ),
-        *("https://host/x?X-Amz-Credential=hunter2", "simplecache::https://me:hunter2@host/x"),
-        *(
-            "filecache::https://host/x?a=b&sig=hunter2",
-            "https://me:hunter2@host:80a/x",
-            "https://host:443a/x?token=hunter2",
-        ),
-    ],
-)
-def test_an_address_with_a_secret_is_refused_and_not_repeated(name, address):
-    with pytest.raises(UsageError, match=f"COLLAB_{name.upper()}: no secrets in an address") as refused:
-        load_settings(**{name: address})
-    assert "hunter2" not in str(refused.value)
-    for open_address in (
-        "https://host/x?download=1",
-        "abfs://files@account.example/x",
-        "sftp://me@host/x",
-        "C:\\x?sig",
-    ):
-        assert getattr(load_settings(**{name: open_address}), name) == open_address

@@ -145,7 +145,7 @@ def test_front_matter_is_not_counted(title, type_):
     assert parsed(title=title).type == type_
 
 
-def test_facts():
+def test_what_is_stored_of_a_paper():
     found = parsed(title="  A\ntitle ", year="2024.0", doi="https://doi.org/10.1234/ABC", status="Retracted")
     assert (found.title, found.year, found.doi, found.venue) == ("A title", 2024, "10.1234/abc", "nips")
     assert (found.corpus, found.is_retracted, found.cited_by_count, found.references) == ("venues", True, 0, [])

@@ -1,15 +1,16 @@
-"""A client of the replay of the OpenAlex API, and the works that most of its tests serve."""
+"""A client of the replay, and the works that most of its tests serve."""
 
 from __future__ import annotations
 
 import requests
 
 from tests.factory import author, work
-
-KEY = "secret-key-of-a-test"
+from tests.replay.server import KEY
 
 
 class Client(requests.Session):
+    """Asks a server, with its key unless another or none is given."""
+
     def __init__(self, server, key=KEY):
         super().__init__()
         self.url = server.url
@@ -33,6 +34,7 @@ class Client(requests.Session):
 
 
 def message(answer):
+    """The words of a refusal."""
     return answer.json()["message"]
 
 
