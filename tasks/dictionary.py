@@ -26,8 +26,12 @@ WHERE table_name = 'pair_ric'`. Citations are 0 throughout in a corpus whose sou
 
 How to read a number. *Whole counting*: a paper counts 1 for each territory and pair it has, so sums over territories
 exceed the world's papers. *Fractional*: shares of a paper add up to 1, so they do not. Each author has an equal part of
-a paper, split equally among the author's affiliation strings. Strings are the same if only case, blanks or the stops at
-either end differ; any other punctuation makes two ("Univ X, Lima", "Univ X Lima"), even for one place.
+a paper, split equally among the author's affiliation strings, and a string's part equally among its known countries.
+Strings are the same if only case, blanks, or full stops, commas and semicolons at either end differ; any other
+punctuation makes two ("Univ X, Lima", "Univ X Lima"), even for one place. Unknown, `ZZ`, are a string without a known
+country, an author without strings, and the whole of a paper without authors; a paper of which the source cut the author
+list has one unknown author more than are listed. Shares are cut to nine decimals, and the largest (of equal ones the
+first code, `ZZ` last) takes what is left to 1; policies that merge territories add these shares.
 |T|: known territories of a paper. A paper whose authors are not all located may have more; hence counts of pairs and of
 international papers are lower bounds, and rates have a lower and an upper one. Views never round, and show null where a
 quotient is undefined.

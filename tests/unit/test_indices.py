@@ -177,6 +177,18 @@ def test_growth_is_between_complete_years_only(atlas):
         assert rows[2019]["growth"] is None
 
 
+def test_no_papers_in_a_complete_year_are_zero_and_not_unknown(atlas):
+    """A is new in 2021. Nothing of the world is known of 2019, so nothing of what A published then."""
+    for year in (2020, 2021):
+        put(atlas, "completeness", [{"year": year, "is_complete": True, "as_of": datetime.date(2023, 1, 1)}])
+    put(atlas, "country_year", [{"territory": "A", "year": 2021, "papers": 30}])
+    put(atlas, "country_year", [{"territory": "B", "year": 2020, "papers": 30}])
+    rows = {row["territory"]: row for row in read(atlas, "FROM country_growth")}
+    shown = ("papers_before", "growth", "compound_growth_5", "low_n")
+    assert [rows["A"][name] for name in shown] == [0, None, None, True]
+    assert [rows["B"][name] for name in shown] == [None, None, None, False]
+
+
 def test_growth_rests_on_years_that_are_all_complete_and_says_where_they_are_small(atlas):
     for year, papers in ((2015, 100), (2018, 25), (2019, 24), (2020, 180), (2021, 200)):
         put(atlas, "world_year", [{"year": year, "papers": 1000}])
@@ -405,6 +417,14 @@ def test_lead_blocs_sectors_flows_and_mentions(atlas):
     shares = {row["territory"]: row for row in read(atlas, "FROM mention_share")}
     assert shares["US"]["territory_share"] == 0.1
     assert sum(row["mention_share"] for row in shares.values()) == pytest.approx(1)
+
+
+def test_references_of_which_none_is_known_are_a_share_of_zero(atlas):
+    put(atlas, "world_year", [{"papers": 3, "references_listed": 14}, {"papers": 3, "year": 2021}])
+    put(atlas, "country_year", [{"territory": "US", "papers": 2}, {"territory": "US", "papers": 2, "year": 2021}])
+    told, silent = read(atlas, "FROM flow_rates ORDER BY year")
+    assert (told["known_edge_share"], told["self_share"]) == (0, None)
+    assert silent["known_edge_share"] is None  # no reference is listed
 
 
 def test_a_year_without_any_country_is_unknown_and_not_zero():
