@@ -674,8 +674,8 @@ work_territory = table(
         "sectors",
         Integer,
         "sectors of the institutions that link authors to the territory, as a sum; an institution without a known"
-        " country beside one with it in a string links nobody to ZZ; an author without affiliations is unknown: "
-        + ", ".join(f"{bit} {name}" for name, bit in SECTOR_BITS.items()),
+        " country beside one with it in a string links nobody to ZZ; an author without affiliations, or"
+        " hidden by a cut list, is unknown: " + ", ".join(f"{bit} {name}" for name, bit in SECTOR_BITS.items()),
     ),
     key=("work_id", "policy", "territory"),
     spread="work_id",
