@@ -162,7 +162,8 @@ VIEWS = {
                 "years_observed",
                 "CAST(coalesce(s.years_observed, 0) AS INTEGER)",
                 f"earlier years of at least {LOW_N} papers that were watched at that age: the corpus had its first"
-                " release (of a snapshot, after all its parts were read), and a paper of the year was counted; a year that came whole later tells nothing of lag",
+                " release (of a snapshot, after all its parts were read), and a paper of the year was counted; a year"
+                " that came whole later tells nothing of lag",
                 unit="years",
             ),
             flag(
