@@ -127,7 +127,7 @@ country_year = mart_table(
     column(
         "links",
         BigInteger,
-        "other known territories, summed over the territory's works: a work with three adds 2; C_a in RIC",
+        "other known territories, summed over the territory's works: a work with three adds 2; C_a in RIC; 0 for ZZ",
         unit="pairs",
     ),
     column(
@@ -139,7 +139,7 @@ country_year = mart_table(
     _papers("papers_first", "works whose first author is linked to the territory"),
     _papers(
         "papers_first_international",
-        "those of them with another known territory: the numerator of the MCP ratio of bibliometrix",
+        "those of them with two or more known territories: the numerator of the MCP ratio of bibliometrix",
     ),
     _papers(
         "papers_corresponding",
@@ -186,11 +186,15 @@ coverage_year = mart_table(
     " counts under one source, so authors add up over the sources to those of `all`; works do not, because one work can"
     " rest on several. Never add `all` to the sources. The sources are explained under core.affiliation.",
     [column("evidence", String, "what decided: all, or one source: " + ", ".join(COUNTRY_SOURCES))],
-    _papers("papers", "counted works; under a source: those with at least one author whose country rests on it"),
+    _papers(
+        "papers",
+        "counted works; under a source: those with at least one author whose country rests on it; none: also"
+        " those without authors",
+    ),
     _papers("papers_all_located", "those of them without an unknown part: papers - papers_with_unknown of world_year"),
     _papers("papers_some_located", "those of them with a known territory and an unknown part"),
     _papers("papers_none_located", "those of them of which no country is known: papers_without_country of world_year"),
-    column("authors", BigInteger, "authors; under a source: those whose country rests on it", unit="authors"),
+    column("authors", BigInteger, "authors listed; under a source: those whose country rests on it", unit="authors"),
     column("authors_located", BigInteger, "those of them with a known country", unit="authors"),
     column(
         "conflicts",
@@ -224,7 +228,10 @@ bloc_pair_year = mart_table(
     column("citations", BigInteger, "citations of these works, whole", unit="citations"),
 )
 
-_SECTOR = "ROR type of the linked institution: education, company, ...; unknown where only a string is known"
+_SECTOR = (
+    "ROR type of the linked institution: education, company, ...; unknown where a string, or nothing, is all that is"
+    " known, or the institution has no such type"
+)
 
 sector_year = mart_table(
     "sector_year",

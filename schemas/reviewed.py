@@ -36,7 +36,7 @@ LOCATING = frozenset(
     "aliases cities headquarters historical_codes names organizations overrides risky_names shared_codes subdivisions"
     " supranational territories towns".split()
 )
-LOCATING_VERSION = 2
+LOCATING_VERSION = 3
 # What a record is classified by: another state needs the records again. The rest of what is counted (policies, blocs)
 # follows from stored works.
 CLASSIFYING = frozenset("fields mentions languages work_types".split())

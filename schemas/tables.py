@@ -38,7 +38,7 @@ from schemas.places.evidence import RULES, SOURCE_TEXTS
 from schemas.places.territories import language_codes, territory_names, work_types
 from schemas.rules import NEXT_YEAR, Rule, between, in_set, matches, not_in_set, not_null
 
-WAREHOUSE_VERSION = 9  # the newest step in tasks/upkeep/migrations/versions
+WAREHOUSE_VERSION = 10  # the newest step in tasks/upkeep/migrations/versions
 SHARE_SCALE = 10**9
 TITLE_LIMIT, STRING_LIMIT = 2_000, 4_000  # characters of a title and of an affiliation that are kept
 OF_WORK = 0  # position of affiliations that are tied to no author
@@ -384,8 +384,13 @@ work = table(
         "retracted according to the source; null there is read as false",
         not_null("retraction_unknown", "repair", "null means not known to be retracted"),
     ),
-    column("is_counted", Boolean, "whether the work counts: not retracted, type in the allow-list, first of its DOI"),
-    column("excluded_reason", String, "retracted, type or duplicate_doi", null=True),
+    column(
+        "is_counted",
+        Boolean,
+        "whether the work counts: not retracted, type in the allow-list, and of such works of the corpus with its DOI"
+        " the one with most authors located, then the lowest id",
+    ),
+    column("excluded_reason", String, "retracted, type or duplicate_doi, the first that holds", null=True),
     column(
         "cited_by_count",
         BigInteger,
@@ -401,7 +406,7 @@ work = table(
     column(
         "authors_truncated",
         Boolean,
-        "whether the source cut the author list; such a work is not located",
+        "whether the source cut the author list: one unknown author more is counted, so the work is not located",
         in_set("authors_cut", "warn", [False], "a list cut at 100 authors hides countries"),  # trap T16
     ),
     column("references_count", Integer, "works it cites according to the record", unit="works"),
@@ -452,7 +457,9 @@ authorship = table(
 affiliation = table(
     "core",
     "affiliation",
-    "Evidence for the country of an author: one row for each raw string and institution linked to it.",
+    "Evidence for the country of an author: one row for each raw string and institution linked to it, and one more for"
+    " each further country that the string names and no linked institution stands for. All known countries of the"
+    " rows of a unit share it.",
     _work_id(),
     column(
         "position", Integer, "author; 0 where the affiliation could not be tied to one: it is the paper's as a whole"
@@ -655,7 +662,8 @@ work_territory = table(
     _share(
         "share",
         "each author weighs 1/authors, split equally over the author's units, each unit equally over its known"
-        " countries (Nature Index)",
+        " countries (Nature Index); cut to nine decimals, the largest (ties: first code, ZZ last) takes the rest; a cut"
+        " list has one unknown author more; other policies add the shares of iso",
         between("share_range", "reject", 0, 1, "a share lies between 0 and 1"),
     ),
     column("authors", Integer, "authors linked to the territory", unit="authors"),
@@ -665,8 +673,9 @@ work_territory = table(
     column(
         "sectors",
         Integer,
-        "sectors of the institutions that link the territory, as a sum: "
-        + ", ".join(f"{bit} {name}" for name, bit in SECTOR_BITS.items()),
+        "sectors of the institutions that link authors to the territory, as a sum; an institution without a known"
+        " country beside one with it in a string links nobody to ZZ; an author without affiliations, or"
+        " hidden by a cut list, is unknown: " + ", ".join(f"{bit} {name}" for name, bit in SECTOR_BITS.items()),
     ),
     key=("work_id", "policy", "territory"),
     spread="work_id",

@@ -48,7 +48,9 @@ _MARKED = "not every source marks corresponding authors, so this is a lower boun
 
 VIEWS = {
     "lead_rates": View(
-        "Per territory how many of its papers it leads, by the first or a corresponding author.",
+        "Per territory how many of its papers it leads, by the first or a corresponding author. Numbers and shares of"
+        " first authors are null where no paper of the field and year has one linked to a territory, ZZ included; those"
+        " of corresponding authors likewise.",
         (*CELL, "territory"),
         (
             *cell("c", "territory"),
@@ -183,7 +185,8 @@ VIEWS = {
     "flow_rates": View(
         "Per territory what its papers cite and who cites them, inside the corpus: how much of it is the territory's"
         " own work, and how much of what the world cites is known at all. Year and field are those of the citing work,"
-        " so a territory is cited also in years and fields without a paper of its own.",
+        " so a territory is cited also in years and fields without a paper of its own. A row for every territory with"
+        " papers, citations made or citations received.",
         (*CELL, "territory"),
         (
             *cell("c", "territory"),
@@ -229,7 +232,7 @@ VIEWS = {
             ),
             rate(
                 "known_edge_share",
-                ratio("k.fractional", "w.references_listed"),
+                ratio("coalesce(k.fractional, 0)", "w.references_listed"),
                 "of the world: citations of which both papers are counted in the corpus",
                 of="references that the counted works list",
                 caveat="what is cited outside the corpus (other fields, books) is no edge here; the same for every"

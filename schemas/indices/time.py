@@ -143,14 +143,15 @@ VIEWS = {
             number(
                 "days_over",
                 "y.days_over",
-                "days from the end of the year to as_of; negative while it is not over",
+                "days from 1 January after the year to as_of; negative while the year is not over",
                 unit="days",
             ),
             rate(
                 "share_counted",
                 "s.share_counted",
-                "median, over earlier years watched at the same age, of the share of their papers of today that were"
-                " counted at that age",
+                "median, over earlier years watched at the same age (days_over), of the share of their papers of today"
+                " that were counted at that age, by the ledger; the day of a batch is the last date of its window of a"
+                " snapshot, else the day it was loaded; undone batches are left out",
                 of="papers of those years as of today",
                 unit="share, around 0 to 1",
                 caveat="null where no earlier year was watched at that age; above 1 where papers were taken out later;"
@@ -160,7 +161,9 @@ VIEWS = {
             number(
                 "years_observed",
                 "CAST(coalesce(s.years_observed, 0) AS INTEGER)",
-                f"earlier years of at least {LOW_N} papers that were watched at that age",
+                f"earlier years of at least {LOW_N} papers that were watched at that age: the corpus had its first"
+                " release (of a snapshot, after all its parts were read), and a paper of the year was counted; a year"
+                " that came whole later tells nothing of lag",
                 unit="years",
             ),
             flag(
@@ -168,9 +171,9 @@ VIEWS = {
                 "CASE WHEN y.days_over < 0 OR y.is_partial THEN false WHEN s.years_observed > 0"
                 f" THEN s.share_counted >= {COMPLETE_SHARE} ELSE y.days_over >= {ASSUMED_DAYS} END",
                 f"whether the year counts as complete: share_counted is at least {COMPLETE_SHARE}, or, with no earlier"
-                " year to tell, the year has been over for 18 months; never before it is over, nor while a month of it"
-                " was never fetched from the live API that feeds the corpus without a snapshot, or with one of which"
-                " parts were never read",
+                f" year to tell, the year has been over for 18 months ({ASSUMED_DAYS} days); never before it is over,"
+                " nor while a month of it was never fetched from the live API that feeds the corpus without a snapshot,"
+                " or with one of which parts were never read",
             ),
             ViewColumn(
                 "basis",
@@ -190,11 +193,17 @@ _GROWTH_SOURCE = "bibliometrix, summary: compound annual growth rate (last / fir
 
 def _growth(table: str, ends: tuple[str, ...], text: str) -> View:
     """Growth of the papers of a territory or pair."""
+    # A year without a row of the territory is one without papers of it.
+    papers_before = "CASE WHEN k.is_complete AND k1.is_complete THEN coalesce(b1.papers, 0) END"
     columns = [
         *cell("c", *ends),
         count("papers", "c.papers", "papers of the year"),
         flag("is_complete", "coalesce(k.is_complete, false)", "whether the year counts as complete, see completeness"),
-        count("papers_before", "b1.papers", "papers of the year before; null unless both years are complete"),
+        count(
+            "papers_before",
+            papers_before,
+            "papers of the year before, 0 where there were none; null unless both years are complete",
+        ),
         rate(
             "growth",
             f"{double('c.papers - b1.papers')} / nullif(b1.papers, 0)",
@@ -229,8 +238,8 @@ def _growth(table: str, ends: tuple[str, ...], text: str) -> View:
                 source=_GROWTH_SOURCE,
             )
         )
-    is_small = f"c.papers < {LOW_N} OR coalesce(b1.papers < {LOW_N}, false)"  # there may be no year before
-    columns.append(flag("low_n", is_small, LOW_N_TEXT + ", in this or last year"))
+    is_small = f"c.papers < {LOW_N} OR coalesce({papers_before} < {LOW_N}, false)"  # the year before may be unknown
+    columns.append(flag("low_n", is_small, LOW_N_TEXT + "; or papers_before is fewer than that, where it is given"))
     rows = [
         f"FROM {{mart}}{table} c",
         join("done", "k", "c", "LEFT JOIN", ("corpus", "field", "year")),

@@ -34,7 +34,7 @@ from schemas.places.territories import (
 from schemas.tables import COUNTRY_SOURCES, SECTOR_BITS, UNKNOWN_SECTOR
 from tasks.countries.addresses import Named, countries_in, places_in, read_addresses
 from tasks.countries.reference import Reference
-from tasks.countries.shares import Credit, Part, credit, weights_of
+from tasks.countries.shares import Credit, Part, Sectors, credit, weights_of
 from tasks.reading.parsed import Address, BadRecord, Institution, ParsedWork, Places, Repair, hash64
 
 __all__ = ["Located", "LocatedPlaces", "Locator", "Row", "countries_in", "country_of_code"]
@@ -207,20 +207,17 @@ class Locator:
             if institution.id:
                 found[institution] = None
         units: dict[int, set[str]] = {}
-        sectors: dict[str, int] = {}
         sources: set[str] = set()
         conflicts = 0
         for row in rows:
             conflicts += row.is_conflict
             if row.unit is not None:
-                country = row.country
-                units.setdefault(row.unit, set()).add(country)
-                sectors[country] = sectors.get(country, 0) | _sector_bit(row.institution_type)
-                if country != UNKNOWN:
+                units.setdefault(row.unit, set()).add(row.country)
+                if row.country != UNKNOWN:
                     sources.add(row.country_source)
         return LocatedPlaces(
             rows=tuple(rows),
-            part=Part(weights_of(units), tuple(sorted(sectors.items()))),
+            part=Part(weights_of(units), _sectors_of(rows, units)),
             institutions=tuple([(institution, hash64(_encode(institution))) for institution in found]),
             repairs=tuple(repairs),
             digest=hash64(_encode(rows)),
@@ -295,6 +292,16 @@ class Locator:
             rule = Evidence.ROR_PRINTED if match.score == 100 else Evidence.ROR_SIMILAR
             return [Decision(match.country, rule, f"{match.name} (ror.org/{match.ror})", RULES[rule].confidence)]
         return [Decision(UNKNOWN, Evidence.NOTHING_FOUND if raw else Evidence.NOTHING_PRINTED, None, 0)]
+
+
+def _sectors_of(rows: list[Row], units: dict[int, set[str]]) -> Sectors:
+    """Sectors of the institutions that link an author to each territory: a unit with a known country links nobody to
+    the unknown, and an author without units is unknown in both."""
+    sectors = {} if units else {UNKNOWN: SECTOR_BITS[UNKNOWN_SECTOR]}
+    for row in rows:
+        if row.unit is not None and (row.country != UNKNOWN or units[row.unit] == {UNKNOWN}):
+            sectors[row.country] = sectors.get(row.country, 0) | _sector_bit(row.institution_type)
+    return tuple(sorted(sectors.items()))
 
 
 def _sector_bit(institution_type: str | None) -> int:

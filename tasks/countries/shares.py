@@ -87,7 +87,7 @@ def credit(
     parts = tuple(author.weights for author in authors)
     iso = dict.fromkeys(unassigned, 0) | _iso_shares(parts, phantom=is_cut)
     linked: dict[str, list[int]] = {}
-    sectors: dict[str, int] = {}
+    sectors = {UNKNOWN: SECTOR_BITS[UNKNOWN_SECTOR]} if is_cut else {}
     for position, author in enumerate(authors, start=1):
         for territory in {territory for territory, _ in author.weights}:
             linked.setdefault(territory, []).append(position)

@@ -191,8 +191,10 @@ class SnapshotIntake:
             SourceError: a part is not what the manifest says, or the manifest changed meanwhile.
         """
         identity = self._place.identify(self.source, window.name, WORKS, window.parts)
+        # Kept with the parts too: a batch that was undone and is let in again is read from them alone.
+        left = self._left[window.name]
         landing = self._place.land(
-            identity,
+            msgspec.structs.replace(identity, snapshot_left=left),
             (
                 Incoming(part.path, self._snapshot.root.blocks(self._snapshot.path_of(part)), part.bytes, part.records)
                 for part in window.parts
@@ -205,7 +207,7 @@ class SnapshotIntake:
             )
         # Said anew also of a landing that is there already: a manifest that was mended must not be judged as it was.
         said = snapshots.volumes(self._manifest, window)._asdict()
-        return msgspec.structs.replace(landing, **said, snapshot_left=self._left[window.name])
+        return msgspec.structs.replace(landing, **said, snapshot_left=left)
 
     def land_deletions(self) -> Landing | None:
         """Copy the cumulative list of deleted ids up to the night's date."""

@@ -21,6 +21,7 @@ from tasks.storage.warehouse import Warehouse, utc_now
 from tasks.upkeep.retention import prune
 from tasks.upkeep.status import read_status
 from tasks.validation.validate import Report, Result
+from tasks.validation.volume import snapshot_left
 from tests.commands import invoke, set_environment
 from tests.factory import author, contents, prove, rows, run, work, write_snapshot
 
@@ -128,6 +129,8 @@ def test_what_was_undone_stays_out_until_it_is_released(two_nights, tmp_path, mo
         assert done.outcome is not None
         assert (done.outcome.row["new"], done.outcome.row["updated"]) == (2, 1)
         publish(warehouse, settings)
+        with warehouse.reading() as conn:
+            assert snapshot_left(conn) == 0  # else no year of the release were complete
         assert release(warehouse, settings, last) == Released(0, None)  # twice is once
     ended = state(settings)
     assert {k: v for k, v in ended.items() if k != "release"} == {k: v for k, v in second.items() if k != "release"}

@@ -33,6 +33,18 @@ def test_growth_is_between_complete_years_only(atlas):
         assert rows[2019]["growth"] is None
 
 
+def test_no_papers_in_a_complete_year_are_zero_and_not_unknown(atlas):
+    """A is new in 2021. Nothing of the world is known of 2019, so nothing of what A published then."""
+    for year in (2020, 2021):
+        put(atlas, "completeness", [{"year": year, "is_complete": True, "as_of": datetime.date(2023, 1, 1)}])
+    put(atlas, "country_year", [{"territory": "A", "year": 2021, "papers": 30}])
+    put(atlas, "country_year", [{"territory": "B", "year": 2020, "papers": 30}])
+    rows = {row["territory"]: row for row in read(atlas, "FROM country_growth")}
+    shown = ("papers_before", "growth", "compound_growth_5", "low_n")
+    assert [rows["A"][name] for name in shown] == [0, None, None, True]
+    assert [rows["B"][name] for name in shown] == [None, None, None, False]
+
+
 def test_growth_rests_on_years_that_are_all_complete_and_says_where_they_are_small(atlas):
     for year, papers in ((2015, 100), (2018, 25), (2019, 24), (2020, 180), (2021, 200)):
         put(atlas, "world_year", [{"year": year, "papers": 1000}])

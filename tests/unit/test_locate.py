@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from schemas.overrides import Override
 from schemas.places.evidence import AGREED, RULES
 from schemas.places.territories import UNKNOWN, policies
-from schemas.tables import SHARE_SCALE
+from schemas.tables import SECTOR_BITS, SHARE_SCALE
 from tasks.countries.locate import Locator, country_of_code
 from tasks.countries.reference import Reference
 from tasks.reading.parsed import Address, Author, BadRecord, Institution, ParsedWork, Places, Version
@@ -40,6 +40,24 @@ def rows(*authors: Author):
 
 def shares(work: ParsedWork, policy: str = "iso") -> dict[str, int]:
     return {part.territory: part.share for part in LOCATOR.locate(work).credit.territories if part.policy == policy}
+
+
+def sectors(*authors: Author) -> dict[str, int]:
+    return {one.territory: one.sectors for one in LOCATOR.locate(paper(*authors)).credit.territories}
+
+
+def test_sectors_are_of_what_links_an_author_to_the_territory():
+    """An institution of no known country beside one of a known country in the same string links nobody to the unknown,
+    whoever the co-authors are; an author of whom nothing is known is of no known sector, whoever the others are."""
+    usual = Institution(1, None, None, "US", "nonprofit")
+    nowhere = Institution(2, None, None, None, "other")
+    both = person(("Public Knowledge Project", (usual, nowhere)))
+    nonprofit, other, unknown = (SECTOR_BITS[name] for name in ("nonprofit", "other", "unknown"))
+    assert sectors(both) == {"US": nonprofit}
+    assert sectors(both, person()) == {"US": nonprofit, UNKNOWN: unknown}
+    alone = person(("Public Knowledge Project", (nowhere,)))
+    assert sectors(alone) == {UNKNOWN: other}
+    assert sectors(alone, person()) == {UNKNOWN: other | unknown}
 
 
 def test_codes_are_translated_or_refused():

@@ -145,6 +145,14 @@ def test_a_country_cites_and_is_cited(atlas):
     assert [de[name] for name in (*made, *shares)] == [0, 0, 0, None, None]  # cites nobody, and nobody it
 
 
+def test_references_of_which_none_is_known_are_a_share_of_zero(atlas):
+    put(atlas, "world_year", [{"papers": 3, "references_listed": 14}, {"papers": 3, "year": 2021}])
+    put(atlas, "country_year", [{"territory": "US", "papers": 2}, {"territory": "US", "papers": 2, "year": 2021}])
+    told, silent = read(atlas, "FROM flow_rates ORDER BY year")
+    assert (told["known_edge_share"], told["self_share"]) == (0, None)
+    assert silent["known_edge_share"] is None  # no reference is listed
+
+
 def test_a_mention_is_shared_out_among_countries(atlas):
     put(atlas, "world_year", [WORLD])
     put(atlas, "country_year", [{"territory": "US", "papers": 50}])

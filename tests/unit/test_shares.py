@@ -53,6 +53,11 @@ def test_a_territory_without_an_institution_is_of_an_unknown_sector():
     assert {code: one.sectors for code, one in found.items()} == {"FR": EDUCATION, "DE": SECTOR_BITS["unknown"]}
 
 
+def test_the_author_whom_a_cut_list_hides_is_of_an_unknown_sector():
+    found = of(credit((part("FR", FR=EDUCATION), part(UNKNOWN, ZZ=COMPANY)), is_cut=True), "iso")
+    assert found[UNKNOWN].sectors == COMPANY | SECTOR_BITS["unknown"]
+
+
 def test_sectors_of_several_authors_are_counted_once():
     found = of(credit((part("FR", FR=EDUCATION), part("FR", FR=EDUCATION | COMPANY), part("FR", FR=EDUCATION))), "iso")
     assert found["FR"].sectors == EDUCATION | COMPANY
