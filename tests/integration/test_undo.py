@@ -84,7 +84,7 @@ DAYS = {
     "2026-01-01": [work(11), work(12, [author("US")]), work(13, doi="https://doi.org/10.1234/a")],
     "2026-01-02": [
         work(11, [author("DE"), author("FR")], updated="2026-01-02"),
-        work(14, doi="https://doi.org/10.1234/a"),
+        work(14, [author("US"), author("CN"), author("FR")], doi="https://doi.org/10.1234/a"),  # displaces 13
         work(15, [author("JP")]),
     ],
 }
@@ -104,7 +104,7 @@ def test_what_was_undone_stays_out_until_it_is_released(two_nights, tmp_path, mo
     settings, first, second = two_nights
     last = batches(settings)[-1]
     assert last in measured(settings)
-    assert [(one.restored, one.removed, one.blocked) for one in take_back(settings, last)] == [(1, 2, 3)]
+    assert [(one.restored, one.removed, one.blocked) for one in take_back(settings, last)] == [(2, 2, 3)]
     assert state(settings) == first
     assert last not in measured(settings)  # no later batch is held against it
     assert take_back(settings, last) == []  # twice is once
@@ -121,6 +121,8 @@ def test_what_was_undone_stays_out_until_it_is_released(two_nights, tmp_path, mo
         newest_id = newest["batch_id"]
     with Warehouse.open(settings) as warehouse, pytest.raises(UsageError, match="no batch"):
         release(warehouse, settings, "nothing")
+    with Warehouse.open(settings) as warehouse, pytest.raises(UsageError, match="was not undone"):
+        release(warehouse, settings, newest_id)
     take_back(settings, newest_id)
     stops = Result("gates", "quarantined_share", "stop", False, "0.5", "at most 0", 1, 1, None)
     with Warehouse.open(settings) as warehouse, monkeypatch.context() as patched:
@@ -136,7 +138,7 @@ def test_what_was_undone_stays_out_until_it_is_released(two_nights, tmp_path, mo
     ended = state(settings)
     assert {k: v for k, v in ended.items() if k != "release"} == {k: v for k, v in second.items() if k != "release"}
     (undone,) = take_back(settings, done.outcome.row["batch_id"])  # a release is a batch like any other
-    assert (undone.restored, undone.removed, undone.blocked) == (1, 2, 3)
+    assert (undone.restored, undone.removed, undone.blocked) == (2, 2, 3)
     assert state(settings) == first
     assert kept_out(settings) == brought_by(last) | {(15, 3, newest_id)}
 
@@ -175,12 +177,17 @@ def test_a_release_that_was_taken_back_keeps_out_what_was_kept_out_before_it(two
         done = release(warehouse, settings, last)
     assert done.outcome is not None
     assert (done.outcome.row["new"], done.outcome.row["updated"]) == (1, 1)  # work 15 has a newer version
-    take_back(settings, done.outcome.row["batch_id"])
+    (undone,) = take_back(settings, done.outcome.row["batch_id"])
     assert kept_out(settings) == brought_by(last)
     with Warehouse.open(settings) as warehouse:
         assert prune(warehouse, settings).blocked == 1  # it does not count as released
-    take_back(settings, newest)
+    (former,) = take_back(settings, newest)
+    assert not {*former.withdrawn} & {*undone.withdrawn}
     assert kept_out(settings) == brought_by(last) | {(15, 3, newest)}
+    with Warehouse.open(settings) as warehouse:
+        again = release(warehouse, settings, last).outcome
+    assert again is not None
+    assert again.row["batch_id"] == f"{last}/released-2"
 
 
 def test_versions_are_released_when_their_landed_records_are_gone(two_nights, tmp_path):
@@ -215,7 +222,7 @@ def test_what_was_taken_back_is_published_though_the_rest_is_refused(two_nights,
     monkeypatch.setattr(flows.recover_commands, "_say", meanwhile)
     result = CliRunner().invoke(flows.cli.app, ["undo", oldest, "--with-later"])
     assert result.exit_code == 1
-    assert f"undone {last}: 1 works as before, 2 removed" in result.output
+    assert f"undone {last}: 2 works as before, 2 removed" in result.output
     assert "current release: " in result.output
     assert f"what {oldest} replaced is not in" in result.output
     assert state(settings) == first
