@@ -200,7 +200,7 @@ def _restore(conn: Connection, settings: Settings, batch_id: str, former: dict[s
     change = restore_works(conn, stage_of, stage_of["arrived"], batch.batch_id)
     of = change.affected.c
     tallied = {
-        "updated": sa.and_(of.is_stored, of.was_stored, ~of.is_mate),
+        "updated": sa.and_(of.is_stored, of.was_stored),
         "new": sa.and_(of.is_stored, ~of.was_stored),
         "removed": ~of.is_stored,
     }

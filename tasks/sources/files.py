@@ -1,5 +1,5 @@
-"""Reads files below one root: a local folder, s3://bucket/prefix (anonymous unless the usual variables say
-otherwise) or https://."""
+"""Reads files below one root: a local folder, https:// or s3://bucket/prefix (without an account, unless fsspec is
+given one in the environment, as by FSSPEC_S3_PROFILE)."""
 
 from __future__ import annotations
 
@@ -105,7 +105,8 @@ def file_system(address: str) -> tuple[fsspec.AbstractFileSystem, str]:
     Raises:
         UsageError: the scheme is unknown, its driver is not installed, or it does not understand the address.
     """
-    options: dict[str, Any] = {"anon": True} if address.startswith("s3://") else {}
+    is_public = address.startswith("s3://") and not fsspec.config.conf.get("s3")  # what is given here overrules that
+    options: dict[str, Any] = {"anon": True} if is_public else {}
     try:
         found: tuple[fsspec.AbstractFileSystem, str] = url_to_fs(address, **options)
     except Exception as exc:  # each driver refuses in its own way

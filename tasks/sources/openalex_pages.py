@@ -309,9 +309,7 @@ def is_record_of(work_id: int, record: bytes | None) -> bool:
 def blocks_of(pages: Sequence[StoredPage]) -> Iterator[bytes]:
     """Compressed records of some pages, one after the other."""
     for page in pages:
-        _, _, packed = page.path.read_bytes().partition(b"\n")
-        if packed:
-            yield packed
+        yield page.path.read_bytes().partition(b"\n")[2]
 
 
 def digest_of(parts: Iterable[Sequence[StoredPage]]) -> str:

@@ -9,7 +9,7 @@ import logging
 from contextlib import suppress
 from datetime import datetime
 from typing import NamedTuple
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
 
 import apprise
 import sqlalchemy as sa
@@ -124,5 +124,7 @@ def _deliver(channel: str, address: SecretStr, message: str) -> str:
         said = [line for line in log.getvalue().splitlines() if line.strip()]
     details = [line.split("Exception:", 1)[1].strip() for line in said if "Exception:" in line]
     cause: str = (details or said or ["not delivered"])[-1]
-    password = urlsplit(address.get_secret_value()).password
-    return cause.replace(password, "***") if password else cause
+    password = urlsplit(address.get_secret_value()).password or ""
+    for shown in filter(None, (password, unquote(password))):
+        cause = cause.replace(shown, "***")
+    return cause

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import gzip
 import random
-import time
 from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
@@ -68,16 +67,19 @@ def works_of(number: int) -> list[dict]:
     ]
 
 
+def has_answered(server: ReplayServer, calls: float) -> bool:
+    return len(server.calls) >= calls
+
+
 def survive(number: int, kills: int, tmp_path: Path, seed: int) -> None:
     works, chance = works_of(number), random.Random(seed)
     with ReplayServer(works) as good, ReplayServer(works, faults=Faults(rate=0.1, seed=seed, retry_after=0)) as bad:
-        began = time.monotonic()
         assert not was_killed(harvest, tmp_path / "good", good.url, after=None)
-        share = (time.monotonic() - began) / kills
+        share = len(good.calls) / kills
         for _ in range(kills):
-            assert was_killed(harvest, tmp_path / "bad", bad.url, after=chance.uniform(0.4, 1.0) * share), (
-                "it had ended already"
-            )
+            last = len(bad.calls) + chance.uniform(0.4, 1.0) * share
+            is_far = partial(has_answered, bad, last)
+            assert was_killed(harvest, tmp_path / "bad", bad.url, after=is_far), "it had ended already"
         assert not was_killed(harvest, tmp_path / "bad", bad.url, after=None)
         faulty = sum(call.fault is not None for call in bad.calls)
         print(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 from datetime import timedelta
@@ -56,7 +57,11 @@ def test_the_command_sends_and_says_in_one_line_what_went_wrong(monkeypatch):
     assert "there is nobody to alert -> set COLLAB_ALERT_WEBHOOK" in nobody.output
 
 
-def test_one_way_that_fails_does_not_keep_the_alert_from_the_other(settings_for, caplog, capfd):
+def test_one_way_that_fails_does_not_keep_the_alert_from_the_other(settings_for, caplog, capfd, monkeypatch):
+    heard: list[logging.LogRecord] = []
+    root, listener = logging.getLogger(), logging.Handler()
+    monkeypatch.setattr(listener, "emit", heard.append)
+    monkeypatch.setattr(root, "handlers", [*root.handlers, listener])
     with Receiver() as receiver:
         more = receiver.settings | {"alert_smtp_port": 1, "alert_smtp_user": "atlas", "alert_smtp_password": "p@ss/wd"}
         with pytest.raises(AlertFailed, match=r"^mail: .*refused"):
@@ -69,12 +74,14 @@ def test_one_way_that_fails_does_not_keep_the_alert_from_the_other(settings_for,
     seen = caplog.text + "".join(capfd.readouterr()) + str(failed.value) + repr(settings) + repr(addresses(settings))
     assert TOKEN not in seen
     assert "p@ss" not in seen
+    assert "apprise" not in {record.name for record in heard}  # what it says goes to nobody's log
 
 
 @pytest.mark.parametrize(
     ("address", "becomes"),
     [
         ("https://example.org/hook/abc?key=1", "jsons://example.org/hook/abc?-key=1"),
+        ("https://example.org/hook?key=&of=1", "jsons://example.org/hook?-key=&-of=1"),
         ("https://hooks.slack.com/services/T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ", None),
         ("ntfy://topic", None),
     ],
@@ -82,6 +89,27 @@ def test_one_way_that_fails_does_not_keep_the_alert_from_the_other(settings_for,
 def test_services_that_apprise_knows_keep_their_address(settings_for, address, becomes):
     (found,) = addresses(settings_for(alert_webhook=address)).values()
     assert found.get_secret_value() == (becomes or address)
+
+
+@pytest.mark.parametrize(("security", "scheme"), [("insecure", "mailto"), ("starttls", "mailtos"), ("ssl", "mailtos")])
+def test_mail_goes_out_encrypted_unless_that_is_switched_off(settings_for, security, scheme):
+    mail = {"host": "mail.example.org", "from": "a@b", "to": "c@d", "user": "the atlas", "password": "p@ss/wd"}
+    mail |= {"port": 25, "security": security}
+    (found,) = addresses(settings_for(**{f"alert_smtp_{name}": value for name, value in mail.items()})).values()
+    address = found.get_secret_value()
+    assert address.startswith(f"{scheme}://the%20atlas:p%40ss%2Fwd@mail.example.org:25?")
+    assert f"mode={security}" in address
+
+
+def test_a_password_that_the_mail_server_repeats_is_masked(settings_for, monkeypatch):
+    def refuse(*_: object, **__: object) -> bool:
+        logging.getLogger("apprise").debug("Socket Exception: 535 p@ss/wd is wrong, p%40ss%2Fwd too")
+        return False
+
+    monkeypatch.setattr("apprise.Apprise.notify", refuse)
+    mail = {"host": "mail.example.org", "from": "a@b", "to": "c@d", "user": "atlas", "password": "p@ss/wd"}
+    with pytest.raises(AlertFailed, match=r"mail: 535 \*\*\* is wrong, \*\*\* too"):
+        send(settings_for(**{f"alert_smtp_{name}": value for name, value in mail.items()}), "x")
 
 
 def test_an_address_that_nothing_can_be_sent_to_is_refused(settings_for):

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from schemas import tables as t
 from schemas.errors import UndoRefused
 from tasks.batches.undo import undo
+from tasks.reading.quarantine import open_records
 from tasks.storage.warehouse import Warehouse, utc_now
 from tasks.upkeep import retention
 from tests.factory import author, rows, run, work, write_snapshot
@@ -24,6 +25,11 @@ DAYS = {
 def prune(settings, **changed) -> retention.Pruned:
     with Warehouse.open(settings) as warehouse:
         return retention.prune(warehouse, settings.model_copy(update=changed))
+
+
+def open_keys(warehouse) -> list[str]:
+    with warehouse.reading() as conn:
+        return [row.source_key for row in open_records(conn)]
 
 
 def test_what_is_old_goes_and_what_is_needed_stays(tmp_path, settings_for, monkeypatch):
@@ -56,7 +62,9 @@ def test_versions_that_wait_for_their_release_keep_their_landing(tmp_path, setti
     run(settings, date(2026, 1, 2))
     with Warehouse.open(settings) as warehouse:
         (last,) = rows(warehouse, sa.select(t.batch).order_by(t.batch.c.finished_at.desc()).limit(1))
+        assert open_keys(warehouse) == []
         undo(warehouse, settings, last["batch_id"])
+        assert open_keys(warehouse) == ["W12"]  # nothing overtakes it any more
         uri = last["landing_uri"]
     later = utc_now() + timedelta(days=20)
     monkeypatch.setattr(retention, "utc_now", lambda: later)

@@ -110,3 +110,28 @@ def test_the_server_has_the_last_word(warehouse):
         budget.take(1)
     budget.take(0)
     assert budget.left() == 0
+
+
+def test_what_the_server_has_left_is_spent_to_the_last_and_raises_no_limit(warehouse):
+    budget = DailyBudget(warehouse, "api", 100, lambda: DAY)
+    budget.observe(10_000)
+    assert budget.left() == 100
+    budget.observe(1)
+    budget.take(1)
+
+
+def test_a_limit_that_was_lowered_takes_nothing_back_from_what_is_spent(warehouse):
+    assert spend(DailyBudget(warehouse, "api", 50, lambda: DAY)) == 50
+    lowered = DailyBudget(warehouse, "api", 20, lambda: DAY)
+    assert (spend(lowered), lowered.left()) == (0, 0)
+    assert noted(warehouse) == {DAY: 50}
+
+
+def test_at_midnight_what_was_not_spent_is_given_back_to_its_own_day(warehouse):
+    clock = [DAY]
+    budget = DailyBudget(warehouse, "api", 10_000, lambda: clock[0])
+    spend(budget, 3)
+    clock[0] = date(2026, 11, 23)
+    spend(budget, 2)
+    budget.close()
+    assert noted(warehouse) == {DAY: 3, clock[0]: 2}

@@ -13,6 +13,7 @@ import flows.commands.recover
 from schemas import tables as t
 from schemas.errors import GateStopped, LandingError, UndoRefused, UsageError
 from tasks.batches.undo import Released, Undone, release, undo
+from tasks.countries.registry import is_located_anew
 from tasks.loading.ledger import WAREHOUSE
 from tasks.reading.quarantine import open_records
 from tasks.releases.publish import publish
@@ -83,7 +84,7 @@ DAYS = {
     "2026-01-01": [work(11), work(12, [author("US")]), work(13, doi="https://doi.org/10.1234/a")],
     "2026-01-02": [
         work(11, [author("DE"), author("FR")], updated="2026-01-02"),
-        work(14, doi="https://doi.org/10.1234/a"),
+        work(14, [author("US"), author("CN"), author("FR")], doi="https://doi.org/10.1234/a"),  # displaces 13
         work(15, [author("JP")]),
     ],
 }
@@ -102,8 +103,10 @@ def two_nights(tmp_path, settings_for):
 def test_what_was_undone_stays_out_until_it_is_released(two_nights, tmp_path, monkeypatch):
     settings, first, second = two_nights
     last = batches(settings)[-1]
-    assert [(one.restored, one.removed) for one in take_back(settings, last)] == [(1, 2)]
+    assert last in measured(settings)
+    assert [(one.restored, one.removed, one.blocked) for one in take_back(settings, last)] == [(2, 2, 3)]
     assert state(settings) == first
+    assert last not in measured(settings)  # no later batch is held against it
     assert take_back(settings, last) == []  # twice is once
     # The source sends the same again beside a newer version of one of them.
     again = {**DAYS, "2026-01-03": [*DAYS["2026-01-02"], work(15, [author("KR")], updated="2026-01-03")]}
@@ -118,6 +121,8 @@ def test_what_was_undone_stays_out_until_it_is_released(two_nights, tmp_path, mo
         newest_id = newest["batch_id"]
     with Warehouse.open(settings) as warehouse, pytest.raises(UsageError, match="no batch"):
         release(warehouse, settings, "nothing")
+    with Warehouse.open(settings) as warehouse, pytest.raises(UsageError, match="was not undone"):
+        release(warehouse, settings, newest_id)
     take_back(settings, newest_id)
     stops = Result("gates", "quarantined_share", "stop", False, "0.5", "at most 0", 1, 1, None)
     with Warehouse.open(settings) as warehouse, monkeypatch.context() as patched:
@@ -134,9 +139,16 @@ def test_what_was_undone_stays_out_until_it_is_released(two_nights, tmp_path, mo
         assert release(warehouse, settings, last) == Released(0, None)  # twice is once
     ended = state(settings)
     assert {k: v for k, v in ended.items() if k != "release"} == {k: v for k, v in second.items() if k != "release"}
-    take_back(settings, done.outcome.row["batch_id"])  # a release is a batch like any other
+    (undone,) = take_back(settings, done.outcome.row["batch_id"])  # a release is a batch like any other
+    assert (undone.restored, undone.removed, undone.blocked) == (2, 2, 3)
     assert state(settings) == first
     assert kept_out(settings) == brought_by(last) | {(15, 3, newest_id)}
+
+
+def measured(settings) -> set[str]:
+    """Batches whose figures later ones are held against."""
+    with Warehouse.open(settings) as warehouse:
+        return {row["batch_id"] for row in rows(warehouse, sa.select(t.metric.c.batch_id))}
 
 
 def kept_out(settings) -> set[tuple[int, int, str]]:
@@ -167,10 +179,17 @@ def test_a_release_that_was_taken_back_keeps_out_what_was_kept_out_before_it(two
         done = release(warehouse, settings, last)
     assert done.outcome is not None
     assert (done.outcome.row["new"], done.outcome.row["updated"]) == (1, 1)  # work 15 has a newer version
-    take_back(settings, done.outcome.row["batch_id"])
+    (undone,) = take_back(settings, done.outcome.row["batch_id"])
     assert kept_out(settings) == brought_by(last)
-    take_back(settings, newest)
+    with Warehouse.open(settings) as warehouse:
+        assert prune(warehouse, settings).blocked == 1  # it does not count as released
+    (former,) = take_back(settings, newest)
+    assert not {*former.withdrawn} & {*undone.withdrawn}
     assert kept_out(settings) == brought_by(last) | {(15, 3, newest)}
+    with Warehouse.open(settings) as warehouse:
+        again = release(warehouse, settings, last).outcome
+    assert again is not None
+    assert again.row["batch_id"] == f"{last}/released-2"
 
 
 def test_versions_are_released_when_their_landed_records_are_gone(two_nights, tmp_path):
@@ -204,7 +223,7 @@ def test_what_was_taken_back_is_published_though_the_rest_is_refused(two_nights,
     monkeypatch.setattr(flows.commands.recover, "_say", meanwhile)
     result = invoke("undo", oldest, "--with-later")
     assert result.exit_code == 1
-    assert f"undone {last}: 1 works as before, 2 removed" in result.output
+    assert f"undone {last}: 2 works as before, 2 removed" in result.output
     assert "current release: " in result.output
     assert f"what {oldest} replaced is not in" in result.output
     assert state(settings) == first
@@ -238,6 +257,9 @@ def test_only_what_can_be_put_back_is_undone(two_nights):
     manifest = msgspec.json.decode((kept / "manifest.json").read_bytes())
     foreign = msgspec.json.encode(manifest | {"finished_at": "2026-01-01T00:00:00"})
     own = (kept / "manifest.json").read_bytes()
+    (kept / "manifest.json").write_bytes(msgspec.json.encode(manifest | {"counted_by": "others"}))
+    with Warehouse.open(settings) as warehouse, pytest.raises(UndoRefused, match="counted by other definitions"):
+        undo(warehouse, settings, last)
     (kept / "manifest.json").write_bytes(foreign)  # of a commit that failed; the batch was loaded elsewhere then
     with Warehouse.open(settings) as warehouse, pytest.raises(UndoRefused, match="COLLAB_UNDO_DAYS"):
         undo(warehouse, settings, last)
@@ -261,8 +283,13 @@ def test_a_block_that_was_pruned_comes_back_with_the_version_that_overtook_it(tw
     last, newest = overtaken(settings, tmp_path)
     with Warehouse.open(settings) as warehouse:
         assert prune(warehouse, settings).blocked == 1
+    manifest = next(settings.landing.glob(f"*/*/before/{newest.replace('/', '~')}/manifest.json"))
+    older = msgspec.json.decode(manifest.read_bytes()) | {"located_by": "older rules"}
+    manifest.write_bytes(msgspec.json.encode(older))
     take_back(settings, newest)
     assert kept_out(settings) == brought_by(last) | {(15, 3, newest)}
+    with Warehouse.open(settings) as warehouse, warehouse.reading() as conn:
+        assert not is_located_anew(conn)  # what was put back was decided by rules that are no more
 
 
 def test_a_batch_that_cannot_keep_what_it_replaces_is_not_loaded(tmp_path, settings_for, monkeypatch):

@@ -7,11 +7,12 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import fsspec.config
 import pytest
 
 from schemas.errors import SourceError, SourceUnavailable, UsageError
 from schemas.settings import load_settings
-from tasks.sources import ror_dump, venue_list
+from tasks.sources import files, ror_dump, venue_list
 from tasks.sources.files import Root, file_system
 from tasks.sources.openalex_snapshot import Snapshot
 
@@ -81,6 +82,21 @@ def test_only_a_file_that_is_known_not_to_be_there_is_not_there(address):
     for status in ("403", "500", "503"):
         with pytest.raises(SourceError, match=f"answered {status}"):
             root.exists(status)
+
+
+def test_a_file_without_end_is_not_read_into_memory(address, monkeypatch):
+    monkeypatch.setattr(files, "MOST_BYTES", len(CONTENT))
+    assert Root(address).read("whole") == CONTENT
+    monkeypatch.setattr(files, "MOST_BYTES", len(CONTENT) - 1)
+    with pytest.raises(SourceError, match="larger than 999 bytes"):
+        Root(address).read("whole")
+
+
+def test_a_bucket_is_public_unless_fsspec_was_told_who_asks(monkeypatch):
+    assert file_system("s3://bucket/works")[0].anon
+    monkeypatch.setitem(fsspec.config.conf, "s3", {"key": "k", "secret": "s"})  # as FSSPEC_S3_KEY and _SECRET make it
+    asking = file_system("s3://bucket/works")[0]
+    assert (asking.anon, asking.key, asking.secret) == (False, "k", "s")
 
 
 def test_a_list_of_deletions_that_a_server_will_not_give_is_no_empty_one(address, monkeypatch):

@@ -92,6 +92,51 @@ def test_a_part_that_fails_ends_the_others_and_leaves_nothing(tmp_path):
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
+PACKED = gzip.compress(b"{}\n")
+
+
+@pytest.mark.parametrize(
+    ("says", "message"),
+    [
+        ((len(PACKED) + 1, None), f"has {len(PACKED)} bytes, the manifest says {len(PACKED) + 1}"),
+        ((len(PACKED) - 1, None), "has more than"),
+        ((None, 2), "holds 1 records, the manifest says 2"),
+    ],
+)
+def test_a_part_that_is_not_what_its_source_says_leaves_nothing(tmp_path, says, message):
+    def goes_on():
+        yield PACKED
+        assert says[0] is None or len(PACKED) <= says[0], "nothing is asked for beyond what was said"
+
+    identity = Landing("w.r0", "test", "w", WORKS, ())
+    with pytest.raises(SourceError, match=message):
+        land(tmp_path / "landing", tmp_path / "work", identity, [Incoming("p", goes_on(), *says)], 1000)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_a_part_may_not_unpack_to_any_size(tmp_path):
+    bomb = [gzip.compress(b"0" * (2 * landings.BLOCK))]
+    identity = Landing("w.r0", "test", "w", WORKS, ())
+    with pytest.raises(SourceError, match="unpacks to more than 3 times its size"):
+        land(tmp_path / "landing", tmp_path / "work", identity, [Incoming("p", bomb, None, None)], 3)
+    assert landed(tmp_path, b"0" * landings.BLOCK)[1].records == 1  # little is harmless
+
+
+def test_a_landing_that_is_there_is_kept_and_one_that_another_run_made_meanwhile(tmp_path):
+    folder, landing = landed(tmp_path, b"1\n")
+    assert landed(tmp_path, b"2\n") == (folder, landing)
+    held = folder.rename(tmp_path / "held")
+
+    def meanwhile():
+        held.rename(folder)
+        yield PACKED
+
+    identity = Landing("w.r0", "test", "w", WORKS, ())
+    land(tmp_path / "landing", tmp_path / "work", identity, [Incoming("p", meanwhile(), None, None)], 1000)
+    assert read_landing(folder) == landing
+    assert not list((tmp_path / "work").rglob("*.gz"))
+
+
 def test_landings_of_releases_that_told_of_cut_lists_are_read(tmp_path):
     folder, landing = landed(tmp_path, b"{}\n")
     manifest = folder / MANIFEST
@@ -122,6 +167,12 @@ def test_a_landing_is_read_from_anywhere_and_again_after_a_failure(tmp_path, cal
     assert calls == ["unpack part-0000", "unpack part-0001"]
     opened.close()
     assert [line.raw for line in opened.lines(4, 6)] == [b"4\n", b"5\n"]
+
+
+def test_a_record_may_be_as_long_as_the_limit(tmp_path):
+    lines = [b"x" * (LIMIT - 1) + b"\n", b"x" * LIMIT + b"\n"]
+    folder, landing = landed(tmp_path, b"".join(lines))
+    assert [line.raw for line in read_lines(folder, landing, 0, 2, LIMIT)] == [lines[0], None]
 
 
 @pytest.mark.parametrize("end", [b"", b"\n"])

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from schemas.errors import UsageError
 from schemas.fields import Field, Rule, load_definitions
 from tasks.sources.openalex_api import (
     FUTURE,
@@ -17,6 +18,7 @@ from tasks.sources.openalex_api import (
     Slice,
     Sweep,
     bounds_of,
+    calls_for,
     join_months,
     months_between,
     plan_all,
@@ -25,6 +27,7 @@ from tasks.sources.openalex_api import (
     plan_rescan,
     plan_updated,
     queries_of,
+    refuse_unless_past,
 )
 from tests.factory import work
 from tests.replay.facts import facts_of
@@ -118,6 +121,44 @@ def test_a_second_run_of_a_day_looks_at_no_more_old_months():
     assert again == []
 
 
+def test_what_a_pause_made_overdue_is_seen_at_once():
+    stored = months_between(date(2025, 1, 1), date(2026, 6, 30))
+    swept = {name: Sweep(TODAY - timedelta(days=30), 5) for name in stored[:9]}
+    swept |= {name: Sweep(TODAY - timedelta(days=29), 5) for name in stored[9:]}
+    assert names(plan_rescan(TODAY, set(stored), swept, frozenset(), 30)) == stored[:9]
+
+
+def test_months_that_came_to_be_old_in_a_pause_are_looked_at():
+    """Those from the month of the last night on, unless another run has seen them since."""
+    last_night = date(2026, 3, 15)
+    found = night(swept={"2026-03": last_night, FUTURE: last_night, "2026-05": date(2026, 6, 1)})
+    assert [window.name for window in found if window.why == "missed nights"] == [
+        "2026-04",
+        "2026-06",
+        "2026-07",
+        "2026-03",
+    ]
+    assert names(found).count("2026-08") == 1
+
+
+def test_what_a_range_costs_and_whether_it_may_be_asked_for():
+    assert [calls_for(works, 2) for works in (0, 99, 250)] == [2, 2, 4]
+    (whole,) = join_months(plan_backfill(date(2026, 1, 1), date(2026, 3, 31), {}, frozenset()))
+    inside, before, after = (
+        plan_backfill(bounds_of(month)[0], bounds_of(month)[0], {}, frozenset())[0]
+        for month in ("2026-02", "2025-12", "2026-04")
+    )
+    assert [whole.covers(window) for window in (whole, inside, before, after)] == [True, True, False, False]
+    refuse_unless_past(TODAY, TODAY, TODAY)
+    for first, last in (
+        (TODAY, TODAY + timedelta(days=1)),
+        (TODAY, TODAY - timedelta(days=1)),
+        (date(1799, 1, 1), TODAY),
+    ):
+        with pytest.raises(UsageError, match="no range of past dates"):
+            refuse_unless_past(first, last, TODAY)
+
+
 def test_by_date_of_change_there_is_one_window_and_the_rotation():
     found = plan_updated(TODAY, date(2026, 11, 19), {"2020-01", UPDATED, FUTURE}, {}, frozenset(), 30)
     assert names(found) == [UPDATED, "2020-01"]
@@ -175,4 +216,6 @@ def test_a_rescan_looks_at_every_month_that_was_not_seen_lately():
     planned = plan_all(TODAY, months, swept, frozenset({"2024-01"}), 7)
     assert names(planned) == ["2024-01", "2019-05", UNDATED, "2024-03"]
     assert [window.was_seen for window in planned] == [True, False, False, True]
-    assert plan_all(TODAY, set(swept), {name: Sweep(TODAY, 1) for name in swept}, frozenset(), 7) == []
+    today = {name: Sweep(TODAY, 1) for name in swept}
+    assert plan_all(TODAY, set(swept), today, frozenset(), 7) == []
+    assert names(plan_all(TODAY, set(swept), today, frozenset(), 7, {"2024-02"})) == ["2024-02"]

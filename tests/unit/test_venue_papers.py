@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.fields import load_definitions
+from schemas.tables import STRING_LIMIT
 from schemas.work_ids import FIRST_OF_LISTS, list_id, read_id, shown_id
 from tasks.reading.parsed import BadRecord
 from tasks.reading.records import Reader
@@ -59,6 +60,7 @@ def repairs(work) -> dict[str, tuple]:
         ("King, Ada;", "X", [["X"]]),
         ("A;B;A;B", "X;Y", [["X"], ["Y"]]),
         ("A;B;A;B", "X;Y;Z;W", [["X"], ["Y"], ["Z"], ["W"]]),
+        ("A;;A;;", "X;Y", [["X"], ["Y"]]),
         ("Wei Wang;Wei Wang", "X;Y", [["X"], ["Y"]]),
         ("A", "X;Y", [["X", "Y"]]),
         ("A;;B", "X;Y", [["X"], ["Y"]]),
@@ -68,6 +70,7 @@ def repairs(work) -> dict[str, tuple]:
         ("A;B", "  ", [[], []]),
         ("A;B", "AT&amp;amp;T Labs;R&#x26;D&nbsp;Paris", [["AT&T Labs"], ["R&D Paris"]]),
         ("A;B", "R&D; Texas A&M", [["R&D"], ["Texas A&M"]]),
+        ("A;B", "X&#xD800;Y", [["X&#xD800"], ["Y"]]),  # half a character cannot be stored
         (None, None, []),
     ],
 )
@@ -102,7 +105,9 @@ def test_repairs_say_what_was_mended():
     in_address = parsed(doi=address)
     assert (in_address.doi, list(repairs(in_address))) == ("10.1007/978-3-031-19787-1_4", ["doi_in_address"])
     assert repairs(parsed(author="A, B", aff=None)) == {"authors_by_comma": ("A, B", "2 authors")}
-    assert repairs(parsed()) == {}
+    assert repairs(parsed(doi="https://doi.org/10.1234/ABC")) == repairs(parsed()) == {}
+    (cut,) = parsed(author="A", aff="x" * (STRING_LIMIT + 1)).repairs
+    assert cut.column == "affiliation.raw_string"
 
 
 def test_plain_text_is_split_by_semicolons_alone():
@@ -161,6 +166,7 @@ def test_what_is_stored_of_a_paper():
         (b"[" * 100_000, "contract", "$"),
         (json.dumps(paper(1, year=None)).encode(), "year_shape", "$.year"),
         (json.dumps(paper(1, year="soon")).encode(), "year_shape", "$.year"),
+        (json.dumps(paper(1, year="2024.5")).encode(), "year_shape", "$.year"),
         (json.dumps(paper(1, venue=" ")).encode(), "venue_missing", "$.venue"),
         (json.dumps(paper(1, id=None, title=None)).encode(), "identity_missing", "$.id"),
         (json.dumps(paper(1, id="", author=None)).encode(), "identity_missing", "$.id"),
