@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from itertools import combinations
 from math import sqrt
+from operator import itemgetter
 
 import duckdb
 import networkx as nx
@@ -16,7 +17,8 @@ import pandas
 import pytest
 
 from schemas.settings import Settings
-from tasks.releases.eto import ARTICLES, CITATIONS, MAINLAND, NAMES, SUMMARY
+from tasks.countries.places import name_of
+from tasks.releases.eto import ARTICLES, CITATIONS, FIELDS, FILES, MAINLAND, NAMES, SUMMARY, eto_name
 from tasks.releases.release import open_release
 from tasks.storage.warehouse import utc_now
 from tests.factory import author, run, work, write_snapshot
@@ -108,7 +110,8 @@ def test_networks_read_back_equal_the_mart(real_works, atlas, field, policy):
         (row["territory_a"], row["territory_b"]): row
         for row in read(
             atlas,
-            "SELECT territory_a, territory_b, sum(papers)::BIGINT AS papers, sum(score)::DOUBLE AS score"
+            "SELECT territory_a, territory_b, sum(papers)::BIGINT AS papers, sum(score)::DOUBLE AS score,"
+            " sum(papers_with_unknown)::BIGINT AS papers_with_unknown, sum(citations)::BIGINT AS citations"
             f" FROM pair_year WHERE {where} GROUP BY ALL",
         )
     }
@@ -149,8 +152,17 @@ def test_networks_read_back_equal_the_mart(real_works, atlas, field, policy):
         joint = pairs[a, b]["papers"] if (a, b) in pairs else 0
         assert int(cells[a, b]) == int(cells[b, a]) == joint
     with (folder / f"pairs-{field}.csv").open(newline="") as file:
-        long = {(row["territory_a"], row["territory_b"]): int(row["papers"]) for row in csv.DictReader(file)}
-    assert long == {ends: row["papers"] for ends, row in pairs.items()}
+        long = {(row["territory_a"], row["territory_b"]): row for row in csv.DictReader(file)}
+    assert long.keys() == pairs.keys()
+    for (a, b), row in pairs.items():
+        line = long[a, b]
+        assert (line["name_a"], line["name_b"]) == (name_of(a), name_of(b))
+        for column in ("papers", "papers_with_unknown", "citations"):
+            assert int(line[column]) == row[column]
+        n = [countries[code]["international"] for code in (a, b)]
+        assert [int(line[f"papers_international_{end}"]) for end in "ab"] == n
+        assert float(line["score"]) == pytest.approx(row["score"], abs=1e-9)
+        assert float(line["salton_intl"]) == pytest.approx(row["papers"] / sqrt(n[0] * n[1]), rel=1e-12)
 
 
 def test_the_layout_is_that_of_eto(real_works, atlas, shared):
@@ -181,6 +193,37 @@ def test_the_layout_is_that_of_eto(real_works, atlas, shared):
         assert csv.DictReader(file).fieldnames == list(SUMMARY)
     folded = (folder.parent / "mainland-sar" / "publications_summary.csv").read_text()
     assert MAINLAND not in folded
+
+
+def test_the_numbers_of_the_layout_are_those_of_the_mart(real_works, atlas):
+    folder = real_works.published / "current" / "exports" / "openalex" / "iso"
+    every = read(
+        atlas,
+        "SELECT territory, field, year, c.papers, c.citations, coalesce(is_complete, false) AS complete"
+        " FROM country_year c LEFT JOIN completeness USING (corpus, field, year)"
+        " WHERE corpus = 'openalex' AND policy = 'iso' AND c.papers > 0",
+    )
+    counted = [row for row in every if row["field"] in FIELDS]
+    cells = {(eto_name(row["territory"], "iso"), FIELDS[row["field"]], row["year"]): row for row in counted}
+    found = []
+    for file in FILES:
+        with (folder / file).open(newline="") as lines:
+            found.append(list(csv.DictReader(lines)))
+    articles, citations, summary = found
+    key = itemgetter("country", "field")
+    assert {(*key(one), int(one["year"])): (int(one["num_articles"]), one["complete"]) for one in articles} == {
+        cell: (row["papers"], str(row["complete"])) for cell, row in cells.items()
+    }
+    assert {(*key(one), int(one["year"])): int(one["num_citations"]) for one in citations} == {
+        cell: row["citations"] for cell, row in cells.items()
+    }
+    sums: dict[tuple[str, str], list[int]] = {}
+    for (country, field, _), row in cells.items():
+        sums.setdefault((country, field), [0, 0])
+        sums[country, field][0] += row["papers"]
+        sums[country, field][1] += row["citations"]
+    assert {key(one): [int(one["num_articles"]), int(one["num_citations"])] for one in summary} == sums
+    assert {row["complete"] for row in cells.values()} == {True, False}
 
 
 def test_every_folder_says_what_its_files_are_and_the_manifest_lists_them(real_works):

@@ -302,5 +302,13 @@ def test_a_batch_that_cannot_keep_what_it_replaces_is_not_loaded(tmp_path, setti
         patched.setattr("tasks.batches.former.export_parquet", full)
         with pytest.raises(LandingError, match="No space left on device -> free space"):
             run(settings)
+    (landing,) = settings.landing.glob("*/*")
+    assert list(landing.glob("before/*")) == []
+    name = f"openalex-snapshot~{landing.name}~00000000"
+    for left in (f".{name}.tmp", name):  # by an attempt that was killed, and by one whose commit failed
+        (landing / "before" / left).mkdir(parents=True)
+        (landing / "before" / left / "lifted.parquet").touch()
     run(settings)
     assert len(state(settings)["work"]) == 5
+    (kept,) = landing.glob("before/*")
+    assert (kept.name, (kept / "lifted.parquet").exists()) == (name, False)
