@@ -128,7 +128,7 @@ def is_ours(picked: Table) -> sa.ColumnElement[bool]:
 def remember(conn: Connection, picked: Table) -> None:
     """Advance `seen`."""
     p = picked.c
-    advances = sa.and_(p.is_last, p.is_newer, p.action != "superseded", is_ours(picked))
+    advances = sa.and_(p.is_last, p.is_newer, is_ours(picked))
     conn.execute(sa.delete(t.seen).where(t.seen.c.work_id.in_(sa.select(p.work_id).where(advances))))
     rows = sa.select(p.work_id, p.source_updated_at, p.tie_hash, _state_of(p)).where(advances).order_by(p.work_id)
     conn.execute(sa.insert(t.seen).from_select(["work_id", "source_updated_at", "tie_hash", "state"], rows))

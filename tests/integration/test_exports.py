@@ -6,7 +6,6 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections import Counter
 from itertools import combinations
 from math import sqrt
 from operator import itemgetter
@@ -142,8 +141,8 @@ def test_networks_read_back_equal_the_mart(real_works, atlas, field, policy):
     pajek = nx.read_pajek(folder / f"network-{field}.net")
     assert not pajek.is_directed()
     assert len(pajek) == len(countries)
-    weights = Counter(int(data["weight"]) for *_, data in pajek.edges(data=True))
-    assert weights == Counter(row["papers"] for row in pairs.values())
+    named = {tuple(sorted(map(name_of, ends))): row["papers"] for ends, row in pairs.items()}
+    assert {tuple(sorted(edge)): data["weight"] for *edge, data in pajek.edges(data=True)} == named
     with (folder / f"matrix-{field}.csv").open(newline="") as file:
         header, *lines = csv.reader(file)
     cells = {(line[0], code): value for line in lines for code, value in zip(header[1:], line[1:], strict=True)}
@@ -224,6 +223,19 @@ def test_the_numbers_of_the_layout_are_those_of_the_mart(real_works, atlas):
         sums[country, field][1] += row["citations"]
     assert {key(one): [int(one["num_articles"]), int(one["num_citations"])] for one in summary} == sums
     assert {row["complete"] for row in cells.values()} == {True, False}
+
+
+def test_a_readme_says_the_span_and_how_much_of_it_is_unknown(real_works, atlas):
+    first, last = span_of(atlas, "all")
+    (world,) = read(
+        atlas,
+        "SELECT sum(papers)::BIGINT AS n, sum(papers_international)::BIGINT AS low,"
+        " sum(papers_international + papers_undetermined)::BIGINT AS high,"
+        " sum(papers_with_unknown)::BIGINT AS unknown FROM world_year"
+        f" WHERE corpus = 'openalex' AND policy = 'iso' AND field = 'all' AND year BETWEEN {first} AND {last}",
+    )
+    said = "{n:,} papers, {low:,} international, at most {high:,}; {unknown:,} with an unknown part".format(**world)
+    assert said in (real_works.published / "current" / "exports" / "openalex" / "iso" / "README.txt").read_text()
 
 
 def test_every_folder_says_what_its_files_are_and_the_manifest_lists_them(real_works):

@@ -7,9 +7,11 @@ from datetime import timedelta
 import sqlalchemy as sa
 
 from schemas import tables as t
+from schemas.work_ids import FIRST_OF_LISTS
 from tasks.landing.land import DELETIONS
 from tasks.loading.ledger import UNDO, has_changed, unfinished_landings
-from tasks.loading.versions import is_blocked
+from tasks.loading.versions import is_blocked, remember
+from tasks.storage.warehouse import scratch
 from tests.factory import STARTED, add_batch
 
 
@@ -44,6 +46,23 @@ def test_an_undo_is_a_change_to_those_who_saw_what_it_undid(conn):
     assert has_changed(conn, saw_it)
     assert not has_changed(conn, saw_nothing)
     assert not has_changed(conn, STARTED + timedelta(days=4))
+
+
+def test_of_what_never_was_in_scope_only_papers_of_lists_are_remembered(conn):
+    """An older list that accepts such a paper may be loaded later."""
+    works = [(1, False), (2, True), (FIRST_OF_LISTS - 1, False), (FIRST_OF_LISTS, False)]
+    texts = [
+        f"SELECT CAST({number} AS BIGINT) AS work_id, TIMESTAMP '2026-01-01 00:00:00' AS source_updated_at,"
+        f" CAST(5 AS BIGINT) AS tie_hash, {in_scope} AS in_scope, CAST({in_scope} AS INTEGER) AS was_in_scope,"
+        " true AS is_last, true AS is_newer, false AS is_known"
+        for number, in_scope in works
+    ]
+    columns = "work_id source_updated_at tie_hash in_scope was_in_scope is_last is_newer is_known".split()
+    picked = scratch(conn, "picked", sa.text(" UNION ALL ".join(texts)).columns(*map(sa.column, columns)))
+    remember(conn, picked)
+    of = t.seen.c
+    found = conn.execute(sa.select(of.work_id, of.state).order_by(of.work_id)).tuples().all()
+    assert found == [(2, "stored"), (FIRST_OF_LISTS, "out_of_scope")]
 
 
 def test_another_record_of_the_same_date_is_not_kept_out(conn):

@@ -76,11 +76,14 @@ def test_a_release_says_what_changed_since_the_one_before(tmp_path, settings_for
     assert details == both | {"mention_year": ["pytorch"], "mention_pair_year": ["pytorch"]}
 
 
-def test_nothing_new_means_no_release(tmp_path, settings_for):
+def test_other_code_or_definitions_make_a_release_of_the_same_cells(tmp_path, settings_for, monkeypatch):
     settings = nights(tmp_path, settings_for, 1)
     with Warehouse.open(settings) as warehouse:
         assert publishing.publish(warehouse, settings) is None
-        assert publishing.publish(warehouse, settings, force=True) is not None
+        for what in ("code_version", "definitions_digest"):
+            monkeypatch.setattr(publishing, what, lambda: "another")
+            assert publishing.publish(warehouse, settings) is not None
+        assert publishing.publish(warehouse, settings) is None
 
 
 @pytest.mark.parametrize("file", ["manifest.json", "exports"])

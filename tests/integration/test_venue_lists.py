@@ -27,6 +27,7 @@ from tasks.night import Night
 from tasks.reading.parsed import BadRecord
 from tasks.reading.quarantine import open_records
 from tasks.reading.venue_papers import ListReader, identify
+from tasks.releases.eto import FILES
 from tasks.releases.report import read_report
 from tasks.storage.warehouse import Warehouse, utc_now
 from tasks.upkeep.status import read_status
@@ -65,6 +66,16 @@ def test_a_list_over_two_nights_beside_openalex(tmp_path, settings_for):
     assert counts(first) == {"fetched": 9, "new": 5, "out_of_scope": 1, "superseded": 1, "quarantined": 2}
     again = bring(settings, tmp_path / "list.jsonl.gz", publish=True)
     assert (first.release is not None, counts(again), again.release) == (True, {}, None)
+    exported = settings.published / "current" / "exports"
+    summed = {
+        corpus: (exported / corpus / "iso" / FILES[2]).read_text().splitlines()[1:] for corpus in ("openalex", "venues")
+    }
+    assert [line for line in summed["openalex"] if ",All," in line] == [
+        "China (mainland),All,2,2",
+        "United States,All,2,2",
+    ]
+    none = ["China (mainland),All,1,", "France,All,4,", "Japan,All,2,", "Unknown,All,1,"]
+    assert summed["venues"] == none  # lists count no citations, which is not 0
 
     second = bring(settings, write_list(tmp_path / "list.jsonl.gz", SECOND))
     assert counts(second) == {"fetched": 4, "new": 1, "updated": 1, "unchanged": 1, "out_of_scope": 1}
