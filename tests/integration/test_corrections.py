@@ -23,8 +23,12 @@ def settings(country_works):
 
 
 def test_a_correction_changes_the_works_concerned_and_no_other(settings):
-    done = correct(settings, correction("string", "dept of physics", "BR"), correction("institution", "I78", "NZ"))
-    assert (done.looked_at, done.changed) == (2, 2)
+    by_ror = correction("institution", ROR_OF_IT, "CH")
+    done = correct(
+        settings, correction("string", "dept of physics", "BR"), correction("institution", "I78", "NZ"), by_ror
+    )
+    assert (done.looked_at, done.changed) == (3, 3)
+    assert decided(settings, 13)[0] == ("CH", "override", "override_institution", ROR_OF_IT)
     assert decided(settings, 15)[0] == ("BR", "override", "override_string", "dept of physics")
     assert decided(settings, 14)[0] == ("NZ", "override", "override_institution", "I78")
     with Warehouse.open(settings) as warehouse:

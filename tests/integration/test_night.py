@@ -114,6 +114,9 @@ def test_every_kind_of_change_has_its_reason(tmp_path, settings_for):
 def test_the_duplicate_counts_again_when_the_other_goes(tmp_path, settings_for):
     doi = "https://doi.org/10.1234/a"
     days = {"2026-01-01": [work(11, doi=doi), work(12, doi=doi), work(10, [author(), author("US")], doi=doi)]}
+    days["2026-01-01"].append(
+        work(9, [author("US"), author("CN"), author("FR")], doi=doi, is_retracted=True)
+    )  # no rival
     root = write_snapshot(tmp_path / "s", days)
     settings = settings_for(root)
     run(settings)

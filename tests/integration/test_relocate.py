@@ -103,7 +103,8 @@ def test_an_institution_of_which_nothing_is_known_says_nothing(tmp_path, setting
     """The sentinel I-1 beside a real institution: what is stored must say as much as the record."""
     nobody = institution(None, 1, type=None) | {"id": "https://openalex.org/I-1"}
     team = [linked("Quux Laboratory, Grenoble", nobody, institution("US", 80)), linked("Lab, Grenoble", nobody)]
-    settings = settings_for(write_snapshot(tmp_path / "t", {"2026-01-01": [work(11, team)]}), home=tmp_path / "other")
+    works = [work(11, team), work(12, team, is_authors_truncated=True)]  # of the second more authors are unknown
+    settings = settings_for(write_snapshot(tmp_path / "t", {"2026-01-01": works}), home=tmp_path / "other")
     run(settings)
     assert [row[0] for row in decided(settings, 11)] == ["US", "FR"]
     with Warehouse.open(settings) as warehouse:

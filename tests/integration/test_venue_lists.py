@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import itertools
 import json
+from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
@@ -21,6 +22,7 @@ from schemas.work_ids import shown_id
 from tasks.batches.batch import load
 from tasks.batches.relocate import put_in_force, relocate, works_concerned
 from tasks.countries.explain import read_explanation
+from tasks.landing import list_intake
 from tasks.landing.sightings import newest_change
 from tasks.loading.ledger import unfinished_landings
 from tasks.night import Night
@@ -103,14 +105,16 @@ def test_a_list_over_two_nights_beside_openalex(tmp_path, settings_for):
             assert read_status(conn, settings, utc_now()).last_batch.source == "openalex-snapshot"
 
 
-def test_the_list_brought_last_wins_and_parts_stay(tmp_path, settings_for):
+def test_the_list_brought_last_wins_and_parts_stay(tmp_path, settings_for, monkeypatch):
     settings = settings_for()
     old, new = (
         write_list(tmp_path / "a.jsonl", [paper(1), paper(2)]),
         write_csv(tmp_path / "b.csv", [paper(2, title="x")]),
     )
     bring(settings, old)
-    assert counts(bring(settings, new)) == {"fetched": 1, "updated": 1}
+    with monkeypatch.context() as patched:  # a machine whose clock is late
+        patched.setattr(list_intake, "utc_now", lambda: utc_now() - timedelta(hours=1))
+        assert counts(bring(settings, new)) == {"fetched": 1, "updated": 1}
     assert counts(bring(settings, old)) == {"fetched": 2, "updated": 1, "unchanged": 1}
     assert counts(bring(settings, old)) == {}
     assert counts(bring(settings, new, "others")) == {"fetched": 1, "new": 1}
