@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import tasks
 from tasks.releases.dictionary import render_dictionary
 from tests.commands import options
 
@@ -58,6 +59,19 @@ def test_imports_point_down(path):
     assert imports(path) & LAYERS.keys() <= LAYERS[path.parts[0]]
 
 
+@pytest.mark.parametrize("path", TESTS, ids=str)
+def test_what_tests_import_is_there(path):
+    """Also what `make test` only collects, or never opens: benches, pages, Citus. No type checker reads tests."""
+    for name in imported(path):
+        if name.split(".")[0] in {"tests", *LAYERS}:
+            owner, _, last = name.rpartition(".")
+            package = ROOT / owner.replace(".", "/") / "__init__.py"
+            is_module = any((ROOT / name.replace(".", "/")).with_suffix(end).exists() for end in (".py", ""))
+            in_module = package.parent.with_suffix(".py").exists()
+            in_package = package.exists() and re.search(rf"\b{last}\b", package.read_text())
+            assert is_module or in_module or in_package, f"{path}: {name}"
+
+
 def uses() -> dict[str, set[str]]:
     """Modules by dotted name, and those that each imports."""
     named = {".".join(path.with_suffix("").parts).removesuffix(".__init__"): path for path in MODULES}
@@ -77,6 +91,16 @@ def test_no_packages_import_each_other():
         package = package_of(name)
         packages.setdefault(package, set()).update({package_of(one) for one in used} - {package})
     TopologicalSorter(packages).prepare()
+
+
+def test_the_packages_of_tasks_stand_in_the_order_in_which_they_build_on_each_other():
+    listed = re.findall(r"^    (\w+(?:, \w+)*)  +\S", tasks.__doc__ or "", re.MULTILINE)
+    order = [f"tasks.{name}" for line in listed for name in line.split(", ")]
+    of_tasks = {module: used for module, used in uses().items() if module.startswith("tasks.")}
+    assert sorted(order) == sorted({package_of(module) for module in of_tasks})
+    for module, used in of_tasks.items():
+        for other in {package_of(one) for one in used if one.startswith("tasks.")}:
+            assert order.index(other) <= order.index(package_of(module)), f"{module} imports {other}"
 
 
 def package_of(module: str) -> str:

@@ -28,9 +28,8 @@ def deploy(
         _check_zone(timezone)
     settings = load_settings()
     quieten_prefect()
-    from flows.orchestration.deploy import (
-        deploy as bring_up,  # imports Prefect, which takes seconds: not for the other commands
-    )
+    # It imports Prefect, which takes seconds: not for the other commands.
+    from flows.orchestration.deploy import deploy as bring_up
 
     show.deployed(console, bring_up(settings, source, cron, timezone))
 

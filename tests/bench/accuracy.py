@@ -30,7 +30,7 @@ from schemas import words  # noqa: E402
 from schemas.places.evidence import RULES  # noqa: E402
 from schemas.places.gazetteer import Kind, load_gazetteer  # noqa: E402
 from schemas.words import fold  # noqa: E402
-from tasks import addresses, locate, segments  # noqa: E402
+from tasks.countries import addresses, locate, segments  # noqa: E402
 from tasks.countries.locate import Decision, Locator  # noqa: E402
 from tasks.countries.reference import Reference  # noqa: E402
 from tasks.countries.ror import Organization, countries_of, read_organization  # noqa: E402

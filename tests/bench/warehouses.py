@@ -93,7 +93,7 @@ def grow(settings: Settings, stored: int, works: int) -> dict[str, float]:
 def base_warehouse(works: int) -> Path:
     """DuckDB file of a warehouse that holds so many small works, built once the whole way and kept in .bench."""
     name = f"base-{works}"
-    schemas = [f"schemas/{name}" for name in ("data", "tables.py", "fields.py", "territories.py")]
+    schemas = [f"schemas/{name}" for name in ("data", "tables.py", "fields.py", "places/territories.py")]
     reading = ["tasks/reading/parse.py", "tasks/reading/parsed.py", "tasks/countries/locate.py"]
     made = digest_of(*schemas, *reading)  # what decides the rows
     file = BENCH / f"{name}-{GENERATOR}-{made}.duckdb"
