@@ -24,7 +24,8 @@ from tasks.upkeep.status import read_status
 from tasks.validation.validate import Report, Result
 from tasks.validation.volume import snapshot_left
 from tests.commands import invoke, set_environment
-from tests.factory import author, contents, prove, rows, run, work, write_snapshot
+from tests.countries import ROR_OF_IT, update_ror
+from tests.factory import author, contents, institution, linked, prove, rows, run, work, write_snapshot
 
 
 def state(settings, *, is_verified: bool = True) -> dict:
@@ -44,6 +45,14 @@ def batches(settings) -> list[str]:
     with Warehouse.open(settings) as warehouse:
         query = sa.select(of.batch_id).where(of.source != WAREHOUSE, of.end_record > of.first_record)
         return [row["batch_id"] for row in rows(warehouse, query.order_by(of.finished_at))]
+
+
+def withdrawals(settings) -> dict:
+    """When each release was withdrawn, of those that were."""
+    of = t.release.c
+    with Warehouse.open(settings) as warehouse:
+        withdrawn = rows(warehouse, sa.select(of.release_id, of.withdrawn_at).where(of.withdrawn_at.is_not(None)))
+    return {row["release_id"]: row["withdrawn_at"] for row in withdrawn}
 
 
 def take_back(settings, batch_id: str, **how) -> list:
@@ -183,8 +192,10 @@ def test_a_release_that_was_taken_back_keeps_out_what_was_kept_out_before_it(two
     assert kept_out(settings) == brought_by(last)
     with Warehouse.open(settings) as warehouse:
         assert prune(warehouse, settings).blocked == 1  # it does not count as released
+    dated = withdrawals(settings)
     (former,) = take_back(settings, newest)
     assert not {*former.withdrawn} & {*undone.withdrawn}
+    assert withdrawals(settings).items() >= dated.items() > {}.items()
     assert kept_out(settings) == brought_by(last) | {(15, 3, newest)}
     with Warehouse.open(settings) as warehouse:
         again = release(warehouse, settings, last).outcome
@@ -290,6 +301,31 @@ def test_a_block_that_was_pruned_comes_back_with_the_version_that_overtook_it(tw
     assert kept_out(settings) == brought_by(last) | {(15, 3, newest)}
     with Warehouse.open(settings) as warehouse, warehouse.reading() as conn:
         assert not is_located_anew(conn)  # what was put back was decided by rules that are no more
+
+
+def test_an_institution_that_is_put_back_has_the_country_of_the_ror_in_force(tmp_path, settings_for):
+    """A ROR came after the batch that is undone; it decided no work, or the batch could not be undone."""
+
+    def described(day: str, name: str) -> dict:
+        of_ror = institution("US", 78, ror=f"https://ror.org/{ROR_OF_IT}", display_name=name)
+        return work(15, [linked("Lab, Boston, USA", of_ror)], updated=day)
+
+    def stored_institution() -> tuple:
+        columns = t.institution.c.name, t.institution.c.ror_country
+        with Warehouse.open(settings) as warehouse:
+            (row,) = rows(warehouse, sa.select(*columns))
+        return tuple(row.values())
+
+    days = {"2026-01-01": [described("2026-01-01", "Before")]}
+    settings = settings_for(write_snapshot(tmp_path / "s", days))
+    run(settings)
+    write_snapshot(tmp_path / "s", {**days, "2026-01-02": [described("2026-01-02", "After")]})
+    run(settings)
+    assert stored_institution() == ("After", None)
+    update_ror(settings)
+    assert stored_institution() == ("After", "IT")
+    take_back(settings, batches(settings)[-1])
+    assert stored_institution() == ("Before", "IT")
 
 
 def test_a_batch_that_cannot_keep_what_it_replaces_is_not_loaded(tmp_path, settings_for, monkeypatch):
