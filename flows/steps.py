@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cache, partial
-from itertools import chain, islice
+from itertools import zip_longest
 from typing import Any, Protocol, TypeVar
 
 from flows.progress import Progress, progress_for_this_terminal
@@ -175,8 +175,8 @@ def _each_alone(
 def _in_order(night: Night, windows: Sequence[Window], step: Step, progress: Progress, summary: Summary) -> None:
     """Take in windows that build on each other; the first that fails ends the night.
 
-    Windows are landed as early as their batches can be begun: most windows of a snapshot are a single batch, and the
-    workers would be idle while one is loaded.
+    The next one is landed before the last batch of one is loaded, so that its first batch can be parsed meanwhile: most
+    windows of a snapshot are a single batch.
     """
     progress.start(sum(window.records for window in windows))
 
@@ -184,18 +184,14 @@ def _in_order(night: Night, windows: Sequence[Window], step: Step, progress: Pro
     def landing(at: int) -> Future[Landing]:
         return _tried(step, "land", windows[at].name, night.land_works, windows[at], retries=night.intake.retries)
 
-    @cache
-    def batches(at: int) -> list[Batch]:
-        return night.batches(landing(at).result())
-
-    def batches_after(at: int) -> Iterator[Batch]:
-        for later in range(at + 1, len(windows)):
-            if landing(later).exception():
-                return  # an error is for when its turn comes
-            yield from batches(later)
+    def first_batch_after(at: int) -> Batch | None:
+        following = at + 1
+        if not night.derives_ahead or following == len(windows) or landing(following).exception():
+            return None  # an error is for when its turn comes
+        return next(iter(night.batches(landing(following).result())), None)
 
     for at in range(len(windows)):
-        _take_in(night, landing(at).result(), step, progress, summary, partial(batches_after, at))
+        _take_in(night, landing(at).result(), step, progress, summary, partial(first_batch_after, at))
 
 
 def _tried(step: Step, name: str, about: str, call: Callable[..., T], *args: Any, retries: int) -> Future[T]:
@@ -281,31 +277,30 @@ def _take_in(
     step: Step,
     progress: Progress,
     summary: Summary,
-    after: Callable[[], Iterable[Batch]] = tuple,
+    first_after: Callable[[], Batch | None] = lambda: None,
 ) -> None:
-    """Take in a landing; `after` brings the batches that follow its last one, if there are any."""
+    """Take in a landing; `first_after` brings the batch that follows its last one, if there is any."""
     is_left = True
     while is_left:
-        is_left = not _take_in_batches(night, night.batches(landing), step, progress, summary, after)
+        is_left = not _take_in_batches(night, night.batches(landing), step, progress, summary, first_after)
 
 
 def _take_in_batches(
     night: Night,
-    batches: Sequence[Batch],
+    batches: list[Batch],
     step: Step,
     progress: Progress,
     summary: Summary,
-    after: Callable[[], Iterable[Batch]],
+    first_after: Callable[[], Batch | None],
 ) -> bool:
     """Whether the landing was seen to its end; another run beside this one may cut it into other batches."""
-    for at, batch in enumerate(batches):
+    for batch, next_one in zip_longest(batches, batches[1:]):
+        following = next_one or first_after()
         is_part = batch.end - batch.first < batch.landing.records
         about = f"{batch.landing.window}, {batch.first:,} to {batch.end:,}" if is_part else batch.landing.window
         if batch.landing.records:
             progress.say(f"{about}: {batch.end - batch.first:,} of {batch.landing.records:,} records")
-        for this_or_later in islice(chain(batches[at:], after()), night.batches_at_once):
-            night.begin(this_or_later)
-        folder = step("parse and locate", batch.batch_id, night.derive, batch)
+        folder = step("parse and locate", batch.batch_id, night.derive, batch, following)
         report = step("validate", batch.batch_id, night.validate, folder)
         outcome = step("load", batch.batch_id, night.load, batch, folder, report)
         if outcome is None:

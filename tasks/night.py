@@ -34,7 +34,6 @@ from tasks.upkeep.retention import Pruned, prune_landing
 from tasks.validation.validate import Report
 
 LONGEST_OUTAGE_SECONDS = 300
-BATCHES_AT_ONCE = 3  # the workers have enough to do while one is loaded; each takes disk in staging
 log = logging.getLogger("collab")
 
 
@@ -78,7 +77,7 @@ class Night(AbstractContextManager["Night"]):
         self._deriver = Deriver(self._workers, on_records)
         self._background = ThreadPoolExecutor(1, "derive-ahead")
         self._landed: OpenLanding | None = None
-        self._begun: dict[tuple[str, str | None], Future[Path]] = {}
+        self._ahead: tuple[tuple[str, str | None], Future[Path]] | None = None
         self._open_intake = open_intake
         self._intake: Intake | None = None
         self.run_id: str | None = None  # noted on every batch, where the run is listed in ops.run
@@ -148,28 +147,24 @@ class Night(AbstractContextManager["Night"]):
         return list(batches.batches_of(landing, folder, loaded, self.settings.batch_works, reference, self.run_id))
 
     @property
-    def batches_at_once(self) -> int:
-        """How many batches to begin before the first of them is loaded; none where one process does all in turn."""
-        return BATCHES_AT_ONCE if self._workers.count > 1 else 0
+    def derives_ahead(self) -> bool:
+        """Whether there are workers that can be busy while a batch is loaded."""
+        return self._workers.count > 1
 
-    def begin(self, batch: Batch) -> None:
-        """Parse and locate a batch in the background, after those begun before it; once, however often it is asked."""
-        key = batch.batch_id, batch.reference
-        if key not in self._begun:
-            self._begun[key] = self._background.submit(self._stage, batch)
+    def derive(self, batch: Batch, following: Batch | None = None) -> Path:
+        """Parse and locate a batch; returns its staging folder.
 
-    def derive(self, batch: Batch) -> Path:
-        """Parse and locate a batch, or wait for it where it was begun; returns its staging folder."""
-        key = batch.batch_id, batch.reference
-        if self._begun and next(iter(self._begun)) != key:
-            self._give_up_begun()  # another run took records in, or countries are decided by other reference data
-        return self._begun.pop(key).result() if self._begun else self._stage(batch)
-
-    def _give_up_begun(self) -> None:
-        for begun in self._begun.values():
-            begun.cancel()
-        wait(self._begun.values())
-        self._begun.clear()
+        Where that pays (`derives_ahead`), the `following` batch is begun at once, so that the workers are busy while
+        this one is validated and loaded.
+        """
+        if self._ahead is not None and self._ahead[0] != (batch.batch_id, batch.reference):
+            wait([self._ahead[1]])  # begun for a batch that another run took in, or by other reference data
+            self._ahead = None
+        folder = self._stage(batch) if self._ahead is None else self._ahead[1].result()
+        self._ahead = None
+        if following is not None and self.derives_ahead:
+            self._ahead = (following.batch_id, following.reference), self._background.submit(self._stage, following)
+        return folder
 
     def _stage(self, batch: Batch) -> Path:
         """Parse and locate a batch, here or in the background, never in both; its landing stays open for the next."""

@@ -1,4 +1,4 @@
-"""With several workers the following windows are landed, and parsed, while one is loaded; the tables are the same."""
+"""With several workers the next window is landed, and parsed, while one is loaded; what comes out is the same."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ from flows.steps import RunRequest, Summary, directly, run_night, with_night
 from schemas import tables as t
 from schemas.errors import GateStopped, SourceError
 from tasks.batches import batch as batches
-from tasks.night import BATCHES_AT_ONCE, Night
+from tasks.night import Night
 from tasks.storage.warehouse import Warehouse, utc_now
 from tasks.upkeep.status import read_status
 from tests.commands import set_environment
-from tests.countries import update_ror
 from tests.factory import author, contents, run, stored, work, write_snapshot
 
 DAYS = {f"2026-01-0{day}": [work(10 * day + n, [author("US"), author("DE")]) for n in range(3)] for day in (1, 2, 3)}
@@ -54,19 +53,17 @@ def damage(settings, day: str) -> None:
     part.write_bytes(gzip.compress(b"")[:10].ljust(len(good), b"\0"))
 
 
-def test_windows_are_landed_before_one_is_loaded_as_far_ahead_as_batches_are_begun(settings):
-    days = DAYS | {f"2026-01-0{day}": [work(10 * day + n) for n in range(3)] for day in (4, 5)}
-    write_snapshot(Path(settings.snapshot), days)
+def test_a_window_is_landed_before_the_one_before_it_is_loaded(settings):
     taken = steps_of(settings)
-    landed = [step.removeprefix("land ") for step in taken if step.startswith("land 2026-")]
-    assert landed == [f"{day}.0000" for day in days]
-    for at, day in enumerate(days):
-        (loaded,) = (n for n, step in enumerate(taken) if step.startswith(f"load openalex-snapshot/{day}"))
-        before = [step for step in taken[:loaded] if step.startswith("land 2026-")]
-        assert len(before) == min(at + BATCHES_AT_ONCE, len(days))
+    for earlier, later in (("1", "2"), ("2", "3")):
+        (loaded,) = (
+            at for at, step in enumerate(taken) if step.startswith(f"load openalex-snapshot/2026-01-0{earlier}")
+        )
+        assert taken.index(f"land 2026-01-0{later}.0000") < loaded
+    assert sum(step.startswith("land 2026-") for step in taken) == len(DAYS)
 
 
-def test_their_batches_are_parsed_meanwhile_and_only_once(settings, monkeypatch):
+def test_its_first_batch_is_parsed_meanwhile_and_only_once(settings, monkeypatch):
     staged, ahead = [], []
     real = batches.load
 
@@ -75,7 +72,7 @@ def test_their_batches_are_parsed_meanwhile_and_only_once(settings, monkeypatch)
         return real(batch, *args)
 
     def load(warehouse, batch, *args):
-        ahead.append((batch.landing.window, len(night._begun)))
+        ahead.append((batch.landing.window, night._ahead is not None))
         return real(warehouse, batch, *args)
 
     monkeypatch.setattr(batches, "stage", stage)
@@ -84,30 +81,7 @@ def test_their_batches_are_parsed_meanwhile_and_only_once(settings, monkeypatch)
         run_night(night, directly, Lines(), Summary())
     windows = [f"{day}.0000" for day in DAYS]
     assert staged == windows
-    assert ahead == list(zip(windows, (2, 1, 0), strict=True))
-
-
-def test_batches_begun_by_what_is_not_in_force_any_more_are_begun_again(settings, monkeypatch):
-    """Another run brings a new ROR while the first batch is loaded; all three were begun by then."""
-    staged: list[tuple[str, str | None]] = []
-    real = batches.load
-
-    def stage(batch, *args, real=batches.stage):
-        staged.append((batch.landing.window, batch.reference))
-        return real(batch, *args)
-
-    def load(*args):
-        monkeypatch.setattr(batches, "load", real)
-        update_ror(settings)
-        return real(*args)
-
-    monkeypatch.setattr(batches, "stage", stage)
-    monkeypatch.setattr(batches, "load", load)
-    run(settings)
-    windows = [f"{day}.0000" for day in DAYS]
-    assert [window for window, _ in staged] == [*windows, *windows]
-    assert len({reference for _, reference in staged}) == 2
-    assert days_stored(settings) == {1, 2, 3}
+    assert ahead == list(zip(windows, (True, True, False), strict=True))
 
 
 def test_one_process_looks_not_ahead(settings):
