@@ -1,8 +1,8 @@
 """What the rebuild of the mart costs beside the same tables written by hand: the plain SQL of by_hand.sql, on DuckDB.
 
-Both fill empty tables in one transaction, under the same memory limit and 2 threads, each on a fresh copy of the base
-of --works small works that refresh.py uses, or of --warehouse, in turns, --repeat times. Ours are the selects of
-`collab rebuild`, slice by slice.
+Both fill empty tables in one transaction with 2 threads, each on a fresh copy of the base of --works small works that
+refresh.py uses, or of --warehouse, in turns, --repeat times. Ours are the selects of `collab rebuild`, slice by slice,
+with its memory; plain SQL has the 2 GB that it needs.
 
 First every cell must be equal, or the script ends. Small works name no building block, are of one corpus, and all have
 authors and one sector, so the copy on which cells are compared is made more various; seconds are those of the base.

@@ -8,8 +8,8 @@ Night    the load step alone (staging to commit; without land, parse, locate, va
          60 % other citations, 20 % new works, 12 % corrected affiliations, 5 % reclassified, 3 % retracted or deleted.
 Rebuild  INSERT of `tasks.loading.aggregate.rebuilt` into empty tables, for every table of the mart, under the same
          memory limit and 2 threads: what a night would cost that counts everything again.
-By hand  the same tables by the statements of by_hand.sql, in the same way: what a night would cost that counts
-         everything again in plain SQL, without any of ours. rebuild.py holds both equal.
+By hand  the same tables by the statements of by_hand.sql, with the memory that these need (2 GB): what a night would
+         cost that counts everything again in plain SQL, without any of ours. rebuild.py holds both equal.
 
 Nights of 0.2 % and 1 % of the works are held against the rebuild and against the same by hand, and the first also
 against as many changed works on a tenth of the base. `tasks.loading.verify` compares every kind of night with the

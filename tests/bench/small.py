@@ -15,7 +15,8 @@ from tests.bench.common import WORKS, fresh_folder, write_manifest, write_part
 PART_RECORDS = 50_000
 BASE_DAY = date(2026, 6, 1)
 SHARES = {"citations": 0.60, "new": 0.20, "corrected": 0.12, "reclassified": 0.05, "retracted": 0.015, "deleted": 0.015}
-GENERATOR = 2  # raise it when the works change
+GENERATOR = 3  # raise it when the works change
+FIRST_ID, ID_GAP = 1_000_000_000, 1_000  # far apart, as in OpenAlex: numbered from 1, DuckDB joins by arrays of all
 URL = "https://openalex.org/"
 COUNTRIES = {"US": 24, "CN": 22, "GB": 7, "DE": 6, "IN": 6} | dict.fromkeys(["CA", "FR", "JP", "KR"], 4)
 COUNTRIES |= dict.fromkeys(["IT", "AU", "ES"], 3) | dict.fromkeys(["HK", "SG", "CH", "TW", "BR", "NL", "SE"], 2)
@@ -53,7 +54,7 @@ def write_night(folder: Path, stored: int, changed: int, turn: int = 0) -> None:
     for kind in ("citations", "corrected", "reclassified", "retracted"):
         lines += [small_work(next(numbers), day, kind) for _ in range(counts[kind])]
     rng.shuffle(lines)
-    deleted = [f"{URL}W{number},{day}" for number in numbers]
+    deleted = [f"{_id_of(number)},{day}" for number in numbers]
     write_manifest(works, [write_part(works, day, 0, lines)], deleted)
 
 
@@ -67,7 +68,7 @@ def small_work(number: int, day: str, change: str = "") -> bytes:
     topic, subfield, title = SUBJECTS[(number + (change == "reclassified")) % len(SUBJECTS)]
     subject = {"id": URL + topic, "subfield": {"id": f"{URL}subfields/{subfield}"}}
     work = {
-        "id": f"{URL}W{number}",
+        "id": _id_of(number),
         "doi": doi,
         "title": f"{title} {number}",
         "publication_year": year,
@@ -78,11 +79,15 @@ def small_work(number: int, day: str, change: str = "") -> bytes:
         "cited_by_count": int(rng.expovariate(0.1)) + 3 * (change == "citations"),
         "primary_topic": subject,
         "topics": [subject],
-        "referenced_works": [f"{URL}W{rng.randint(1, number)}" for _ in range(3)],
+        "referenced_works": [_id_of(rng.randint(1, number)) for _ in range(3)],
         "authorships": _team(Random(number * 2 + 1) if change == "corrected" else rng),
         "updated_date": f"{day}T{rng.randint(10, 23)}:00:00.{number % 10**6:06d}",
     }
     return json.dumps(work).encode() + b"\n"
+
+
+def _id_of(number: int) -> str:
+    return f"{URL}W{FIRST_ID + number * ID_GAP}"
 
 
 def _team(rng: Random) -> list[dict[str, Any]]:
