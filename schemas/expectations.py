@@ -6,6 +6,7 @@ Great Expectations takes seconds to import, so it is imported when the first sui
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Table
 
 from schemas.rules import NEXT_YEAR, Rule, Severity, between, in_set
+from schemas.settings import PREFIX
 from schemas.staging import STAGED
 from schemas.tables import SHARE_SCALE
 
@@ -83,6 +85,9 @@ class Gate:
     is_evaluated: bool = True
     if_not: str = "too few works or earlier batches"
     """Why it is not evaluated, where it is not."""
+    lifted_by: str = ""
+    """The setting, with its value, that lets this figure pass, such as COLLAB_MIN_VOLUME_SHARE=0.30; empty if none
+    may."""
 
     @property
     def excess(self) -> float:
@@ -99,6 +104,17 @@ class Gate:
         if self.low == self.high:
             return f"exactly {self.high:.6g}"
         return f"{self.low:.6g} to {self.high:.6g}" if self.low else f"at most {self.high:.6g}"
+
+
+def raised(setting: str, observed: float, most: float | None = 1) -> str:
+    """The setting of an upper limit with a value that lets a figure pass.
+
+    Args:
+        setting: its name in Settings.
+        most: largest value it takes; None if there is none.
+    """
+    above = math.ceil(100 * observed + 1) / 100
+    return f"{PREFIX}{setting.upper()}={above if most is None else min(above, most)}"
 
 
 GATES = "gates"  # frame of one row per gate

@@ -168,6 +168,9 @@ class Settings(BaseSettings):
     max_rewritten_share: float = Field(
         0.2, gt=0, le=1, description="stop when a batch rewrites more of the stored works (citations not counted)"
     )
+    max_removed_share: float = Field(
+        0.05, gt=0, le=1, description="stop when a batch deletes, or puts out of scope, more of the stored works"
+    )
     max_quarantined_share: float = Field(
         0.05, gt=0, le=1, description="stop when more of a batch of at least 1,000 records is quarantined"
     )

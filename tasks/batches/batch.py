@@ -38,7 +38,8 @@ from tasks.staging.derive import Deriver, Reading
 from tasks.staging.readers import reader_of
 from tasks.storage.warehouse import Warehouse, attach_arrow, detach_arrow, utc_now
 from tasks.validation.findings import read_results, store_metrics, store_parts, store_repairs, store_results
-from tasks.validation.gates import measure_gates, staged_metrics, stop_of, window_gates
+from tasks.validation.gates import measure_gates, staged_metrics, window_gates
+from tasks.validation.stopped import stop_of
 from tasks.validation.validate import Report, Result, check_gates, read_staged, validate_staged
 from tasks.validation.volume import landing_metrics
 
@@ -144,7 +145,7 @@ def load(
             outcome, findings = _load_in(conn, batch, folder, report, settings)
             if findings.stopped_by:
                 again = command or f"collab run --source {batch.landing.source}"
-                raise stop_of(batch.batch_id, outcome.results, findings.stopped_by, again)
+                raise stop_of(batch.batch_id, outcome.results, findings, again)
     except GateStopped as stop:
         with warehouse.transaction() as conn:
             store_results(conn, batch.batch_id, list(stop.findings))
@@ -176,7 +177,7 @@ def load_again(
             raise WarehouseError("corrections or ROR were changed while this was prepared", f"`{command}` again")
         outcome, findings = _load_in(conn, batch, folder, report, settings, prepare)
         if findings.stopped_by:
-            raise stop_of(batch.batch_id, outcome.results, findings.stopped_by, command)
+            raise stop_of(batch.batch_id, outcome.results, findings, command)
     return outcome
 
 

@@ -12,7 +12,7 @@ from tasks.sources.openalex_api import SOURCE as LIVE
 from tasks.sources.venue_list import SOURCE as LISTS
 from tasks.upkeep.runs import COMPLETED
 
-WINDOWS_STAND_ALONE = (LIVE, LISTS)
+OVERTAKEN_BY_WINDOW = (LIVE, LISTS)
 
 
 def open_stops(conn: Connection) -> list[sa.Row[Any]]:
@@ -31,7 +31,7 @@ def open_stops(conn: Connection) -> list[sa.Row[Any]]:
 
 def _is_overtaken(conn: Connection, batch_id: str) -> bool:
     source, landing_id, _ = batch_id.split("/")
-    if source in WINDOWS_STAND_ALONE:
+    if source in OVERTAKEN_BY_WINDOW:
         return _was_loaded_later(conn, source, landing_id)
     return _ended_well_since(conn, source, batch_id)
 

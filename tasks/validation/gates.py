@@ -5,17 +5,14 @@ there are 10 of them and at least 1,000 works (real daily partitions hold a medi
 from those).
 
 A venue list is no series: one batch is CVPR with affiliations, the next NeurIPS without any. Its figures are shown and
-kept, but not held against others; and since somebody brought it, what it rewrites is warned about and does not stop it.
-Shares of the warehouse are shares of the works of the batch's own corpus: neither hides the other.
+kept, but not held against others.
 """
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from datetime import UTC, date, datetime
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,27 +22,27 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Table
 
 from schemas import tables as t
-from schemas.errors import GateStopped
-from schemas.expectations import Gate
-from schemas.indices.time import IS_FETCHED, SOURCE_DAY, newest_over
+from schemas.expectations import Gate, raised
 from schemas.places.territories import UNKNOWN
 from schemas.rules import Severity
 from schemas.settings import Settings
 from tasks.landing.land import Landing
-from tasks.loading.load import DEFINITION, Change
+from tasks.loading.load import Change
 from tasks.reading.parsed import CORPUS
-from tasks.validation.publishers import arriving_gates, publisher_metrics, rewritten_gate
-from tasks.validation.validate import Result, read_staged
+from tasks.validation.publishers import arriving_gates, publisher_metrics, unlocated_gate
+from tasks.validation.rewriting import rewriting_gates
+from tasks.validation.validate import read_staged
 from tasks.validation.volume import volume_gates
 
 HISTORY = 30
+WINDOW_COMPLETE = "window_complete"
 FEWEST_BATCHES = 10
 FEWEST_WORKS = 1_000
 USUAL_SIGMAS: float = Settings.model_fields["band_sigmas"].default
+ANY_BAND = "COLLAB_BAND_SIGMAS=1000"  # as wide as shares can be apart
 CONFLICTS = "conflict_rate."  # then the country of the institution
 SMALLEST_COUNTRY_WIDTH = 0.03
 FEWEST_AFFILIATIONS = 200  # distinct strings of a country in a batch, below which its rate of conflicts says nothing
-LOAD_REASONS_NOT_REWRITING = ("new", "citations", DEFINITION)
 # UTF-8 read as Latin-1: a capital letter with tilde or circumflex, then a sign from the upper half (trap T7).
 MOJIBAKE = r"[ÃÂ][\x{80}-\x{BF}]|â€"
 # (name, severity, smallest width of the band): a share may always move by its smallest width
@@ -55,62 +52,6 @@ DRIFT: tuple[tuple[str, Severity, float], ...] = (
     ("string_fallback_rate", "warn", 0.05),
     ("mojibake_rate", "warn", 0.01),
 )
-
-
-WINDOW_COMPLETE = "window_complete"
-# Settings that stop rules are held to: shares that may be raised, and what lifts the others.
-LIMITS = {
-    "quarantined_share": "COLLAB_MAX_QUARANTINED_SHARE",
-    "rewritten_share": "COLLAB_MAX_REWRITTEN_SHARE",
-    "year_change": "COLLAB_MAX_YEAR_CHANGE",
-    "publisher_unlocated": "COLLAB_MAX_UNLOCATED_SHARE",
-}
-LIFTED = {
-    "share_with_country": "COLLAB_BAND_SIGMAS=1000",
-    "publisher_lost": "COLLAB_MAX_UNLOCATED_SHARE=1",
-}
-VOLUMES = ("snapshot_volume", "date_volume", "window_volume", "changes_volume")
-
-
-def lifting(result: Result) -> str:
-    """The setting, with its value, that lets a batch pass which this rule stopped; empty if none may."""
-    if result.rule in VOLUMES:
-        return (result.sample or "").rpartition(" ")[2]  # what the rule says ends with it
-    if result.rule not in LIMITS:
-        return LIFTED.get(result.rule, "")
-    above = math.ceil(100 * float(result.observed) + 1) / 100
-    return f"{LIMITS[result.rule]}={above if above < 1 or result.rule == 'year_change' else 1}"
-
-
-def stop_of(batch_id: str, results: list[Result], broken: list[Result], again: str) -> GateStopped:
-    """What to raise for a batch that some rules stopped.
-
-    Args:
-        results: all that the rules saw of it.
-        broken: those that stopped it.
-        again: the command that loads it.
-    """
-    figures = "; ".join(f"{result.rule} is {result.observed}, limit {result.expected}" for result in broken)
-    lifted = [lifting(result) for result in broken]
-    if all(lifted):
-        once = " ".join(_widest(lifted))
-        how = f"if the source is right, `{once} {again}` lets it pass once; else `{again}` when it is mended"
-    elif any(result.rule == WINDOW_COMPLETE for result in broken):
-        how = f"the source did not list all that it says there is; `{again}` asks again"
-    else:
-        how = f"figures contradict each other, which is a defect: `collab verify`, report it; `{again}` tries again"
-    hint = f"nothing of it was loaded; `collab status` says why; {how}"
-    return GateStopped(f"batch {batch_id} stopped: {figures}", hint, batch_id, tuple(results))
-
-
-def _widest(lifted: Iterable[str]) -> list[str]:
-    """One value for each setting: the one that all rules pass that are held to it."""
-    found: dict[str, str] = {}
-    for one in lifted:
-        name, value = one.split("=")
-        choose = min if name.startswith("COLLAB_MIN_") else max
-        found[name] = choose(found.get(name, value), value, key=float)
-    return [f"{name}={value}" for name, value in found.items()]
 
 
 def staged_metrics(folder: Path) -> dict[str, float]:
@@ -176,11 +117,11 @@ def measure_gates(
     works = counts["fetched"] - counts["quarantined"] - counts["out_of_scope"]
     is_series = corpus == CORPUS
     is_judged = works >= FEWEST_WORKS and len(history) >= FEWEST_BATCHES and is_series
-    is_rewriting_judged = is_judged if is_series else works >= FEWEST_WORKS
     gates = accounting_gates(conn, counts, change, settings)
-    gates += _rewrite_gates(conn, change, settings, corpus, source, is_rewriting_judged)
+    fewest = FEWEST_WORKS if len(history) >= FEWEST_BATCHES or not is_series else None
+    gates += rewriting_gates(conn, change, settings, works, corpus, source, fewest)
     if is_series:
-        gates.append(rewritten_gate(conn, change, settings))
+        gates.append(unlocated_gate(conn, change, settings))
     if metrics:
         if_not = Gate.if_not if is_series else "the batches of a venue list are no series"
         gates += _drift_gates(metrics, history, settings, is_judged, if_not)
@@ -201,6 +142,7 @@ def accounting_gates(conn: Connection, counts: dict[str, int], change: Change, s
 
 def _count_gates(counts: dict[str, int], settings: Settings) -> list[Gate]:
     """Whether every record and every deletion is accounted for, and how many records were refused."""
+    refused = counts["quarantined"] / max(counts["fetched"], 1)
     unaccounted = counts["fetched"] - sum(counts[name] for name in t.RECORD_COUNTS)
     unapplied = counts["listed"] - sum(counts[name] for name in t.DELETION_COUNTS)
     return [
@@ -209,11 +151,12 @@ def _count_gates(counts: dict[str, int], settings: Settings) -> list[Gate]:
         Gate(
             "quarantined_share",
             "stop",
-            counts["quarantined"] / max(counts["fetched"], 1),
+            refused,
             0,
             settings.max_quarantined_share,
             "so many bad records mean that the source has changed, not that records are bad",
             counts["fetched"] >= FEWEST_WORKS,
+            lifted_by=raised("max_quarantined_share", refused),
         ),
     ]
 
@@ -232,7 +175,7 @@ def _drift_gates(
         low, high = max(middle - width, 0.0), min(middle + width, 1.0)
         why = f"within {width:.3f} of the mean of the last {len(earlier)} batches"
         is_evaluated = is_judged and len(earlier) >= FEWEST_BATCHES
-        gates.append(Gate(name, severity, metrics[name], low, high, why, is_evaluated, if_not))
+        gates.append(Gate(name, severity, metrics[name], low, high, why, is_evaluated, if_not, ANY_BAND))
     return gates
 
 
@@ -323,65 +266,6 @@ def _broken(conn: Connection, mart: Table, cells: dict[str, Table]) -> dict[str,
 
 def _same_cell(left: Any, right: Any) -> sa.ColumnElement[bool]:
     return sa.and_(*(left.c[name] == right.c[name] for name in t.CELL))
-
-
-def _rewrite_gates(
-    conn: Connection, change: Change, settings: Settings, corpus: str, source: str, is_judged: bool
-) -> list[Gate]:
-    severity: Severity = "stop" if corpus == CORPUS else "warn"
-    stored = conn.scalar(sa.select(sa.func.count()).select_from(t.work).where(t.work.c.corpus == corpus)) or 0
-    of = change.affected.c
-    rewritten = (
-        conn.scalar(
-            sa.select(sa.func.count())
-            .select_from(change.affected)
-            .where(of.was_stored, of.reason.not_in(["citations", "deleted", DEFINITION]))
-        )
-        or 0
-    )
-    deltas, world = t.ledger_of(t.world_year), t.world_year
-    moved = (
-        sa.select(world.c.papers, sa.func.sum(deltas.c.papers).label("delta"))
-        .join_from(deltas, world, sa.and_(*(deltas.c[name] == world.c[name] for name in t.key_columns(world))))
-        .where(
-            deltas.c.batch_id == sa.bindparam("batch"),
-            deltas.c.reason.not_in(LOAD_REASONS_NOT_REWRITING),
-            world.c.year <= newest_over(_day_of(conn, source)),
-        )
-        .where(world.c.papers >= FEWEST_WORKS)
-        .group_by(*(world.c[name] for name in t.key_columns(world)), world.c.papers)
-        .subquery()
-    )
-    largest = conn.scalar(
-        sa.select(sa.func.max(sa.func.abs(moved.c.delta) * 1.0 / moved.c.papers)), {"batch": change.batch_id}
-    )
-    return [
-        Gate(
-            "rewritten_share",
-            severity,
-            rewritten / max(stored, 1),
-            0,
-            settings.max_rewritten_share,
-            "mass rewrites are errors of the source",  # trap T22
-            is_judged,
-        ),
-        Gate(
-            "year_change",
-            severity,
-            float(largest or 0),
-            0,
-            settings.max_year_change,
-            "a year that has been over for 18 months moves by corrections only, and slowly",
-            is_judged,
-        ),
-    ]
-
-
-def _day_of(conn: Connection, source: str) -> date:
-    """The newest day that the batches of a source told of, as `completeness` counts days; today if it brought none."""
-    fetched = sa.and_(sa.literal_column("b.source") == source, sa.text(IS_FETCHED))
-    newest = sa.func.max(sa.literal_column(SOURCE_DAY, sa.Date()))
-    return conn.scalar(sa.select(newest).select_from(t.batch.alias("b")).where(fetched)) or datetime.now(UTC).date()
 
 
 def _history(conn: Connection, source: str) -> list[dict[str, float]]:

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from schemas.expectations import Gate
+from schemas.expectations import Gate, raised
 from schemas.settings import Settings
 from tasks.loading.load import Change
 from tasks.validation.validate import read_staged
@@ -26,6 +26,7 @@ FEWEST_REWRITTEN = 100  # rewritten works of a registrant that had a located aut
 FEWEST_IN_BATCH = 200  # works of a registrant in a batch, below which its share says nothing
 FEWEST_BATCHES = 10
 SMALLEST_WIDTH = 0.1  # the share of a publisher may always move by this
+ANY_LOSS = "COLLAB_MAX_UNLOCATED_SHARE=1"
 NEARLY_ALL_LOST = 0.25  # of the smallest share that was usual
 
 
@@ -44,7 +45,7 @@ def publisher_metrics(folder: Path) -> dict[str, float]:
     }
 
 
-def rewritten_gate(conn: Connection, change: Change, settings: Settings) -> Gate:
+def unlocated_gate(conn: Connection, change: Change, settings: Settings) -> Gate:
     """The registrant of whose rewritten works most lost every located author."""
     was, now = change.before.c, change.after.c
     registrant = sa.func.coalesce(sa.func.split_part(was.doi, "/", 1), NO_DOI).label("registrant")
@@ -57,17 +58,21 @@ def rewritten_gate(conn: Connection, change: Change, settings: Settings) -> Gate
         .having(sa.func.count() >= FEWEST_REWRITTEN)
         .subquery()
     )
-    share = rewritten.c.lost * 1.0 / rewritten.c.works
-    worst = conn.execute(sa.select(rewritten, share.label("share")).order_by(share.desc()).limit(1)).one_or_none()
+    share_lost = rewritten.c.lost * 1.0 / rewritten.c.works
+    worst = conn.execute(
+        sa.select(rewritten, share_lost.label("share")).order_by(share_lost.desc()).limit(1)
+    ).one_or_none()
+    observed = float(worst.share) if worst else 0.0
+    lifted_by = raised("max_unlocated_share", observed)
     why = (
         f"{worst.lost:,} of {worst.works:,} rewritten works of publisher {worst.registrant} had a country and have none"
         " now: its affiliations are missing at the source; wait until they are back and run again; if it is right,"
-        f" run once with COLLAB_MAX_UNLOCATED_SHARE={min(float(worst.share) + 0.01, 1):.2f}"
+        f" run once with {lifted_by}"
         if worst
         else "rewritten works that had a country must still have one"
     )
-    observed, limit = float(worst.share) if worst else 0.0, settings.max_unlocated_share
-    return Gate("publisher_unlocated", "stop", observed, 0, limit, why, worst is not None, "too few rewritten works")
+    limit, if_not = settings.max_unlocated_share, "too few rewritten works"
+    return Gate("publisher_unlocated", "stop", observed, 0, limit, why, worst is not None, if_not, lifted_by)
 
 
 def arriving_gates(
@@ -88,11 +93,21 @@ def arriving_gates(
     whose = f"works of publisher {name} with a country, beside its last batches" if name else "works with a country"
     remedy = (
         "its affiliations are missing at the source; wait until they are back and run again; if it is right, run once"
-        " with COLLAB_MAX_UNLOCATED_SHARE=1"
+        f" with {ANY_LOSS}"
     )
     if_not = "too few works of any publisher, or too few earlier batches"
     is_let_pass = settings.max_unlocated_share == 1
     return [
         Gate("publisher_with_country", "warn", rate, low, None, f"{whose}; `collab explain`", bool(name), if_not),
-        Gate("publisher_lost", "stop", rate, floor, None, f"{whose}: {remedy}", bool(name) and not is_let_pass, if_not),
+        Gate(
+            "publisher_lost",
+            "stop",
+            rate,
+            floor,
+            None,
+            f"{whose}: {remedy}",
+            bool(name) and not is_let_pass,
+            if_not,
+            ANY_LOSS,
+        ),
     ]

@@ -8,8 +8,8 @@ rows themselves, for figures and samples (SUMMARY) or, if their failures are qua
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -63,6 +63,8 @@ class Report:
 
     results: list[Result]
     rejections: list[Rejection]
+    lifted_by: Mapping[str, str] = field(default_factory=dict)
+    """By gate, the setting that lets its figure pass, see Gate."""
 
     @property
     def stopped_by(self) -> list[Result]:
@@ -110,7 +112,7 @@ def check_gates(gates: Sequence[Gate]) -> Report:
         )
         for at, gate in enumerate(gates)
     ]
-    return Report(results, [])
+    return Report(results, [], {gate.name: gate.lifted_by for gate in gates})
 
 
 def _staged(folder: Path, suite: str, checks: Sequence[Check]) -> pa.Table:
@@ -125,10 +127,10 @@ def _staged(folder: Path, suite: str, checks: Sequence[Check]) -> pa.Table:
         )
     columns = list(dict.fromkeys(["stage_id", _NAMES.get(suite, _WORK)[1], *(check.column for check in checks)]))
     staged = read_staged(folder, suite).select(columns)
-    for at, field in enumerate(staged.schema):
-        if pa.types.is_decimal(field.type):
+    for at, column in enumerate(staged.schema):
+        if pa.types.is_decimal(column.type):
             staged = staged.set_column(
-                at, field.name, pc.divide(pc.cast(_units(staged[field.name]), pa.float64()), 1e9)
+                at, column.name, pc.divide(pc.cast(_units(staged[column.name]), pa.float64()), 1e9)
             )
     return staged
 

@@ -86,11 +86,11 @@ def _total_gate(conn: Connection, landing: Landing, settings: Settings) -> Gate:
     total = landing.snapshot_records
     why = (
         f"the manifest lists {total or 0:,} records in all, that of the snapshot before {last or 0:,.0f}: a part of the"
-        f" copy is missing, or it is another one; {_remedy(total or 0, last or 0)}"
+        " copy is missing, or it is another one"
     )
     is_judged = total is not None and last is not None and last >= FEWEST_RECORDS
     low = settings.min_volume_share * (last or 0)
-    return Gate("snapshot_volume", "stop", float(total or 0), low, None, why, is_judged, "too few records before")
+    return _volume_gate("snapshot_volume", total or 0, last or 0, low, why, is_judged, "too few records before")
 
 
 def _date_gate(conn: Connection, landing: Landing, settings: Settings) -> Gate:
@@ -115,12 +115,12 @@ def _date_gate(conn: Connection, landing: Landing, settings: Settings) -> Gate:
     is_in_series = conn.scalar(sa.select(sa.func.count()).select_from(t.release)) or 0
     why = (
         f"{name} holds {records:,} records, half of the {HISTORY} dates before it {usual.median:,.0f} or more, none"
-        f" fewer than {usual.smallest:,}: the snapshot is not whole, or a quiet day;"
-        f" {_remedy(records, usual.median)}"
+        f" fewer than {usual.smallest:,}: the snapshot is not whole, or a quiet day"
     )
     is_judged = bool(new and is_in_series and usual.is_enough)
     low = min(settings.min_volume_share * usual.median, usual.smallest)
-    return Gate("date_volume", "stop", float(records), low, None, why, is_judged, "no new date, or too few before it")
+    if_not = "no new date, or too few before it"
+    return _volume_gate("date_volume", records, usual.median, low, why, is_judged, if_not)
 
 
 def _age_gate(conn: Connection, landing: Landing) -> Gate:
@@ -148,10 +148,10 @@ def _window_gate(conn: Connection, landing: Landing, settings: Settings) -> Gate
     last, said = earlier[0] if earlier else 0, landing.source_records or 0
     why = (
         f"OpenAlex says {landing.window} holds {said:,} works, {last:,} when it was last looked at: works do not leave"
-        f" their dates in such numbers; {_remedy(said, last)}"
+        " their dates in such numbers"
     )
     low = settings.min_volume_share * last
-    return Gate("window_volume", "stop", float(said), low, None, why, last >= FEWEST_OF_WINDOW, "too few works before")
+    return _volume_gate("window_volume", said, last, low, why, last >= FEWEST_OF_WINDOW, "too few works before")
 
 
 def _changes_gate(conn: Connection, landing: Landing, settings: Settings) -> Gate:
@@ -160,10 +160,10 @@ def _changes_gate(conn: Connection, landing: Landing, settings: Settings) -> Gat
     said = landing.source_records or 0
     why = (
         f"OpenAlex lists {said:,} changed works, half of the last {HISTORY} lists had {usual.median:,.0f} or more, none"
-        f" fewer than {usual.smallest:,}: it may not be whole, or nothing happened; {_remedy(said, usual.median)}"
+        f" fewer than {usual.smallest:,}: it may not be whole, or nothing happened"
     )
     low = min(settings.min_volume_share * usual.median, usual.smallest)
-    return Gate("changes_volume", "stop", float(said), low, None, why, usual.is_enough, "too few lists before")
+    return _volume_gate("changes_volume", said, usual.median, low, why, usual.is_enough, "too few lists before")
 
 
 def _said_before(conn: Connection, landing: Landing, newest: int) -> list[int]:
@@ -195,11 +195,15 @@ def _usual(earlier: list[int], fewest: int) -> _Usual:
     return _Usual(float(median), min(earlier), len(earlier) >= fewest and median >= FEWEST_RECORDS)
 
 
-def _remedy(observed: float, usual: float) -> str:
-    """How to go on: wait for the source, or let this volume pass once."""
+def _lowered(observed: float, usual: float) -> str:
+    """The setting that lets a volume pass beside the usual one."""
     percent = math.floor(100 * observed / usual) if usual else 0
     share = (percent - (percent / 100 * usual > observed)) / 100  # 0.07 * 100 is a little more than 7
-    return (
-        "wait until the source is whole and run again; if it is right, run once with"
-        f" COLLAB_MIN_VOLUME_SHARE={share:.2f}"
-    )
+    return f"COLLAB_MIN_VOLUME_SHARE={share:.2f}"
+
+
+def _volume_gate(name: str, observed: float, usual: float, low: float, why: str, is_judged: bool, if_not: str) -> Gate:
+    """A volume with its lower limit, and how to go on: wait for the source, or let this volume pass once."""
+    lifted_by = _lowered(observed, usual)
+    remedy = f"wait until the source is whole and run again; if it is right, run once with {lifted_by}"
+    return Gate(name, "stop", float(observed), low, None, f"{why}; {remedy}", is_judged, if_not, lifted_by)

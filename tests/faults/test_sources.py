@@ -12,6 +12,7 @@ import sqlalchemy as sa
 import tasks.storage.warehouse as warehouses
 import tasks.validation.gates as gates
 import tasks.validation.publishers as publishers
+import tasks.validation.rewriting as rewriting
 import tasks.validation.volume as volume
 from schemas import tables as t
 from schemas.errors import GateStopped, SourceError
@@ -31,6 +32,7 @@ def small(monkeypatch):
     """A usual night has ten records here, and there were three of them."""
     for module, limits in (
         (gates, {"FEWEST_WORKS": 10, "FEWEST_BATCHES": 3}),
+        (rewriting, {"FEWEST_PAPERS": 10}),
         (volume, {"FEWEST_RECORDS": 10, "FEWEST_DATES": 3, "FEWEST_OF_WINDOW": 10}),
         (publishers, {"FEWEST_REWRITTEN": 5, "FEWEST_IN_BATCH": 5, "FEWEST_BATCHES": 3}),
     ):
@@ -48,9 +50,9 @@ def usual(last: int) -> dict[str, list[dict]]:
     }
 
 
-def after_four_nights(tmp_path, home_of):
+def after_four_nights(tmp_path, home_of, **more):
     root = write_snapshot(tmp_path / "usual", usual(4))
-    settings = home_of(snapshot=str(root), batch_works=10)
+    settings = home_of(snapshot=str(root), batch_works=10, **more)
     run(settings)
     return root, settings
 
@@ -141,6 +143,31 @@ def test_yesterdays_data(tmp_path, home_of, survived):
     survived("an older copy of the data", said, "goes on with a warning; the next newer copy is taken in")
 
 
+def test_the_list_of_deletions_names_half_of_all_works(tmp_path, home_of, survived):
+    root, settings = after_four_nights(tmp_path, home_of)
+    gone = {n * 100 + k: "2026-01-05" for n in (1, 2) for k in range(10)}
+    write_snapshot(root, usual(4), deleted=gone)
+    said = stops(settings, "removed_share", "20 of 40 stored works are deleted or gone out of scope")
+    write_snapshot(root, usual(5), deleted={})
+    passes(settings, root)
+    survived(
+        "half of all works in the list of deletions", said, "mend the list, or raise the limit that the rule names"
+    )
+
+
+def test_all_works_lose_their_topics(tmp_path, home_of, survived):
+    root, settings = after_four_nights(tmp_path, home_of, scope="ai")
+    settings = settings.model_copy(update={"batch_works": 60})
+    bare = [
+        work(n * 100 + k, topics=[], primary_topic=None, updated="2026-01-05") for n in range(1, 5) for k in range(10)
+    ]
+    write_snapshot(root, usual(4) | {"2026-01-05": bare})
+    said = stops(settings, "removed_share", "40 of 40 stored works are deleted or gone out of scope")
+    write_snapshot(root, usual(5))
+    passes(settings, root)
+    survived("all works come without topics", said, "mend the source, or raise the limit that the rule names")
+
+
 def test_a_publisher_loses_its_affiliations(tmp_path, home_of, survived):
     root, settings = after_four_nights(tmp_path, home_of)
     lost = [
@@ -174,7 +201,7 @@ def test_half_of_a_window_of_the_api(home_of, api, survived):
         night(settings, TODAY + timedelta(days=1))
     assert promises_hold(settings) == before
     survived("API: half of a month is gone", caught.value, "run again when the source is whole")
-    trusting = settings.model_copy(update={"max_vanished_share": 1.0})
+    trusting = settings.model_copy(update={"max_vanished_share": 1.0, "max_removed_share": 1.0})
     with pytest.raises(
         GateStopped, match=r"window_volume is 30, limit at least 36 -> .*`COLLAB_MIN_VOLUME_SHARE=0.50 collab run "
     ) as stopped:

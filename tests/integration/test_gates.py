@@ -44,6 +44,7 @@ def nights(tmp_path, settings_for, last, monkeypatch, year=2020, **more):
     """Four ordinary nights with works of a year, and one as given."""
     monkeypatch.setattr(gates, "FEWEST_WORKS", 5)
     monkeypatch.setattr(gates, "FEWEST_BATCHES", 3)
+    monkeypatch.setattr("tasks.validation.rewriting.FEWEST_PAPERS", 5)
     days = {
         f"2026-01-0{n}": [work(n * 100 + k, updated=f"2026-01-0{n}", publication_year=year) for k in range(8)]
         for n in range(1, 5)
@@ -131,7 +132,7 @@ def test_a_night_of_broken_records_stops(tmp_path, settings_for, monkeypatch):
 def test_a_complete_year_that_jumps_stops(tmp_path, settings_for, monkeypatch):
     retracted = [work(100 + k, is_retracted=True, updated="2026-01-05", publication_year=2023) for k in range(8)]
     settings = nights(tmp_path, settings_for, retracted, monkeypatch, year=2023, max_rewritten_share=1)
-    with pytest.raises(GateStopped, match=r"year_change is 0\.3"):  # the newest year that is complete on 2026-01-05
+    with pytest.raises(GateStopped, match=r"year_change is 0\.25,"):  # the newest year that is complete on 2026-01-05
         run(settings)
 
 
@@ -195,14 +196,14 @@ def test_a_disordered_pair_is_a_gate(tmp_path, settings_for):
 
 @pytest.fixture
 def measure(monkeypatch):
-    """The gates of a batch by its counts; that of rewrites only says whether it would judge."""
+    """The gates of a batch by its counts; that of rewrites only says how many works it was told of."""
     monkeypatch.setattr(gates, "_cell_gates", lambda conn, cells: [])
 
-    def rewrites(*args) -> list[Gate]:
-        return [Gate("rewrites", "stop", 0, 0, 0, "", is_evaluated=args[-1])]
+    def rewriting(conn, change, settings, works, corpus, source, fewest) -> list[Gate]:
+        return [Gate("rewriting", "stop", works, 0, None, f"from {fewest} on")]
 
-    monkeypatch.setattr(gates, "_rewrite_gates", rewrites)
-    monkeypatch.setattr(gates, "rewritten_gate", lambda *args: Gate("none", "stop", 0, 0, 0, ""))
+    monkeypatch.setattr(gates, "rewriting_gates", rewriting)
+    monkeypatch.setattr(gates, "unlocated_gate", lambda *args: Gate("none", "stop", 0, 0, 0, ""))
     monkeypatch.setattr(gates, "_history", lambda conn, source: [{}] * gates.FEWEST_BATCHES)
     names = ("new", "updated", "unchanged", "superseded", "out_of_scope", "quarantined", "listed", "applied", "absent")
 
@@ -224,9 +225,8 @@ def test_a_batch_is_judged_from_1000_works_in_scope_on(measure):
     """Records that were refused, or belong to no field, make no batch large; for the share of those that were refused
     they do."""
     for left_out in ({"out_of_scope": 500}, {"quarantined": 500}):
-        for new, expected in ((999, False), (1_000, True)):
-            found = measure(fetched=new + 500, new=new, **left_out)
-            assert found["rewrites"].is_evaluated is expected
+        found = measure(fetched=1_500, new=1_000, **left_out)["rewriting"]
+        assert (found.observed, found.why) == (1_000, "from 1000 on")
     for fetched, expected in ((999, False), (1_000, True)):
         found = measure(fetched=fetched, quarantined=fetched // 4, new=fetched - fetched // 4)["quarantined_share"]
         assert (found.is_evaluated, round(found.observed, 3)) == (expected, round(fetched // 4 / fetched, 3))

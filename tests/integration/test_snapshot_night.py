@@ -11,9 +11,10 @@ import sqlalchemy as sa
 
 import tasks.landing.intake as intake
 from schemas import tables as t
-from schemas.errors import LandingError, SourceError, UsageError
+from schemas.errors import GateStopped, LandingError, SourceError, UsageError
 from tasks.landing.land import read_landing
-from tasks.storage.warehouse import Warehouse
+from tasks.storage.warehouse import Warehouse, utc_now
+from tasks.upkeep.status import read_status
 from tests.factory import URL, counts, proven, rows, run, work, write_snapshot
 
 pytestmark = pytest.mark.usefixtures("unpublished")
@@ -114,6 +115,26 @@ def test_every_line_of_the_deletions_is_applied_or_held(tmp_path, settings_for):
         assert len(held) == 8
         rules = {"deletion_shape", "deletion_future", "work_id_shape", "record_too_large"}
         assert {row["rule"] for row in held} == rules
+
+
+def test_a_list_that_deletes_what_is_stored_stops_and_is_let_pass_once(tmp_path, settings_for):
+    """It stands in no series of batches: the very first list may be the wrong one."""
+    works = {"2026-01-01": [work(n) for n in range(11, 41)]}
+    settings = settings_for(write_snapshot(tmp_path / "s", works))
+    run(settings)
+    before = proven(settings)
+    write_snapshot(tmp_path / "s", works, deleted=dict.fromkeys(range(11, 41), "2026-01-02"))
+    with pytest.raises(
+        GateStopped, match=r"removed_share is 1, limit at most 0\.05 -> .*`COLLAB_MAX_REMOVED_SHARE=1 collab run "
+    ):
+        run(settings)
+    assert proven(settings) == before
+    with Warehouse.open(settings) as warehouse, warehouse.reading() as conn:
+        status = read_status(conn, settings, utc_now())
+        assert not status.is_good
+        assert "removed_share is 1, limit at most 0.05" in status.stopped[0]
+    assert counts(run(settings.model_copy(update={"max_removed_share": 1.0})))["applied"] == 30
+    assert proven(settings)["work"] == []
 
 
 def test_deletions_that_repeat_themselves_are_no_bomb(tmp_path, settings_for):

@@ -134,8 +134,9 @@ def test_what_was_undone_stays_out_until_it_is_released(two_nights, tmp_path, mo
         release(warehouse, settings, newest_id)
     take_back(settings, newest_id)
     stops = Result("gates", "quarantined_share", "stop", False, "0.5", "at most 0", 1, 1, None)
+    lifted = {"quarantined_share": "COLLAB_MAX_QUARANTINED_SHARE=0.51"}
     with Warehouse.open(settings) as warehouse, monkeypatch.context() as patched:
-        patched.setattr("tasks.batches.batch.check_gates", lambda gates: Report([stops], []))
+        patched.setattr("tasks.batches.batch.check_gates", lambda gates: Report([stops], [], lifted))
         with pytest.raises(GateStopped, match=f"COLLAB_MAX_QUARANTINED_SHARE=0.51 collab undo {last} --release"):
             release(warehouse, settings, last)
     with Warehouse.open(settings) as warehouse:

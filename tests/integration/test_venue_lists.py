@@ -260,7 +260,7 @@ def test_a_list_is_no_series_and_hides_no_rewrite_of_openalex(tmp_path, settings
     assert (by_rule["share_with_country"].success, by_rule["share_with_country"].observed) == (None, "0")
     assert "no series" in by_rule["share_with_country"].sample
     rewritten = by_rule["rewritten_share"]
-    assert (rewritten.severity, rewritten.success, rewritten.observed) == ("warn", True, "0.2")
+    assert (rewritten.severity, rewritten.success, rewritten.observed) == ("warn", False, "1")
 
     changed = [work(10 + n, [author("DE")], updated="2026-01-09") for n in range(4)]
     later = write_snapshot(tmp_path / "t", {"2026-01-01": works, "2026-01-09": changed})
