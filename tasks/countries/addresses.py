@@ -310,12 +310,16 @@ _FORMS = frozenset("inc ltd limited llc corp corporation co company group gmbh a
 
 
 def _meant(address: Address, seen: list[Seen], words: str, name: Name) -> Named:
-    """Which state a name of several means: the one that a place in the address is in ("Tbilisi, Georgia"); without a
-    country if nothing decides."""
+    """Which state a name of several means: the one that a place in the address is in ("Tbilisi, Georgia"), its city
+    before the names of institutions ("University of Georgia, Tbilisi, Georgia"); without a country if nothing
+    decides."""
     nearby = [other.name.country for _, other in seen if other.name.kind in LOCAL]
     shorts = load_gazetteer().abbreviations
     nearby += [country for one in address if one.short for country in shorts[one.printed[one.short - 1]]]
     places = name.among.intersection(nearby)
+    if len(places) > 1:
+        cities = (other.name.country for _, other in seen if other.name.kind == Kind.CITY and other.is_whole)
+        places = name.among.intersection(cities) or places
     if len(places) == 1:
         return Named(next(iter(places)), Evidence.AMONG, words)
     if name.among == _GEORGIAS and not places:

@@ -24,6 +24,7 @@ EVIDENCE_LIMIT = 200
 _CHECKSUM_BITS = 48
 _MOST_LINKS = 2**15 - 1
 _doi = re.compile(DOI)
+_resolver = re.compile(r"\A(?:(?:(?:https?://)?(?:(?:dx|www)\.)?doi\.org/|doi:)\s*)+")
 _control = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
@@ -159,12 +160,11 @@ def bounded(text: str, limit: int, column: str, repairs: list[Repair]) -> str:
 
 
 def parse_doi(raw: str | None, repairs: list[Repair]) -> str | None:
-    """DOI in lower case without the resolver's address; one of another shape is null, and a repair."""
+    """DOI in lower case without the resolver's address or the word `doi:` before it; one of another shape is null, and
+    a repair."""
     if not raw:
         return None
-    doi = raw.strip().lower()
-    for prefix in ("https://doi.org/", "http://doi.org/", "https://dx.doi.org/", "http://dx.doi.org/", "doi:"):
-        doi = doi.removeprefix(prefix)
+    doi = _resolver.sub("", raw.strip().lower())
     if _doi.fullmatch(doi) and _control.search(doi) is None:
         return doi
     repairs.append(Repair("work.doi", "doi_shape", clean(raw, EVIDENCE_LIMIT), None))

@@ -48,7 +48,9 @@ _comma = re.compile(r"[,，、]")
 _entity = re.compile(r"&(?:#(\d{1,7})|#[xX]([0-9a-fA-F]{1,6})|([A-Za-z][A-Za-z0-9]{1,8}));")
 _MOST_ESCAPES = 3  # `&amp;amp;#x27;` was escaped by three programs in a row
 _suffix = re.compile(r"(jr|sr|ii|iii|iv|phd|ph\.d|md)\.?", re.IGNORECASE)
-_doi_in_address = re.compile(r"https?://(?!(?:dx\.)?doi\.org/)[^/\s]+/(?:\w+/)*(10\.\d{4,9}/[^\s?#]+)(?:[?#].*)?")
+_doi_in_address = re.compile(
+    r"https?://(?!(?:(?:dx|www)\.)?doi\.org/)[^/\s]+/(?:\w+/)*(10\.\d{4,9}/[^\s?#]+)(?:[?#].*)?"
+)
 _year = re.compile(r"\s*(\d{1,9})(?:\.0*)?\s*")
 _HEADER, _HEADER_END = b'{"venue_list":', b"}\t"
 
@@ -257,11 +259,11 @@ def _says_something(string: str, repairs: list[Repair]) -> bool:
 
 def _each_once(names: list[str], slots: list[Strings], repairs: list[Repair]) -> list[str]:
     """Names as they are if there is an affiliation for each. Else once where the whole list stands there twice (ICRA,
-    IROS), and without empty ones."""
+    IROS), and without empty ones. One name twice is two people of that name: most lists of two are."""
     if len(names) == len(slots):
         return names
     half, is_odd = divmod(len(names), 2)
-    if half and not is_odd and names[:half] == names[half:]:
+    if half > 1 and not is_odd and names[:half] == names[half:]:
         written = _shown("; ".join(names))
         repairs.append(Repair("authorship.position", "authors_twice", written, f"{half} authors"))
         names = names[:half]

@@ -36,9 +36,10 @@ from schemas.places.territories import native_names, policies, territory_names
 from schemas.reviewed import code_version, definitions_digest
 from schemas.settings import Settings
 from tasks.countries.registry import describe_reference
-from tasks.landing.land import WORKS, file_sha256
+from tasks.landing.land import file_sha256
 from tasks.landing.undecided import read_undecided
 from tasks.loading.ledger import changes_since, has_changed, next_moment, releases_in
+from tasks.loading.source_days import newest_days
 from tasks.releases.dictionary import render_dictionary
 from tasks.releases.exports import write_exports
 from tasks.releases.release import DATABASE, opened
@@ -261,12 +262,10 @@ def _describe(atlas: duckdb.DuckDBPyConnection, kind: str, name: str, text: str,
 
 
 def _warehouse(conn: Connection) -> dict[str, Any]:
-    """What the release was made from: which warehouse, its scope, the sources and the newest window of each."""
+    """What the release was made from: which warehouse, its scope, the sources and the newest day that each told of."""
     found = dict(conn.execute(sa.select(t.meta.c.name, t.meta.c.value)).tuples().all())
-    of = t.batch.c
-    newest = sa.select(of.source, sa.func.max(of.window_name)).where(of.kind == WORKS).group_by(of.source)
-    windows = dict(conn.execute(newest.order_by(of.source)).tuples().all())
-    return {"id": found.get("warehouse_id"), "scope": found["scope"], "newest_windows": windows}
+    days = {source: day.isoformat() for source, day in newest_days(conn).items()}
+    return {"id": found.get("warehouse_id"), "scope": found["scope"], "newest_days": days}
 
 
 def _definitions() -> list[tuple[str, str, str, str]]:

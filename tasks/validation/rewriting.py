@@ -7,7 +7,7 @@ rewrites is warned about and does not stop it.
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 import sqlalchemy as sa
@@ -15,10 +15,11 @@ from sqlalchemy import Connection
 
 from schemas import tables as t
 from schemas.expectations import Gate, raised
-from schemas.indices.time import IS_FETCHED, SOURCE_DAY, newest_over
+from schemas.indices.time import newest_over
 from schemas.rules import Severity
 from schemas.settings import Settings
 from tasks.loading.load import DEFINITION, Change
+from tasks.loading.source_days import newest_days
 from tasks.reading.parsed import CORPUS
 
 FEWEST_REMOVED = 20  # works that may go, whatever the share of a small warehouse that they are
@@ -109,6 +110,7 @@ def _largest_move(conn: Connection, change: Change, source: str) -> float:
     over all cells of the world. The ledger says what the batch added to each, so that one which it emptied, and of
     which the mart has no row any more, is a year that lost all."""
     ledger, world = t.ledger_of(t.world_year).c, t.world_year
+    day = newest_days(conn).get(source) or datetime.now(UTC).date()
     keys = t.key_columns(world)
     is_rewriting = ledger.reason.not_in(NOT_REWRITING)
     deltas = (
@@ -117,7 +119,7 @@ def _largest_move(conn: Connection, change: Change, source: str) -> float:
             sa.func.sum(ledger.papers).label("all"),
             sa.func.sum(ledger.papers).filter(is_rewriting).label("moved"),
         )
-        .where(ledger.batch_id == change.batch_id, ledger.year <= newest_over(_day_of(conn, source)))
+        .where(ledger.batch_id == change.batch_id, ledger.year <= newest_over(day))
         .group_by(*(ledger[name] for name in keys))
         .subquery()
     )
@@ -128,10 +130,3 @@ def _largest_move(conn: Connection, change: Change, source: str) -> float:
         sa.select(sa.func.max(share)).outerjoin_from(deltas, world, is_cell).where(before >= FEWEST_PAPERS)
     )
     return float(largest or 0)
-
-
-def _day_of(conn: Connection, source: str) -> date:
-    """The newest day that the batches of a source told of, as `completeness` counts days; today if it brought none."""
-    fetched = sa.and_(sa.literal_column("b.source") == source, sa.text(IS_FETCHED))
-    newest = sa.func.max(sa.literal_column(SOURCE_DAY, sa.Date()))
-    return conn.scalar(sa.select(newest).select_from(t.batch.alias("b")).where(fetched)) or datetime.now(UTC).date()

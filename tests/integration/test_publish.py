@@ -13,8 +13,8 @@ import sqlalchemy as sa
 import tasks.releases.publish as publishing
 from schemas import tables as t
 from schemas.errors import PublishError
-from tasks.storage.warehouse import Warehouse, export_parquet
-from tests.factory import author, rows, run, work, write_snapshot
+from tasks.storage.warehouse import Warehouse, export_parquet, utc_now
+from tests.factory import add_batch, author, rows, run, work, write_snapshot
 
 DAYS = [f"2026-01-0{n}" for n in range(1, 7)]
 
@@ -54,6 +54,18 @@ def test_a_release_is_what_its_manifest_says(tmp_path, settings_for):
         assert {name for (name,) in atlas.sql(bare).fetchall()} == {"change", "definition", "territory"}
         bare = "SELECT table_name FROM duckdb_tables() WHERE comment IS NULL AND NOT internal"
         assert {name for (name,) in atlas.sql(bare).fetchall()} == {"change", "definition", "territory"}
+
+
+def test_a_release_says_up_to_which_day_each_source_told(tmp_path, settings_for):
+    settings = settings_for(write_snapshot(tmp_path / "s", {"2026-01-02": [work(11, updated="2026-01-02")]}))
+    run(settings)
+    with Warehouse.open(settings) as warehouse, warehouse.transaction() as conn:
+        add_batch(conn, 1, source="openalex-api", window="undated")
+        add_batch(conn, 2, source="openalex-api", window="2020-01")
+        add_batch(conn, 3, source="openalex-snapshot", window="2026-01-05.0000", undone_at=utc_now())
+        loaded = conn.scalar(sa.select(sa.func.max(t.batch.c.finished_at)).where(t.batch.c.source == "openalex-api"))
+        days = publishing._warehouse(conn)["newest_days"]
+    assert days == {"openalex-api": loaded.date().isoformat(), "openalex-snapshot": "2026-01-02"}
 
 
 def test_a_release_says_what_changed_since_the_one_before(tmp_path, settings_for):

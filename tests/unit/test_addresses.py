@@ -120,6 +120,9 @@ AMBIGUOUS = """
 Georgia Institute of Technology | US
 Tbilisi, Georgia | GE
 Athens, Georgia | US
+University of Georgia, Tbilisi, Georgia | GE
+University of Georgia, Athens, Georgia | US
+University of Georgia, Georgia | US
 Atlanta, Georgia 30332 | US
 Georgia, USA | US
 Georgia |

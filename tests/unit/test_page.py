@@ -80,6 +80,21 @@ COMMAND = "collab run --source openalex-snapshot"
         ("rescan", {"source": "openalex-api", "unseen_days": 0}, "collab rescan --source openalex-api --unseen-days 0"),
         ("nightly", {"source": "openalex-snapshot", "snapshot": "https://me:secret@host/x"}, COMMAND),
         ("nightly", {"source": "openalex-snapshot", "snapshot": "https://host/x?sig=secret"}, COMMAND),
+        (
+            "nightly",
+            {"source": "openalex-snapshot", "snapshot": "s3://me@store/why?"},
+            "collab run --source openalex-snapshot --snapshot 's3://me@store/why?'",
+        ),
+        (
+            "nightly",
+            {"source": "venue-list", "venue_list": "a@b?.csv", "venue_corpus": "mine"},
+            "collab run --source venue-list --list 'a@b?.csv' --corpus mine",
+        ),
+        (
+            "nightly",
+            {"source": "venue-list", "venue_list": "https://host/l.csv?token=t", "venue_corpus": "mine"},
+            "collab run --source venue-list",
+        ),
         ("quarantine-retry", {}, "collab quarantine retry"),
         ("verify", {}, "collab verify"),
         ("another", {}, None),

@@ -20,7 +20,7 @@ REASONS = {
     "tasks/storage/engines/duckdb.py": "COPY ... TO takes no parameters: its query is compiled by SQLAlchemy, the path"
     " is ours; SQLAlchemy has no MERGE: names are those of our tables",
     "tasks/storage/engines/postgresql.py": "roles, grants and ANALYZE take no parameters; the names are our tables",
-    "tasks/validation/rewriting.py": "the day that a source told of is worded once, in schemas/indices/time.py",
+    "tasks/loading/source_days.py": "the day that a source told of is worded once, in schemas/indices/time.py",
     "tasks/storage/layout.py": "views: their text is declared in schemas/indices/*.py",
     "tasks/releases/publish.py": "builds the DuckDB file of a release from our own names; values are bound",
     "tasks/releases/release.py": "a function of DuckDB, without arguments",

@@ -98,6 +98,7 @@ def test_affiliations_of_another_number_belong_to_the_paper(author, aff, authors
 def test_repairs_say_what_was_mended():
     found = repairs(parsed(author="A;B;A;B", aff="Caf&eacute;;unknown", doi="n.a."))
     assert found["authors_twice"] == ("A; B; A; B", "2 authors")
+    assert "authors_twice" not in repairs(parsed(author="Wei Zhang;Wei Zhang", aff=None))
     assert found["html_entity"] == ("Caf&eacute;;unknown", "Café;unknown")
     assert found["affiliation_placeholder"] == ("unknown", None)
     assert found["doi_shape"] == ("n.a.", None)
@@ -105,7 +106,12 @@ def test_repairs_say_what_was_mended():
     in_address = parsed(doi=address)
     assert (in_address.doi, list(repairs(in_address))) == ("10.1007/978-3-031-19787-1_4", ["doi_in_address"])
     assert repairs(parsed(author="A, B", aff=None)) == {"authors_by_comma": ("A, B", "2 authors")}
-    assert repairs(parsed(doi="https://doi.org/10.1234/ABC")) == repairs(parsed()) == {}
+    for prefix in ("https://doi.org/", "http://dx.doi.org/", "https://www.doi.org/", "doi.org/", "doi: ", "DOI:", ""):
+        found = parsed(doi=f"{prefix}10.1234/ABC")
+        assert (found.doi, repairs(found)) == ("10.1234/abc", {})
+    assert parsed(doi="doi:https://doi.org/10.1234/doi:x").doi == "10.1234/doi:x"
+    assert list(repairs(parsed(doi="notdoi.org/10.1234/x"))) == ["doi_shape"]
+    assert repairs(parsed()) == {}
     (cut,) = parsed(author="A", aff="x" * (STRING_LIMIT + 1)).repairs
     assert cut.column == "affiliation.raw_string"
 
