@@ -22,7 +22,7 @@ from schemas.words import counted
 from tasks.batches.batch import Batch, Outcome
 from tasks.landing.harvest import ApiIntake
 from tasks.landing.intake import Intake, Opening, SnapshotIntake, Window
-from tasks.landing.land import DELETIONS, Landing
+from tasks.landing.land import DELETIONS, WORKS, Landing
 from tasks.landing.list_intake import ListIntake
 from tasks.night import Night
 from tasks.reading.quarantine import SOURCE as QUARANTINE
@@ -264,10 +264,12 @@ def _take_in_alone(night: Night, landing: Landing, step: Step, progress: Progres
 
 def run_retry(night: Night, step: Step, progress: Progress, summary: Summary) -> None:
     """Process the open records of the quarantine again."""
-    landing = step("land", "quarantine", night.land_quarantine)
-    if landing is not None:
-        progress.start(landing.records)
+    landed = [step("land", f"quarantined {kind}", night.land_quarantine, kind) for kind in (WORKS, DELETIONS)]
+    landings = [landing for landing in landed if landing is not None]
+    progress.start(sum(landing.records for landing in landings))
+    for landing in landings:
         _take_in(night, landing, step, progress, summary)
+    if landings:
         summary.release = step("publish", "", night.publish)
 
 

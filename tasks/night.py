@@ -21,7 +21,7 @@ from tasks.batches import batch as batches
 from tasks.batches.batch import Batch, Outcome
 from tasks.countries.registry import reference_folder
 from tasks.landing.intake import Intake, Opening, Place, SnapshotIntake, Window
-from tasks.landing.land import WORKS, Landing, OpenLanding
+from tasks.landing.land import DELETIONS, WORKS, Landing, OpenLanding
 from tasks.landing.undecided import settle
 from tasks.memory import few_collections
 from tasks.reading import quarantine
@@ -126,15 +126,18 @@ class Night(AbstractContextManager["Night"]):
         return self.intake.land_deletions()
 
     @reconnecting
-    def land_quarantine(self) -> Landing | None:
-        """Copy the open records of the quarantine, to send them the way of every record again."""
+    def land_quarantine(self, kind: str) -> Landing | None:
+        """Copy the open records of the quarantine that came as works, or as deletions, to send them the way of every
+        record again; None if there are none."""
         with self.warehouse.reading() as conn:
-            raws = quarantine.raw_of_open_records(conn)
+            kept = quarantine.raw_of_open_records(conn)
+        raws = [raw for came_as, raw in kept if (came_as == DELETIONS) == (kind == DELETIONS)]
         if not raws:
             return None
         place = Place(self.settings, self.warehouse, self._workspace.folder)
         content = b"".join(raw.rstrip(b"\n") + b"\n" for raw in raws)
-        return place.land_lines(place.identify(quarantine.SOURCE, "retry", WORKS, raws), "open-records", content, None)
+        window = "retry" if kind == WORKS else f"retry-{kind}"
+        return place.land_lines(place.identify(quarantine.SOURCE, window, kind, raws), "open-records", content, None)
 
     @reconnecting
     def batches(self, landing: Landing) -> list[Batch]:

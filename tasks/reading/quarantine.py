@@ -133,12 +133,14 @@ def find_record(conn: Connection, key: str) -> sa.Row[Any]:
     return row
 
 
-def raw_of_open_records(conn: Connection) -> list[bytes]:
-    """Raw bytes of the open records that were kept, in order of their keys."""
+def raw_of_open_records(conn: Connection) -> list[tuple[str | None, bytes]]:
+    """Raw bytes of the open records that were kept, in order of their keys, each with the kind of the batch that it
+    came in: a line of a list of deletions says nothing when read as a work."""
     held = t.quarantine.c
-    found = conn.scalars(
-        sa.select(held.raw)
+    found = conn.execute(
+        sa.select(t.batch.c.kind, held.raw)
+        .outerjoin_from(t.quarantine, t.batch, t.batch.c.batch_id == held.batch_id)
         .where(held.resolved_at.is_(None), held.raw.is_not(None))
         .order_by(held.source_key, held.version)
     )
-    return [bytes(raw) for raw in found if raw is not None]
+    return [(kind, bytes(raw)) for kind, raw in found if raw is not None]

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from schemas.staging import STAGED, arrow_schema
+from schemas.work_ids import shown_id
 from tasks.loading.versions import LAST_TIE
 from tasks.reading.parse import parse_work_id
 from tasks.reading.parsed import BadRecord
@@ -21,20 +22,28 @@ DELETION = pa.schema([("work_id", pa.int64()), ("source_updated_at", pa.timestam
 
 def stage_deletions(lines: Iterable[Line], newest: datetime, folder: Path) -> None:
     """Write a staged table `deletion`, one row per work: the last of its dates counts, to the end of that day. A line
-    of another shape is a problem like any other record; all else that is staged is empty.
+    of another shape is a problem like any other record, as is one of a day to come, which names its work all the same:
+    whatever overtakes it resolves it. All else that is staged is empty.
 
     Args:
         newest: UTC; a later day is an error of the source.
     """
     last: dict[int, datetime] = {}
-    problems = []
+    problems: list[tuple[Any, ...]] = []
+    latest = datetime.combine(newest, time.max)
     for line in lines:
         try:
-            work_id, ends_at = _read(line.raw, newest)
+            work_id, ends_at = _read(line.raw)
         except BadRecord as bad:
             tie = unread_digest(line, OpenAlexReader())
             identity = (line.stage_id, unread_key(tie), tie, None, None)
             problems.append((*identity, "read", bad.rule, bad.reason, None, line.landed_at))
+            continue
+        if ends_at > latest:
+            tie = unread_digest(line, OpenAlexReader())
+            named = (line.stage_id, shown_id(work_id), tie, work_id, ends_at)
+            reason = f"{ends_at:%Y-%m-%d} lies in the future"
+            problems.append((*named, "read", "deletion_future", reason, None, line.landed_at))
         else:
             last[work_id] = max(ends_at, last.get(work_id, ends_at))
     for name in STAGED:
@@ -42,11 +51,11 @@ def stage_deletions(lines: Iterable[Line], newest: datetime, folder: Path) -> No
     _write(folder, "deletion", [(work_id, ends_at, LAST_TIE) for work_id, ends_at in last.items()], DELETION)
 
 
-def _read(raw: bytes | None, newest: datetime) -> tuple[int, datetime]:
+def _read(raw: bytes | None) -> tuple[int, datetime]:
     """Work and end of the day of a deletion.
 
     Raises:
-        BadRecord: it is none, was too long to be read, or lies in the future.
+        BadRecord: it is none, or was too long to be read.
     """
     if raw is None:
         raise BadRecord("read", "record_too_large", "longer than a record may be")
@@ -55,8 +64,6 @@ def _read(raw: bytes | None, newest: datetime) -> tuple[int, datetime]:
         work_id, ends_at = parse_work_id(identifier), datetime.combine(date.fromisoformat(day), time.max)
     except ValueError:
         raise BadRecord("read", "deletion_shape", "expected a work id and a date") from None
-    if ends_at > datetime.combine(newest, time.max):
-        raise BadRecord("read", "deletion_future", f"{ends_at:%Y-%m-%d} lies in the future")
     return work_id, ends_at
 
 

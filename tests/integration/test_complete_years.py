@@ -10,10 +10,10 @@ from rich.console import Console
 
 from flows.show import report as show_report
 from schemas.settings import Settings
+from tasks.loading.source_days import newest_days
 from tasks.releases.release import open_release
 from tasks.releases.report import Report, read_report
-from tasks.storage.warehouse import Warehouse, utc_now
-from tasks.validation import gates
+from tasks.storage.warehouse import Warehouse
 from tests.factory import run, work, write_snapshot
 
 
@@ -60,5 +60,4 @@ def test_batches_are_held_to_the_day_of_their_source(tmp_path, settings_for):
     settings = settings_for(write_snapshot(tmp_path / "s", {"2022-03-01": [work(11)], "2022-03-05": [work(12)]}))
     run(settings)
     with Warehouse.open(settings) as warehouse, warehouse.reading() as conn:
-        assert gates._day_of(conn, "openalex-snapshot") == date(2022, 3, 5)
-        assert gates._day_of(conn, "openalex-api") == utc_now().date()  # brought nothing yet
+        assert newest_days(conn) == {"openalex-snapshot": date(2022, 3, 5)}

@@ -9,8 +9,9 @@ import sqlalchemy as sa
 
 from schemas import tables as t
 from schemas.errors import UsageError
+from tasks.landing.land import DELETIONS
 from tasks.reading.quarantine import count_open, find_record, hold, open_records, raw_of_open_records, reopen
-from tests.factory import STARTED
+from tests.factory import STARTED, add_batch
 
 DAY = timedelta(days=1)
 
@@ -61,10 +62,12 @@ def test_a_record_is_listed_once_and_shown_and_given_back_while_it_is_open(conn)
     assert hold(conn, [record(1, 1, 1, b"again")], "b/2", STARTED + DAY) == 1
     hold(conn, [record(1, 2, 2, b"newer")], "b/2", STARTED + DAY)
     assert count_open(conn) == 3
-    assert raw_of_open_records(conn) == [b"first", b"newer"]
+    assert raw_of_open_records(conn) == [(None, b"first"), (None, b"newer")]
     assert find_record(conn, "W1").raw == b"newer"
     see(conn, 1, 1, 1)
     hold(conn, [record(3, 1, 1, b"other")], "b/3", STARTED + 2 * DAY)
-    assert raw_of_open_records(conn) == [b"newer", b"other"]
+    assert raw_of_open_records(conn) == [(None, b"newer"), (None, b"other")]
+    hold(conn, [record(4, 1, 1, b"W4,2026-01-01")], add_batch(conn, 1, kind=DELETIONS), STARTED)
+    assert raw_of_open_records(conn) == [(None, b"newer"), (None, b"other"), (DELETIONS, b"W4,2026-01-01")]
     with pytest.raises(UsageError, match="no record W9"):
         find_record(conn, "W9")

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import gzip
 import json
-from datetime import date
+from datetime import date, timedelta
 
 import pytest
 import sqlalchemy as sa
 
 import tasks.landing.intake as intake
+from flows.progress import Lines
+from flows.steps import Summary, directly, run_retry
 from schemas import tables as t
 from schemas.errors import GateStopped, LandingError, SourceError, UsageError
 from tasks.landing.land import read_landing
+from tasks.night import Night
 from tasks.storage.warehouse import Warehouse, utc_now
 from tasks.upkeep.status import read_status
-from tests.factory import URL, counts, proven, rows, run, work, write_snapshot
+from tests.factory import URL, counts, proven, rows, run, stored, work, write_snapshot
 
 pytestmark = pytest.mark.usefixtures("unpublished")
 
@@ -115,6 +118,47 @@ def test_every_line_of_the_deletions_is_applied_or_held(tmp_path, settings_for):
         assert len(held) == 8
         rules = {"deletion_shape", "deletion_future", "work_id_shape", "record_too_large"}
         assert {row["rule"] for row in held} == rules
+
+
+@pytest.mark.parametrize("is_given_back", [True, False])
+def test_a_deletion_of_a_day_to_come_waits_for_it(tmp_path, settings_for, monkeypatch, is_given_back):
+    """Whether it is given back by hand on that day, or the list has grown meanwhile."""
+
+    def held(settings) -> list[tuple[str, str | None]]:
+        of = t.quarantine.c
+        with Warehouse.open(settings) as warehouse:
+            found = rows(warehouse, sa.select(of.source_key, of.resolution).order_by(of.source_key))
+        return [(row["source_key"], row["resolution"]) for row in found]
+
+    in_four_days, in_a_week = (utc_now() + timedelta(days=days) for days in (4, 7))
+    works = {"2026-01-01": [work(n) for n in range(11, 16)]}
+    settings = settings_for(write_snapshot(tmp_path / "s", works, deleted={11: f"{in_four_days:%Y-%m-%d}"}))
+    (listed,) = tmp_path.rglob("deleted_ids.csv")
+    with listed.open("a") as lines:
+        lines.write("W12;2026-01-01\n")
+    found = counts(run(settings))
+    assert (found["new"], found["quarantined"]) == (5, 2)
+    (named, waiting), (nameless, broken) = held(settings)
+    assert (named, nameless[:7], waiting, broken) == ("W11", "record-", None, None)
+    assert counts(retry(settings)) == {"fetched": 2, "quarantined": 2}  # not yet
+
+    monkeypatch.setattr("tasks.batches.batch.utc_now", lambda: in_a_week)
+    if is_given_back:
+        assert counts(retry(settings)) == {"fetched": 1, "quarantined": 1, "listed": 1, "applied": 1}
+    else:
+        with listed.open("a") as lines:
+            lines.write(f"{URL}W99,2026-01-01\n")
+        assert counts(run(settings))["applied"] == 1
+    assert [resolution for _, resolution in held(settings)] == ["deleted", None]
+    assert sorted(stored(settings)) == [12, 13, 14, 15]
+    assert counts(retry(settings)) == {"fetched": 1, "quarantined": 1}
+
+
+def retry(settings) -> Summary:
+    summary = Summary()
+    with Night(settings) as night:
+        run_retry(night, directly, Lines(), summary)
+    return summary
 
 
 def test_a_list_that_deletes_what_is_stored_stops_and_is_let_pass_once(tmp_path, settings_for):

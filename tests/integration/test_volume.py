@@ -256,6 +256,8 @@ def test_a_year_is_held_against_its_papers_before_the_batch(conn, settings_for, 
     add_batch(conn, 1, window="2026-01-01.0000")
     with affecting(conn, [(True, True, "corrected")]) as change:
         assert rewriting(conn, change, settings_for())["year_change"].observed == pytest.approx(share)
+        (_, _, of_another) = rewriting_gates(conn, change, settings_for(), 0, "openalex", "openalex-api", None)
+    assert of_another.observed == pytest.approx(share)  # of a source without batches: years are over as of today
 
 
 def test_a_date_is_as_large_as_all_its_parts():
