@@ -276,7 +276,6 @@ def _settle_quarantine(
         lines = read_lines(batch.folder, batch.landing, batch.first, batch.end, settings.max_record_bytes)
         refused = staged["problem"]["source_key"].to_pylist()
         quarantine.close_read(conn, lines, reader_of(batch.landing), refused, utc_now())
-    quarantine.close_overtaken(conn, utc_now())
     return held
 
 
@@ -337,9 +336,12 @@ def hold_refused(
     conn: Connection, batch: Batch, staged: dict[str, pa.Table], report: Report, settings: Settings
 ) -> int:
     """Put records that parse or locate could not use, and those that broke a reject rule, into quarantine, each with
-    its raw bytes; returns how many."""
+    its raw bytes, and resolve what a newer version has overtaken; returns how many were refused."""
+    now = utc_now()
     rejected = {rejection.stage_id: rejection for rejection in report.rejections}
-    return quarantine.hold(conn, _refused(batch, staged, rejected, settings), batch.batch_id, utc_now())
+    held = quarantine.hold(conn, _refused(batch, staged, rejected, settings), batch.batch_id, now)
+    quarantine.close_overtaken(conn, now)
+    return held
 
 
 def _refused(

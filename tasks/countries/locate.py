@@ -32,12 +32,10 @@ from schemas.places.territories import (
     territory_names,
 )
 from schemas.tables import COUNTRY_SOURCES, SECTOR_BITS, UNKNOWN_SECTOR
-from tasks.countries.addresses import Named, countries_in, places_in, read_addresses
+from tasks.countries.addresses import Named, places_in, read_addresses
 from tasks.countries.reference import Reference
 from tasks.countries.shares import Credit, Part, Sectors, credit, weights_of
 from tasks.reading.parsed import Address, BadRecord, Institution, ParsedWork, Places, Repair, hash64
-
-__all__ = ["Located", "LocatedPlaces", "Locator", "Row", "countries_in", "country_of_code"]
 
 COMPANY = "company"
 _ORDER = COUNTRY_SOURCES.index

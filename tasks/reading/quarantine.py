@@ -3,7 +3,7 @@ record after a fix."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -15,13 +15,13 @@ from schemas.errors import UsageError
 from tasks.reading.records import Line, Reader, unread_digest, unread_key
 
 SOURCE = "quarantine"
-KEYS_PER_UPDATE = 5_000  # drivers take some 65,000 values in a statement
+KEYS_PER_STATEMENT = 5_000  # drivers take some 65,000 values in a statement
 
 
 def hold(conn: Connection, records: Iterable[Mapping[str, Any]], batch_id: str, now: datetime) -> int:
     """List records that were refused; a record that is listed already (same key and content) is not listed twice.
 
-    A refused version older than one already seen is listed as resolved: nothing depends on it any more.
+    Call `close_overtaken` after it: on a refused version that is older than one already seen, nothing depends any more.
 
     Args:
         records: mappings with the columns of ops.quarantine from `source_key` to `landed_at`.
@@ -30,7 +30,7 @@ def hold(conn: Connection, records: Iterable[Mapping[str, Any]], batch_id: str, 
         Number of records given, listed before or not.
     """
     given = list(records)
-    known = set(conn.execute(sa.select(t.quarantine.c.source_key, t.quarantine.c.version)).tuples()) if given else set()
+    known = _listed(conn, sorted({record["source_key"] for record in given}))
     rows = {}
     for record in given:
         key = record["source_key"], record["version"]
@@ -38,8 +38,21 @@ def hold(conn: Connection, records: Iterable[Mapping[str, Any]], batch_id: str, 
             rows[key] = {**record, "batch_id": batch_id, "quarantined_at": now, "resolved_at": None, "resolution": None}
     if rows:
         conn.execute(t.quarantine.insert(), list(rows.values()))
-        close_overtaken(conn, now)
     return len(given)
+
+
+def _listed(conn: Connection, keys: Sequence[str]) -> set[tuple[str, int]]:
+    """Keys and versions of the records with some keys that are listed, open or not."""
+    held = t.quarantine.c
+    found: set[tuple[str, int]] = set()
+    for some in _portions(keys):
+        found |= set(conn.execute(sa.select(held.source_key, held.version).where(held.source_key.in_(some))).tuples())
+    return found
+
+
+def _portions(keys: Sequence[str]) -> Iterator[Sequence[str]]:
+    for first in range(0, len(keys), KEYS_PER_STATEMENT):
+        yield keys[first : first + KEYS_PER_STATEMENT]
 
 
 def _is_overtaken(seen: FromClause) -> sa.ColumnElement[bool]:
@@ -93,9 +106,9 @@ def close_read(
     unnamed = sa.and_(held.work_id.is_(None), held.resolved_at.is_(None))
     listed = set(conn.scalars(sa.select(held.source_key).where(unnamed)))
     read = sorted(listed & {unread_key(unread_digest(line, reader)) for line in lines} - set(refused))
-    for first in range(0, len(read), KEYS_PER_UPDATE):
-        some = held.source_key.in_(read[first : first + KEYS_PER_UPDATE])
-        conn.execute(sa.update(t.quarantine).where(some, unnamed).values(resolved_at=now, resolution="retried"))
+    for some in _portions(read):
+        is_read = sa.and_(held.source_key.in_(some), unnamed)
+        conn.execute(sa.update(t.quarantine).where(is_read).values(resolved_at=now, resolution="retried"))
 
 
 def count_open(conn: Connection) -> int:

@@ -203,8 +203,7 @@ class OpenAlex:
     def count(self, query: str) -> int:
         """How many works a filter admits."""
         params = {"filter": query, "per_page": "1", "select": "id"}
-        given = {name: value for name, value in params.items() if value}
-        return self._ask("/works", given, LIST_COST, lambda answer: _decode(answer, Envelope)).meta.count
+        return self._ask("/works", params, LIST_COST, lambda answer: _decode(answer, Envelope)).meta.count
 
     def work(self, work_id: int) -> bytes | None:
         """One work with all its authors; None if there is none any more. A merged work comes under its new id."""

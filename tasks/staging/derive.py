@@ -259,10 +259,9 @@ class Deriver:
         self._workers = workers
         self._on_records = on_records
 
-    def derive(self, lines: Iterator[Line], reading: Reading, folder: Path) -> dict[str, int]:
-        """Write one Arrow IPC file per staged table into `folder` and return the rows of each."""
+    def derive(self, lines: Iterator[Line], reading: Reading, folder: Path) -> None:
+        """Write one Arrow IPC file per staged table into `folder`."""
         folder.mkdir(parents=True, exist_ok=True)
-        rows = dict.fromkeys(STAGED, 0)
         with ExitStack() as stack:
             writers = {
                 name: stack.enter_context(
@@ -275,9 +274,7 @@ class Deriver:
             for derived in self._chunks(lines, reading):
                 for name, batch in derived.items():
                     writers[name].write_batch(batch)
-                    rows[name] += batch.num_rows
                 self._on_records(derived["version"].num_rows + derived["problem"].num_rows)
-        return rows
 
     def _chunks(self, lines: Iterator[Line], reading: Reading) -> Iterator[Mapping[str, pa.RecordBatch]]:
         pending: deque[Future[dict[str, bytes]]] = deque()

@@ -10,7 +10,15 @@ import sqlalchemy as sa
 from schemas import tables as t
 from schemas.errors import UsageError
 from tasks.landing.land import DELETIONS
-from tasks.reading.quarantine import count_open, find_record, hold, open_records, raw_of_open_records, reopen
+from tasks.reading.quarantine import (
+    close_overtaken,
+    count_open,
+    find_record,
+    hold,
+    open_records,
+    raw_of_open_records,
+    reopen,
+)
 from tests.factory import STARTED, add_batch
 
 DAY = timedelta(days=1)
@@ -41,6 +49,7 @@ def test_a_version_is_overtaken_by_one_of_its_own_work_that_is_as_new_or_newer(c
     see(conn, 2, 2, 5, "deleted")
     refused = [record(1, 1, 9), record(1, 2, 4), record(1, 2, 5), record(1, 2, 6), record(1, 3, 1)]
     assert hold(conn, [*refused, record(2, 1, 1), record(3, 1, 1)], "b/1", STARTED) == 7
+    close_overtaken(conn, STARTED)
     assert held(conn) == {
         (1, 9): "superseded",
         (1, 4): "superseded",
@@ -60,12 +69,13 @@ def test_a_version_is_overtaken_by_one_of_its_own_work_that_is_as_new_or_newer(c
 def test_a_record_is_listed_once_and_shown_and_given_back_while_it_is_open(conn):
     hold(conn, [record(1, 1, 1, b"first"), record(2, 1, 1, None)], "b/1", STARTED)
     assert hold(conn, [record(1, 1, 1, b"again")], "b/2", STARTED + DAY) == 1
-    hold(conn, [record(1, 2, 2, b"newer")], "b/2", STARTED + DAY)
+    hold(conn, [record(1, 2, 2, b"newer"), record(1, 2, 2, b"newer")], "b/2", STARTED + DAY)
     assert count_open(conn) == 3
     assert raw_of_open_records(conn) == [(None, b"first"), (None, b"newer")]
     assert find_record(conn, "W1").raw == b"newer"
     see(conn, 1, 1, 1)
     hold(conn, [record(3, 1, 1, b"other")], "b/3", STARTED + 2 * DAY)
+    close_overtaken(conn, STARTED + 2 * DAY)
     assert raw_of_open_records(conn) == [(None, b"newer"), (None, b"other")]
     hold(conn, [record(4, 1, 1, b"W4,2026-01-01")], add_batch(conn, 1, kind=DELETIONS), STARTED)
     assert raw_of_open_records(conn) == [(None, b"newer"), (None, b"other"), (DELETIONS, b"W4,2026-01-01")]
