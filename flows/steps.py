@@ -188,7 +188,7 @@ def _in_order(night: Night, windows: Sequence[Window], step: Step, progress: Pro
         following = at + 1
         if not night.derives_ahead or following == len(windows) or landing(following).exception():
             return None  # an error is for when its turn comes
-        return next(iter(night.batches(landing(following).result())), None)
+        return next(iter(night.batches_left(landing(following).result())), None)
 
     for at in range(len(windows)):
         _take_in(night, landing(at).result(), step, progress, summary, partial(first_batch_after, at))
@@ -284,7 +284,7 @@ def _take_in(
     """Take in a landing; `first_after` brings the batch that follows its last one, if there is any."""
     is_left = True
     while is_left:
-        is_left = not _take_in_batches(night, night.batches(landing), step, progress, summary, first_after)
+        is_left = not _take_in_batches(night, night.batches_left(landing), step, progress, summary, first_after)
 
 
 def _take_in_batches(

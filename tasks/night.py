@@ -140,7 +140,7 @@ class Night(AbstractContextManager["Night"]):
         return place.land_lines(place.identify(quarantine.SOURCE, window, kind, raws), "open-records", content, None)
 
     @reconnecting
-    def batches(self, landing: Landing) -> list[Batch]:
+    def batches_left(self, landing: Landing) -> list[Batch]:
         """Batches of a landing that are not committed yet."""
         with self.warehouse.reading() as conn:
             loaded = batches.loaded_records(conn, landing)

@@ -39,7 +39,7 @@ def seconds_of(snapshot: Path, processes: int) -> float:
     settings = settings_for(home, snapshot).model_copy(update={"workers": processes})
     with Night(settings) as night:
         (window,) = night.plan()
-        batches = night.batches(night.land_works(window))
+        batches = night.batches_left(night.land_works(window))
         shutil.rmtree(night.derive(batches[0]))  # starts the workers
         began = time.perf_counter()
         for batch in batches:

@@ -86,12 +86,12 @@ def test_a_batch_that_was_decided_by_what_is_not_in_force_any_more_is_decided_ag
     with Night(settings) as night:
         (window,) = night.plan()
         landing = night.land_works(window)
-        (batch,) = night.batches(landing)
+        (batch,) = night.batches_left(landing)
         folder = night.derive(batch)
         report = night.validate(folder)
         update_ror(settings)  # by another run
         assert night.load(batch, folder, report) is None
-        (again,) = night.batches(landing)
+        (again,) = night.batches_left(landing)
         assert again.reference != batch.reference
         folder = night.derive(again)
         assert night.load(again, folder, night.validate(folder)) is not None
